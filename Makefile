@@ -1,0 +1,41 @@
+# Every verb sets up what it needs. PYTHON names the interpreter (3.11 or newer), VENV where packages go.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test test-slow lint style bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## Create the virtual environment and install the project with the tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about ten minutes on two cores
+	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
+
+test: $(STAMP)  ## Run the tests that need neither network nor accelerator
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: $(STAMP)  ## Mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Run the benchmarks, each ending in one line of JSON
+	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:  ## Remove what was built, the virtual environment too
+	rm -rf build dist *.egg-info $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
