@@ -12,7 +12,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 
 if TYPE_CHECKING:
-    # Named here so that `save_pretrained` of any class copies these files too, also when a user re-saves a loaded model.
+    # Named here so that `save_pretrained` of any class copies these files too, also when a loaded model is re-saved.
     from .feature_extraction_ecgclip import EcgFeatureExtractor  # noqa: F401
     from .pipeline_ecgclip import EcgClassificationPipeline  # noqa: F401
     from .processing_ecgclip import EcgClipProcessor  # noqa: F401
@@ -67,7 +67,8 @@ class EcgResNetConfig(PreTrainedConfig):
     r"""
     Configuration of the residual 1D encoder ([`EcgResNetModel`]) and of its classifier.
 
-    The defaults are the encoder of Fernandes et al.; `EcgResNetConfig.from_preset(name)` states the other published ones.
+    The defaults are the encoder of Fernandes et al.; `EcgResNetConfig.from_preset(name)` states the other
+    published ones.
 
     Args:
         lead_names (`tuple[str]`):
@@ -79,12 +80,12 @@ class EcgResNetConfig(PreTrainedConfig):
         kernel_size (`int`, defaults to 17):
             Of every convolution but the 1x1 ones of the skip stream.
         padding (`str`, defaults to `"symmetric"`):
-            `"symmetric"`: floor((kernel_size - stride + 1) / 2) zeros on both sides. `"same"`: TensorFlow's rule, where an
-            odd total puts the extra zero on the right.
+            `"symmetric"`: floor((kernel_size - stride + 1) / 2) zeros on both sides. `"same"`: TensorFlow's rule:
+            an odd total puts the extra zero on the right.
         stem_channels, stem_stride, stem_convs, stem_activation:
-            Channels of the stem, stride of its first convolution (which has no bias), number of convolutions (the further
-            ones have stride 1 and a bias), and whether a ReLU follows its normalisations. With several convolutions the last
-            one's ReLU is left out, and dropout follows each but the first.
+            Channels of the stem, stride of its first convolution (which has no bias), number of convolutions (the
+            further ones have stride 1 and a bias), and whether a ReLU follows its normalisations. With several
+            convolutions the last one's ReLU is left out, and dropout follows each but the first.
         block_channels, block_strides (`tuple[int]`):
             Output channels and stride of each residual block.
         conv_bias (`bool`, defaults to `True`):
@@ -94,8 +95,9 @@ class EcgResNetConfig(PreTrainedConfig):
         dropout (`float`, defaults to 0.2):
             Probability of dropping, in the stem and the blocks.
         flatten (`str`, defaults to `"channels_first"`):
-            Order in which the last feature map (channels, samples) becomes the embedding: `"channels_first"` runs through the
-            samples of one channel before the next channel, `"samples_first"` through the channels of one sample first.
+            Order in which the last feature map (channels, samples) becomes the embedding: `"channels_first"` runs
+            through the samples of one channel before the next channel, `"samples_first"` through the channels of one
+            sample first.
         thresholds (`tuple[float]`, *optional*):
             Decision threshold of each label, in the order of `id2label`, chosen on validation data.
 
@@ -180,8 +182,8 @@ class EcgResNetConfig(PreTrainedConfig):
                 raise ValueError(f"a stride of {stride} skips samples with kernel_size {self.kernel_size}")
             if self.padding == "symmetric" and stride == 1 and self.kernel_size % 2 == 0:
                 raise ValueError(
-                    f"an even kernel_size ({self.kernel_size}) at stride 1 needs padding='same': symmetric padding would "
-                    "change the number of samples"
+                    f"an even kernel_size ({self.kernel_size}) at stride 1 needs padding='same': symmetric padding "
+                    "would change the number of samples"
                 )
         total_stride = self.stem_stride * math.prod(self.block_strides)
         if self.n_samples % total_stride != 0:
@@ -215,8 +217,8 @@ class EcgClipConfig(PreTrainedConfig):
         text_pooling (`str`, defaults to `"mean"`):
             How token states become one vector: `"mean"` over the attention mask or `"cls"`, the first token.
         center_text (`bool`, defaults to `False`):
-            Subtract the buffer `text_center` (mean text embedding of the training set) before projecting. For text encoders
-            whose embeddings all point one way.
+            Subtract the buffer `text_center` (mean text embedding of the training set) before projecting. For text
+            encoders whose embeddings all point one way.
         logit_scale_init_value (`float`, defaults to log(1 / 0.07)):
             Natural logarithm of the initial inverse temperature, as in CLIP.
         max_logit_scale (`float`, defaults to log(100)):

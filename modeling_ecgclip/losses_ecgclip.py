@@ -1,0 +1,136 @@
+"""Losses of both stages, exact over several processes."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+
+UNKNOWN_LABEL = -1  # in label columns: neither present nor absent, left out of loss and metrics
+NO_REPORT = -1  # in `report_ids`: never equal to another exam's
+
+
+def multilabel_loss(
+    logits: torch.Tensor, labels: torch.Tensor, pos_weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Returns the mean binary cross-entropy over the known labels.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, num_labels)`): Before the sigmoid.
+        labels (`torch.Tensor` of shape `(batch, num_labels)`): 1, 0, or -1 where unknown; any dtype.
+        pos_weight (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of the positives of each label.
+
+    Returns:
+        `torch.Tensor`: scalar float32; 0 where every label of the batch is unknown.
+    """
+    labels = labels.to(torch.float32)
+    known = (labels != UNKNOWN_LABEL).to(torch.float32)
+    losses = F.binary_cross_entropy_with_logits(
+        logits.float(), labels.clamp(min=0), pos_weight=pos_weight, reduction="none"
+    )
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+class _GatherRows(torch.autograd.Function):
+    """All processes' rows, in order of rank; the gradient is the sum of what every process asks of the own rows."""
+
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        ctx.start, ctx.size = sum(sizes[: dist.get_rank()]), rows.shape[0]
+        # all_gather needs equal shapes: pad to the largest process's number of rows, then cut.
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: rows.shape[0]] = rows
+        gathered = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(gathered, padded)
+        return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        return grad[ctx.start : ctx.start + ctx.size], None
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """
+    Returns the rows of all processes and the place of this process's first row among them.
+
+    Unlike `torch.distributed.all_gather` it carries the gradient, and processes may bring different numbers of rows.
+
+    Args:
+        rows (`torch.Tensor` of shape `(local_rows, ...)`): Same trailing shape and dtype in every process.
+
+    Returns:
+        `(torch.Tensor of shape (global_rows, ...), int)`
+    """
+    if _world_size() == 1:
+        return rows, 0
+    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(_world_size())]
+    dist.all_gather(sizes, torch.tensor([rows.shape[0]], device=rows.device))
+    sizes = [int(size) for size in sizes]
+    return _GatherRows.apply(rows, sizes), sum(sizes[: dist.get_rank()])
+
+
+def contrastive_targets(report_ids: torch.Tensor, all_report_ids: torch.Tensor, offset: int) -> torch.Tensor:
+    """
+    Returns targets that share each row's mass equally over the columns with the same report.
+
+    Args:
+        report_ids (`torch.Tensor` of shape `(local,)`): Ids of this process's exams, -1 where there is no report.
+        all_report_ids (`torch.Tensor` of shape `(global,)`): Ids of all columns.
+        offset (`int`): Column of the first local exam.
+
+    Returns:
+        `torch.Tensor` of shape `(local, global)`, float32, rows summing to 1.
+    """
+    same = (report_ids[:, None] == all_report_ids[None, :]) & (report_ids[:, None] != NO_REPORT)
+    rows = torch.arange(len(report_ids), device=report_ids.device)
+    same[rows, rows + offset] = True  # an exam always matches its own text
+    return same.float() / same.sum(dim=1, keepdim=True)
+
+
+def clip_loss(
+    ecg_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    logit_scale: torch.Tensor,
+    report_ids: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """
+    Returns the symmetric contrastive loss with the whole global batch as negatives.
+
+    Each process computes its own rows against all columns. The mean of the processes' losses (and gradients, as
+    DistributedDataParallel takes it) equals the loss (and gradient) of one process with the joined batch, also when
+    the processes hold different numbers of exams.
+
+    Args:
+        ecg_embeds (`torch.Tensor` of shape `(batch, projection_dim)`): L2-normalised, this process's exams.
+        text_embeds (`torch.Tensor` of shape `(batch, projection_dim)`): L2-normalised, in the same order.
+        logit_scale (`torch.Tensor`): Scalar, natural logarithm of the inverse temperature.
+        report_ids (`torch.Tensor` of shape `(batch,)`, *optional*):
+            Where given, exams with equal ids are positives of each other ("same_report"); left out, each exam has one
+            positive ("paired", the paper).
+
+    Returns:
+        `torch.Tensor`: scalar float32, times `world_size * local / global`, which is 1 for even batches.
+
+    Source: Radford et al. 2021, section 2.3 (https://arxiv.org/abs/2103.00020); shared targets as in Khosla et al.
+    2020 (https://arxiv.org/abs/2004.11362), equation 2.
+    """
+    # The logits reach e^4.6 and are exponentiated: float32, whatever autocast or the weights are.
+    with torch.autocast(ecg_embeds.device.type, enabled=False):
+        ecg_embeds, text_embeds, scale = ecg_embeds.float(), text_embeds.float(), logit_scale.float().exp()
+        both, offset = gather_rows(torch.cat([ecg_embeds, text_embeds], dim=1))  # one collective for both
+        all_ecg, all_text = both.split(ecg_embeds.shape[1], dim=1)  # (global, projection_dim)
+        logits_per_ecg = scale * ecg_embeds @ all_text.T  # (local, global)
+        logits_per_text = scale * text_embeds @ all_ecg.T  # (local, global)
+        if report_ids is None:
+            targets = torch.arange(len(ecg_embeds), device=ecg_embeds.device) + offset
+        else:
+            targets = contrastive_targets(report_ids, gather_rows(report_ids)[0], offset)
+        loss = F.cross_entropy(logits_per_ecg, targets, reduction="sum")
+        loss = (loss + F.cross_entropy(logits_per_text, targets, reduction="sum")) / 2
+        return loss * (_world_size() / len(both))

@@ -1,0 +1,94 @@
+import pytest
+import torch
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+
+from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, multilabel_loss
+
+
+BATCH, WIDTH = 7, 5
+REPORT_IDS = torch.tensor([3, 1, 3, -1, -1, 1, 0])
+
+
+def raw_features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ecg = torch.randn(BATCH, WIDTH, generator=generator, requires_grad=True)
+    text = torch.randn(BATCH, WIDTH, generator=generator, requires_grad=True)
+    return ecg, text, torch.tensor(1.5, requires_grad=True)
+
+
+def loss_of(ecg, text, scale, ids):
+    return clip_loss(F.normalize(ecg, dim=1), F.normalize(text, dim=1), scale, ids)
+
+
+def test_paired_loss_is_cross_entropy_on_the_diagonal():
+    ecg, text, scale = raw_features()
+    logits = F.normalize(ecg, dim=1) @ F.normalize(text, dim=1).T * scale.exp()
+    diagonal = torch.arange(BATCH)
+    expected = (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal)) / 2
+    torch.testing.assert_close(loss_of(ecg, text, scale, None), expected)
+
+
+def test_same_report_targets_share_mass_and_missing_reports_match_themselves_alone():
+    targets = contrastive_targets(REPORT_IDS, REPORT_IDS, 0)
+    assert targets[0].tolist() == [0.5, 0, 0.5, 0, 0, 0, 0]
+    assert targets[3].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert targets.sum(dim=1).tolist() == [1.0] * BATCH
+
+
+def test_distinct_reports_make_both_kinds_of_positives_equal():
+    features = raw_features()
+    torch.testing.assert_close(loss_of(*features, torch.arange(BATCH)), loss_of(*features, None))
+
+
+def test_low_precision_features_are_computed_in_float32():
+    ecg, text, scale = raw_features()
+    low = clip_loss(F.normalize(ecg, dim=1).bfloat16(), F.normalize(text, dim=1).bfloat16(), scale)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, loss_of(ecg, text, scale, None), rtol=0.02, atol=0.02)
+
+
+def test_multilabel_loss_weights_positives():
+    logits, labels = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])
+    plain = multilabel_loss(logits, labels)
+    weighted = multilabel_loss(logits, labels, pos_weight=torch.tensor([3.0, 3.0]))
+    torch.testing.assert_close(weighted, plain * 2)
+
+
+def _worker(rank: int, sizes: list[int], ids: bool, port: int, folder: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(sizes)
+    )
+    ecg, text, scale = raw_features()
+    mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    loss = loss_of(ecg[mine], text[mine], scale, REPORT_IDS[mine] if ids else None)
+    loss.backward()
+    # What DistributedDataParallel does to losses' gradients: the mean over processes.
+    results = [loss.detach(), scale.grad, ecg.grad, text.grad]
+    for result in results:
+        torch.distributed.all_reduce(result)
+        result.div_(len(sizes))
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.parametrize("ids", [False, True], ids=["paired", "same_report"])
+@pytest.mark.parametrize("sizes", [[4, 3], [6, 1]], ids=["nearly_even", "uneven"])
+def test_two_processes_equal_one_with_the_joined_batch(sizes, ids, tmp_path):
+    mp.spawn(_worker, args=(sizes, ids, _free_port(), str(tmp_path)), nprocs=2)
+    found = torch.load(tmp_path / "results.pt", weights_only=True)
+    features = raw_features()
+    loss = loss_of(*features, REPORT_IDS if ids else None)
+    loss.backward()
+    expected = [loss.detach(), features[2].grad, features[0].grad, features[1].grad]
+    for a, b in zip(found, expected, strict=True):
+        assert ((a - b).abs().max() / b.abs().max()).item() < 1e-5
