@@ -1,0 +1,448 @@
+"""From any 12-lead ECG to the model's input: leads by name, millivolts, 400 Hz, centred in 4096 samples.
+
+Training, evaluation, the pipelines and the conversion scripts all go through this one place.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import scipy.signal
+from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.utils import TensorType, logging
+
+from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+
+
+logger = logging.get_logger(__name__)
+
+# Recorders' names of the limb leads, folded to upper case; V1 ... V6 have one name only.
+LEAD_ALIASES = {"DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II", "D3": "III"}
+# How many of a unit make one millivolt. Dividing is exact for integers, where a factor of 0.001 would not be.
+UNITS_PER_MV = {"mV": 1.0, "uV": 1000.0, "V": 0.001}
+UNIT_ALIASES = {"MV": "mV", "MILLIVOLT": "mV", "MILLIVOLTS": "mV", "V": "V", "VOLT": "V", "VOLTS": "V"}
+UNIT_ALIASES |= {"UV": "uV", "MICROVOLT": "uV", "MICROVOLTS": "uV"}
+# Einthoven's and Goldberger's leads as multiples of I and II.
+DERIVED_LEADS = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+# Recorders saturate at some 10 mV around the electrode's offset: ten times that is a unit mistaken, not a heart.
+MAX_PLAUSIBLE_MV = 100.0
+# Stop band below -80 dB, so that an offset of 10 mV leaves less than 1 uV of ripple. scipy's own 5.0 leaves 4 uV.
+KAISER_BETA = 8.0
+NOTCH_QUALITY = 30.0  # -3 dB over 2 Hz at 60 Hz
+
+
+@dataclass
+class StandardEcg:
+    """
+    One ECG with its leads in order, in millivolts, at the extractor's sampling rate, before padding or cropping.
+
+    Args:
+        signal (`np.ndarray` of shape `(leads, samples)`, float32): Millivolts; zeros in missing leads.
+        lead_mask (`np.ndarray` of shape `(leads,)`, bool): False for missing leads.
+        flags (`list[str]`): What was done to it: `"nan_repaired"`, `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
+    """
+
+    signal: np.ndarray
+    lead_mask: np.ndarray
+    flags: list[str] = field(default_factory=list)
+
+
+class EcgFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Turns ECGs as recorders give them into `input_values` float32 (batch, leads, samples). Deterministic, not learned.
+
+    Args:
+        lead_names (`list[str]`, defaults to the twelve standard leads): Leads of the output, in order.
+        sampling_rate (`int`, defaults to 400): Hz of the output.
+        n_samples (`int`, defaults to 4096):
+            Samples of the output. Shorter ECGs get zeros on both sides, longer ones lose both ends.
+        do_scale (`bool`, defaults to `False`), scale (`float`, defaults to 1.0):
+            With `do_scale` the output is millivolts times `scale`: 2.0 for weights trained on CODE-15% as published.
+        highpass_hz (`float`, *optional*): Zero-phase Butterworth high-pass of order 2 against baseline wander.
+        notch_hz (`float`, *optional*): Zero-phase notch against the mains: 50 or 60.
+        allow_missing_leads (`bool`, defaults to `False`):
+            Zeros for leads that are absent and cannot be derived, and a mask.
+        repair_nan (`bool`, defaults to `False`): Interpolate NaN and Inf in time instead of refusing the ECG.
+        return_attention_mask (`bool`, defaults to `False`):
+            Return `ecg_attention_mask` always, not only where a lead is missing.
+
+    Raises:
+        `ValueError`: for settings that no output can have.
+        `TypeError`: for a setting that does not exist.
+    """
+
+    model_input_names = ["input_values"]
+    padding_value = 0.0  # read by the pipelines when they make a batch
+
+    def __init__(
+        self,
+        lead_names: Sequence[str] = LEAD_NAMES,
+        sampling_rate: int = SAMPLING_RATE,
+        n_samples: int = N_SAMPLES,
+        do_scale: bool = False,
+        scale: float = 1.0,
+        highpass_hz: float | None = None,
+        notch_hz: float | None = None,
+        allow_missing_leads: bool = False,
+        repair_nan: bool = False,
+        return_attention_mask: bool = False,
+        **kwargs: Any,
+    ):
+        unknown = set(kwargs) - {"feature_extractor_type", "processor_class", "auto_map"}
+        if unknown:
+            raise TypeError(f"EcgFeatureExtractor has no setting named {', '.join(sorted(unknown))}")
+        super().__init__(**kwargs)
+        self.lead_names = [canonical_lead_name(name, "EcgFeatureExtractor") for name in lead_names]
+        self.sampling_rate = sampling_rate
+        self.n_samples = n_samples
+        self.do_scale = do_scale
+        self.scale = scale
+        self.highpass_hz = highpass_hz
+        self.notch_hz = notch_hz
+        self.allow_missing_leads = allow_missing_leads
+        self.repair_nan = repair_nan
+        self.return_attention_mask = return_attention_mask
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if not self.lead_names or len(set(self.lead_names)) != len(self.lead_names):
+            raise ValueError(f"lead_names must be distinct and not empty: found {self.lead_names}")
+        for name, value in (("sampling_rate", self.sampling_rate), ("n_samples", self.n_samples)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1: found {value!r}")
+        if not math.isfinite(self.scale) or self.scale <= 0:
+            raise ValueError(f"scale must be a positive number: found {self.scale!r}")
+        for name, value in (("highpass_hz", self.highpass_hz), ("notch_hz", self.notch_hz)):
+            if value is not None and not 0 < value < self.sampling_rate / 2:
+                raise ValueError(f"{name} must lie between 0 and {self.sampling_rate / 2} Hz: found {value!r}")
+
+    def __call__(
+        self,
+        ecg: Any,
+        sampling_rate: float | Sequence[float] | None = None,
+        lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        unit: str | Sequence[str] | None = "mV",
+        record_names: str | Sequence[str] | None = None,
+        allow_missing_leads: bool | None = None,
+        repair_nan: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """
+        Returns the model's input for one ECG or a batch.
+
+        Args:
+            ecg (`np.ndarray`, `torch.Tensor` or list of them):
+                One ECG `(leads, samples)` or `(samples, leads)`, or several: an array with a leading batch axis, or a
+                list, whose ECGs may differ in length. The number of `lead_names` says which axis holds the leads.
+            sampling_rate (`float` or one for each ECG, *optional*):
+                Hz of the input. Left out, the extractor's own rate is taken, with a warning.
+            lead_names (`list[str]` or one list for each ECG, *optional*):
+                Leads in the order of the input; the extractor's own order where left out.
+            unit (`str` or one for each ECG, defaults to `"mV"`): `"mV"`, `"uV"` or `"V"`.
+            record_names (`str` or `list[str]`, *optional*): What errors call each ECG; `"ECG 0"`, ... where left out.
+            allow_missing_leads, repair_nan, return_attention_mask (`bool`, *optional*): Settings for this call.
+            return_tensors (`str`, *optional*): `"pt"` for torch; numpy where left out.
+
+        Returns:
+            `BatchFeature` with `input_values` float32 `(batch, leads, n_samples)` in millivolts (times `scale` with
+            `do_scale`) and, where asked for or where a lead is missing, `ecg_attention_mask` int64 of the same shape:
+            1 where a sample was recorded, 0 in padding and in missing leads.
+
+        Raises:
+            `ValueError`, `TypeError`: naming the record, what was expected and what was found.
+        """
+        ecgs = _as_list_of_ecgs(ecg)
+        n = len(ecgs)
+        if sampling_rate is None:
+            logger.warning_once(f"sampling_rate was not given: taken to be {self.sampling_rate} Hz")
+        rates = _one_each(sampling_rate, n, "sampling_rate")
+        units = _one_each(unit, n, "unit")
+        names = (
+            _one_each(record_names, n, "record_names") if record_names is not None else [f"ECG {i}" for i in range(n)]
+        )
+        per_ecg_leads = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
+        leads = _one_each(lead_names, n, "lead_names") if per_ecg_leads else [lead_names] * n
+
+        values, masks, any_missing = [], [], False
+        for one, rate, one_leads, one_unit, name in zip(ecgs, rates, leads, units, names, strict=True):
+            standard = self.standardize(one, rate, one_leads, one_unit, name, allow_missing_leads, repair_nan)
+            signal = self._filter(standard.signal)
+            if self.do_scale:
+                signal = signal * np.float32(self.scale)
+            recorded = np.repeat(standard.lead_mask[:, None], signal.shape[1], axis=1)  # (leads, samples)
+            values.append(self.center(signal))
+            masks.append(self.center(recorded.astype(np.int64)))
+            any_missing = any_missing or not standard.lead_mask.all()
+        data = {"input_values": np.stack(values)}
+        wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
+        if wanted or any_missing:
+            data["ecg_attention_mask"] = np.stack(masks)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def standardize(
+        self,
+        ecg: Any,
+        sampling_rate: float | None = None,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = "mV",
+        record_name: str = "ECG",
+        allow_missing_leads: bool | None = None,
+        repair_nan: bool | None = None,
+    ) -> StandardEcg:
+        """
+        Returns one ECG with its leads in order, in millivolts and at the extractor's sampling rate, at its own length.
+
+        Args: as in `__call__`, for one ECG.
+
+        Raises:
+            `ValueError`, `TypeError`: naming the record, what was expected and what was found.
+        """
+        allow_missing_leads = self.allow_missing_leads if allow_missing_leads is None else allow_missing_leads
+        repair_nan = self.repair_nan if repair_nan is None else repair_nan
+        names = self.lead_names if lead_names is None else _canonical_lead_names(lead_names, record_name)
+        rate = self._check_rate(sampling_rate, record_name)
+        signal = _leads_first(ecg, names, record_name, named=lead_names is not None)
+        signal = signal.astype(np.float64) / _units_per_mv(unit, record_name)
+
+        flags: list[str] = []
+        leads = dict(zip(names, signal, strict=True))
+        _repair_leads(leads, repair_nan, record_name, flags)
+        leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
+        lead_mask = np.array([name in leads for name in self.lead_names])
+        n = signal.shape[1]
+        ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
+        _check_amplitude(ordered[lead_mask], unit, record_name)
+        if rate != self.sampling_rate:
+            ordered = resample(ordered, rate, self.sampling_rate)
+            flags.append("resampled")
+        return StandardEcg(ordered.astype(np.float32), lead_mask, flags)
+
+    def center(self, signal: np.ndarray) -> np.ndarray:
+        """
+        Returns `signal` (leads, any length) as (leads, n_samples): zeros on both sides, or both ends cut off.
+
+        Of an odd difference the smaller half is on the left.
+        """
+        n = signal.shape[1]
+        if n >= self.n_samples:
+            start = (n - self.n_samples) // 2
+            return np.ascontiguousarray(signal[:, start : start + self.n_samples])
+        left = (self.n_samples - n) // 2
+        return np.pad(signal, ((0, 0), (left, self.n_samples - n - left)))
+
+    def _check_rate(self, sampling_rate: float | None, record_name: str) -> float:
+        if sampling_rate is None:
+            return self.sampling_rate
+        if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
+            raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
+        if not math.isfinite(sampling_rate) or sampling_rate <= 0:
+            raise ValueError(f"{record_name}: sampling_rate must be above 0 Hz: found {sampling_rate}")
+        return float(sampling_rate)
+
+    def _complete_leads(
+        self, leads: dict[str, np.ndarray], allow_missing_leads: bool, record_name: str, flags: list[str]
+    ) -> dict[str, np.ndarray]:
+        """Adds what I and II determine, and refuses or flags the leads that stay missing."""
+        absent = [name for name in self.lead_names if name not in leads]
+        leads = dict(leads)
+        for name in absent:
+            if name in DERIVED_LEADS and "I" in leads and "II" in leads:
+                of_i, of_ii = DERIVED_LEADS[name]
+                leads[name] = of_i * leads["I"] + of_ii * leads["II"]
+                flags.append(f"derived:{name}")
+        missing = [name for name in self.lead_names if name not in leads]
+        if missing and not allow_missing_leads:
+            raise ValueError(
+                f"{record_name}: expected the leads {', '.join(self.lead_names)}; missing {', '.join(missing)}. "
+                "allow_missing_leads=True puts zeros there and returns a mask"
+            )
+        if len(missing) == len(self.lead_names):
+            raise ValueError(f"{record_name}: none of the leads {', '.join(self.lead_names)} is present")
+        flags.extend(f"missing:{name}" for name in missing)
+        return leads
+
+    def _filter(self, signal: np.ndarray) -> np.ndarray:
+        """Returns the float32 signal (leads, samples) without wander and mains hum, as far as the settings ask."""
+        n = signal.shape[1]
+        if self.highpass_hz is not None:
+            sos = scipy.signal.butter(2, self.highpass_hz, "highpass", fs=self.sampling_rate, output="sos")
+            # One period of the corner frequency on either side lets the filter settle before the ECG begins.
+            padding = min(n - 1, math.ceil(self.sampling_rate / self.highpass_hz))
+            signal = scipy.signal.sosfiltfilt(sos, signal.astype(np.float64), axis=1, padlen=padding)
+        if self.notch_hz is not None:
+            b, a = scipy.signal.iirnotch(self.notch_hz, NOTCH_QUALITY, fs=self.sampling_rate)
+            padding = min(n - 1, self.sampling_rate)
+            signal = scipy.signal.filtfilt(b, a, signal.astype(np.float64), axis=1, padlen=padding)
+        return signal.astype(np.float32)
+
+
+def canonical_lead_name(name: str, record_name: str = "ECG") -> str:
+    """
+    Returns the standard spelling of a lead: `"DI"` and `"d1"` give `"I"`, `"AVR"` gives `"aVR"`, `"v1"` gives `"V1"`.
+
+    Raises:
+        `ValueError`: for a name that is no standard lead.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{record_name}: lead names must be text: found {name!r}")
+    folded = name.strip().upper().removeprefix("LEAD ").strip()
+    folded = LEAD_ALIASES.get(folded, folded)
+    for lead in LEAD_NAMES:
+        if lead.upper() == folded:
+            return lead
+    raise ValueError(
+        f"{record_name}: unknown lead name {name!r}: expected one of {', '.join(LEAD_NAMES)} "
+        f"(or {', '.join(LEAD_ALIASES)}, in any case)"
+    )
+
+
+def canonical_unit(unit: str, record_name: str = "ECG") -> str:
+    """
+    Returns `"mV"`, `"uV"` or `"V"` for a unit as files spell it.
+
+    Raises:
+        `ValueError`: for any other unit.
+    """
+    # Unicode has two signs for micro, and the capital of both is a Greek M.
+    folded = unit.strip().replace("\u00b5", "u").replace("\u03bc", "u").upper() if isinstance(unit, str) else unit
+    if folded not in UNIT_ALIASES:
+        raise ValueError(f"{record_name}: unknown unit {unit!r}: expected one of {', '.join(UNITS_PER_MV)}")
+    return UNIT_ALIASES[folded]
+
+
+def resample(signal: np.ndarray, sampling_rate: float, target_rate: float) -> np.ndarray:
+    """
+    Returns `signal` (leads, samples) at another sampling rate, by a polyphase filter along time.
+
+    The median of each lead is set aside meanwhile and the ends continue by point reflection, so that neither an offset
+    of several millivolts nor baseline wander rings at the ends.
+
+    Args:
+        signal (`np.ndarray` of shape `(leads, samples)`, float64): Any unit.
+        sampling_rate, target_rate (`float`): Hz.
+
+    Returns:
+        `np.ndarray` of shape `(leads, ceil(samples * target_rate / sampling_rate))`, float64.
+    """
+    ratio = Fraction(target_rate).limit_denominator(1000) / Fraction(sampling_rate).limit_denominator(1000)
+    offset = np.median(signal, axis=1, keepdims=True)
+    resampled = scipy.signal.resample_poly(
+        signal - offset,
+        ratio.numerator,
+        ratio.denominator,
+        axis=1,
+        window=("kaiser", KAISER_BETA),
+        padtype="antireflect",
+    )
+    return resampled + offset
+
+
+def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[str]:
+    """Standard spellings of a recording's leads, none of them twice."""
+    if isinstance(lead_names, str):
+        raise TypeError(f"{record_name}: lead_names must be a list of names: found the text {lead_names!r}")
+    names = [canonical_lead_name(name, record_name) for name in lead_names]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{record_name}: lead {', '.join(twice)} occurs more than once in {list(lead_names)}")
+    return names
+
+
+def _units_per_mv(unit: str | None, record_name: str) -> float:
+    return UNITS_PER_MV[canonical_unit("mV" if unit is None else unit, record_name)]
+
+
+def _as_array(ecg: Any) -> np.ndarray:
+    """Numbers as a numpy array; torch tensors come off their device."""
+    if hasattr(ecg, "detach"):
+        ecg = ecg.detach().cpu()
+        # numpy has no bfloat16.
+        ecg = ecg.float().numpy() if ecg.is_floating_point() else ecg.numpy()
+    return np.asarray(ecg)
+
+
+def _as_list_of_ecgs(ecg: Any) -> list[Any]:
+    """One ECG or a batch, in any of the accepted forms, as a list of ECGs."""
+    if isinstance(ecg, list | tuple):
+        if len(ecg) == 0:
+            raise ValueError("expected at least one ECG: found an empty list")
+        depth = 1 + _as_array(ecg[0]).ndim
+        ecgs = [ecg] if depth == 2 else list(ecg)
+    else:
+        ecg = _as_array(ecg)
+        depth = ecg.ndim
+        ecgs = [ecg] if depth == 2 else list(ecg) if depth == 3 else []
+    if depth not in (2, 3) or not ecgs:
+        shape = f" of shape {ecg.shape}" if isinstance(ecg, np.ndarray) else f" with {depth} axes"
+        raise ValueError(
+            f"expected one ECG (leads, samples) or a batch (batch, leads, samples): found an array{shape}"
+        )
+    return ecgs
+
+
+def _one_each(value: Any, n: int, name: str) -> list[Any]:
+    """The same value for each of n ECGs, or a list that has one for each."""
+    if value is None or isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        return [value] * n
+    if len(value) != n:
+        raise ValueError(f"{name} must have one entry for each of {n} ECGs: found {len(value)}")
+    return list(value)
+
+
+def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) -> np.ndarray:
+    """Checks an array against the leads' names and returns it as (leads, samples)."""
+    signal = _as_array(ecg)
+    if signal.dtype.kind not in "fiu":
+        raise TypeError(f"{record_name}: an ECG must hold real numbers: found dtype {signal.dtype}")
+    if signal.ndim != 2:
+        raise ValueError(f"{record_name}: expected an ECG of two axes, leads and samples: found shape {signal.shape}")
+    if signal.size == 0:
+        raise ValueError(f"{record_name}: the ECG is empty: found shape {signal.shape}")
+    if signal.shape[0] == len(names):
+        return signal
+    if signal.shape[1] == len(names):
+        return signal.T
+    hint = "lead_names has one name for each lead" if named else "pass lead_names where other leads were recorded"
+    raise ValueError(
+        f"{record_name}: expected {len(names)} leads ({', '.join(names)}) along one axis: "
+        f"found shape {signal.shape}; {hint}"
+    )
+
+
+def _repair_leads(leads: dict[str, np.ndarray], repair_nan: bool, record_name: str, flags: list[str]) -> None:
+    """Refuses NaN and Inf, or interpolates them in place; a lead without any number counts as missing."""
+    bad = {name: ~np.isfinite(signal) for name, signal in leads.items()}
+    bad = {name: mask for name, mask in bad.items() if mask.any()}
+    if bad and not repair_nan:
+        found = ", ".join(f"{name}: {int(mask.sum())} of {mask.size}" for name, mask in bad.items())
+        raise ValueError(
+            f"{record_name}: expected finite samples; found NaN or Inf in {found}. repair_nan=True interpolates them"
+        )
+    for name, mask in bad.items():
+        if mask.all():
+            del leads[name]
+            continue
+        at = np.arange(mask.size)
+        leads[name] = np.where(mask, np.interp(at, at[~mask], leads[name][~mask]), leads[name])
+    if bad:
+        flags.append("nan_repaired")
+
+
+def _check_amplitude(signal: np.ndarray, unit: str | None, record_name: str) -> None:
+    """Refuses what no heart gives: no change in any lead, or more than 100 mV."""
+    if np.all(signal == signal[:, :1]):
+        raise ValueError(f"{record_name}: no signal: every lead is constant over all {signal.shape[1]} samples")
+    amplitude = float(np.percentile(np.abs(signal - np.median(signal, axis=1, keepdims=True)), 99))
+    if amplitude > MAX_PLAUSIBLE_MV:
+        raise ValueError(
+            f"{record_name}: amplitudes of {amplitude:.0f} mV with unit={unit!r}; "
+            f"an ECG stays below {MAX_PLAUSIBLE_MV:.0f} mV. "
+            f"Is the unit another one of {', '.join(UNITS_PER_MV)}?"
+        )
+
+
+__all__ = ["EcgFeatureExtractor", "StandardEcg", "canonical_lead_name", "canonical_unit", "resample"]
