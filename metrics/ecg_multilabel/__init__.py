@@ -1,0 +1,1 @@
+"""Multi-label ECG diagnosis: thresholds, metrics per class and mean, intervals by patient. See README.md."""
