@@ -10,7 +10,10 @@ NO_REPORT = -1  # in `report_ids`: never equal to another exam's
 
 
 def multilabel_loss(
-    logits: torch.Tensor, labels: torch.Tensor, pos_weight: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    pos_weight: torch.Tensor | None = None,
+    n_known: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
     Returns the mean binary cross-entropy over the known labels.
@@ -19,6 +22,9 @@ def multilabel_loss(
         logits (`torch.Tensor` of shape `(batch, num_labels)`): Before the sigmoid.
         labels (`torch.Tensor` of shape `(batch, num_labels)`): 1, 0, or -1 where unknown; any dtype.
         pos_weight (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of the positives of each label.
+        n_known (`torch.Tensor`, *optional*):
+            Scalar to divide the sum by in place of this batch's own number of known labels: where the batch is a part
+            of a larger one, that one's.
 
     Returns:
         `torch.Tensor`: scalar float32; 0 where every label of the batch is unknown.
@@ -28,7 +34,7 @@ def multilabel_loss(
     losses = F.binary_cross_entropy_with_logits(
         logits.float(), labels.clamp(min=0), pos_weight=pos_weight, reduction="none"
     )
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    return (losses * known).sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
 
 
 class _GatherRows(torch.autograd.Function):
@@ -98,11 +104,12 @@ def clip_loss(
     text_embeds: torch.Tensor,
     logit_scale: torch.Tensor,
     report_ids: torch.Tensor | None = None,
+    gather: bool = False,
 ) -> torch.Tensor:
     """
-    Returns the symmetric contrastive loss with the whole global batch as negatives.
+    Returns the symmetric contrastive loss, with the whole global batch as negatives where `gather` is set.
 
-    Each process computes its own rows against all columns. The mean of the processes' losses (and gradients, as
+    Then each process computes its own rows against all columns. The mean of the processes' losses (and gradients, as
     DistributedDataParallel takes it) equals the loss (and gradient) of one process with the joined batch, also when
     the processes hold different numbers of exams.
 
@@ -113,6 +120,8 @@ def clip_loss(
         report_ids (`torch.Tensor` of shape `(batch,)`, *optional*):
             Where given, exams with equal ids are positives of each other ("same_report"); left out, each exam has one
             positive ("paired", the paper).
+        gather (`bool`, defaults to `False`):
+            Join the batches of all processes. Every process must then call this together.
 
     Returns:
         `torch.Tensor`: scalar float32, times `world_size * local / global`, which is 1 for even batches.
@@ -123,14 +132,16 @@ def clip_loss(
     # The logits reach e^4.6 and are exponentiated: float32, whatever autocast or the weights are.
     with torch.autocast(ecg_embeds.device.type, enabled=False):
         ecg_embeds, text_embeds, scale = ecg_embeds.float(), text_embeds.float(), logit_scale.float().exp()
-        both, offset = gather_rows(torch.cat([ecg_embeds, text_embeds], dim=1))  # one collective for both
+        both, offset = torch.cat([ecg_embeds, text_embeds], dim=1), 0  # (local, 2 projection_dim)
+        if gather:
+            both, offset = gather_rows(both)  # one collective for both
         all_ecg, all_text = both.split(ecg_embeds.shape[1], dim=1)  # (global, projection_dim)
         logits_per_ecg = scale * ecg_embeds @ all_text.T  # (local, global)
         logits_per_text = scale * text_embeds @ all_ecg.T  # (local, global)
         if report_ids is None:
             targets = torch.arange(len(ecg_embeds), device=ecg_embeds.device) + offset
         else:
-            targets = contrastive_targets(report_ids, gather_rows(report_ids)[0], offset)
+            targets = contrastive_targets(report_ids, gather_rows(report_ids)[0] if gather else report_ids, offset)
         loss = F.cross_entropy(logits_per_ecg, targets, reduction="sum")
         loss = (loss + F.cross_entropy(logits_per_text, targets, reduction="sum")) / 2
-        return loss * (_world_size() / len(both))
+        return loss * ((_world_size() if gather else 1) / len(both))

@@ -18,7 +18,7 @@ def raw_features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def loss_of(ecg, text, scale, ids):
-    return clip_loss(F.normalize(ecg, dim=1), F.normalize(text, dim=1), scale, ids)
+    return clip_loss(F.normalize(ecg, dim=1), F.normalize(text, dim=1), scale, ids, gather=True)
 
 
 def test_paired_loss_is_cross_entropy_on_the_diagonal():

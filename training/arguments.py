@@ -1,0 +1,207 @@
+"""Command-line arguments of both training scripts, as dataclasses for `HfArgumentParser`."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import HfArgumentParser
+
+from modeling_ecgclip.configuration_ecgclip import PRESETS
+
+
+@dataclass
+class DataArguments:
+    """Which exams."""
+
+    dataset_name_or_path: str = field(
+        metadata={"help": "Exam table: a folder made by data_scripts, or a dataset id on the Hub."}
+    )
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub."}
+    )
+    train_fraction: float = field(
+        default=1.0,
+        metadata={
+            "help": "Share of the training and of the validation exams to use, in (0, 1]. Whole patients, drawn by "
+            "--subset_seed; a smaller share lies inside a larger one. The test split never changes."
+        },
+    )
+    subset_seed: int = field(default=0, metadata={"help": "Which patients --train_fraction keeps."})
+    dataloader_num_workers: int = field(
+        default=0, metadata={"help": "Processes that read the table; 0 reads in the training process."}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.train_fraction <= 1:
+            raise ValueError(f"--train_fraction must lie in (0, 1]: found {self.train_fraction}")
+
+
+@dataclass
+class EncoderArguments:
+    """Where the ECG encoder starts."""
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder or Hub id whose encoder to start from (dual encoder, classifier or encoder). Left out: "
+            "random initialisation."
+        },
+    )
+    model_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of that model."})
+    encoder_preset: str = field(
+        default="fernandes2024",
+        metadata={"help": f"Encoder for a random initialisation: {', '.join(PRESETS)}.", "choices": list(PRESETS)},
+    )
+    dropout: float | None = field(default=None, metadata={"help": "Replaces the encoder's own dropout rate."})
+
+
+@dataclass
+class ContrastiveArguments:
+    """Stage 1 alone."""
+
+    text_model_name_or_path: str = field(
+        metadata={"help": "Frozen text encoder: folder or Hub id, such as pucpr/biobertpt-all."}
+    )
+    text_pooling: Literal["mean", "cls"] = field(
+        default="mean", metadata={"help": "How token states become one vector."}
+    )
+    text_projection: Literal["identity", "linear"] = field(
+        default="identity", metadata={"help": "identity: the text embedding is the target, as in the paper."}
+    )
+    projection_dim: int | None = field(
+        default=None, metadata={"help": "Width of the joint space; default: the text encoder's width."}
+    )
+    center_text: bool = field(
+        default=False,
+        metadata={"help": "Subtract the training set's mean text embedding; for encoders whose texts all look alike."},
+    )
+    positives: Literal["paired", "same_report"] = field(
+        default="paired",
+        metadata={"help": "paired: each ECG's own report (the paper). same_report: every exam with an equal report."},
+    )
+
+
+@dataclass
+class ClassificationArguments:
+    """Stage 2 alone."""
+
+    freeze_encoder: bool = field(
+        default=False,
+        metadata={"help": "Train the linear head alone, on embeddings that are computed once (linear probing)."},
+    )
+
+
+@dataclass
+class TrainingArguments:
+    """The loop, for both stages."""
+
+    output_dir: str = field(metadata={"help": "Folder for the model, checkpoints, logs and plots."})
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "ECGs per process and forward pass."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "The same, for evaluation."})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "Forward passes per optimizer step."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
+    weight_decay: float = field(default=0.0, metadata={"help": "Of weights with two or more axes."})
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = field(
+        default="linear", metadata={"help": "How the rate falls after the warm-up."}
+    )
+    warmup_steps: int = field(default=0, metadata={"help": "Steps of linear warm-up."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are scaled down to this norm; 0: never."})
+    num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training split."})
+    max_train_steps: int | None = field(default=None, metadata={"help": "Optimizer steps; replaces the epochs."})
+    eval_steps: int | None = field(default=None, metadata={"help": "Steps between validations; default: an epoch."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many validations without a better one."}
+    )
+    checkpointing_steps: str = field(
+        default="epoch", metadata={"help": "Steps between checkpoints, 'epoch', or 'no'."}
+    )
+    checkpoints_total_limit: int = field(default=2, metadata={"help": "Checkpoints kept, the newest."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "'latest' (or nothing there yet: from the start), or a checkpoint's folder."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Remove what an earlier run left in --output_dir."}
+    )
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = field(
+        default=None, metadata={"help": "Autocast precision; default: what accelerate launch was told, else no."}
+    )
+    seed: int = field(default=0, metadata={"help": "Of weights, order of exams and dropout."})
+    logging_steps: int = field(default=10, metadata={"help": "Steps between log entries."})
+    report_to: str = field(
+        default="none", metadata={"help": "Experiment tracker of accelerate (tensorboard, wandb, ...), or none."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            _at_least_one(name, getattr(self, name))
+        for name in ("max_train_steps", "eval_steps", "logging_steps", "checkpoints_total_limit"):
+            _at_least_one(name, getattr(self, name))
+        if self.learning_rate <= 0 or self.num_train_epochs <= 0:
+            raise ValueError(
+                "--learning_rate and --num_train_epochs must be above 0: "
+                f"found {self.learning_rate} and {self.num_train_epochs}"
+            )
+        if self.checkpointing_steps not in ("epoch", "no") and not self.checkpointing_steps.isdigit():
+            raise ValueError(
+                f"--checkpointing_steps must be a number, 'epoch' or 'no': found {self.checkpointing_steps!r}"
+            )
+        if self.overwrite_output_dir and self.resume_from_checkpoint:
+            raise ValueError("--overwrite_output_dir would remove what --resume_from_checkpoint needs: choose one")
+
+
+@dataclass
+class HubArguments:
+    """Publishing the result."""
+
+    push_to_hub: bool = field(default=False, metadata={"help": "Upload the finished folder to the Hub."})
+    hub_model_id: str | None = field(
+        default=None, metadata={"help": "Repository, user/name; default: the name of --output_dir."}
+    )
+    hub_private_repo: bool = field(
+        default=True, metadata={"help": "A new repository is private; --no_hub_private_repo makes it public."}
+    )
+
+
+def parse(argv: list[str] | None, description: str, *groups: type) -> tuple[Any, ...]:
+    """
+    Returns one filled dataclass for each of `groups`.
+
+    Args:
+        argv (`list[str]`, *optional*): Arguments without the program's name; left out, the command line's.
+        description (`str`): First lines of `--help`.
+        groups: Dataclasses of this module.
+
+    Raises:
+        `SystemExit`: for unknown flags, wrong types and impossible values, with a usage line.
+    """
+    parser = HfArgumentParser(groups, description=description)
+    try:
+        return parser.parse_args_into_dataclasses(argv)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def as_record(*groups: Any) -> dict[str, Any]:
+    """Returns all arguments as one flat dictionary for `run.json`."""
+    return {f.name: getattr(group, f.name) for group in groups for f in fields(group)}
+
+
+def check_output_dir(training: TrainingArguments) -> Path:
+    """
+    Returns the output folder, not yet made.
+
+    Raises:
+        `FileExistsError`: where an earlier run left files and neither resuming nor overwriting was asked for.
+    """
+    folder = Path(training.output_dir)
+    occupied = folder.is_dir() and any(folder.iterdir())
+    if occupied and not training.overwrite_output_dir and not training.resume_from_checkpoint:
+        raise FileExistsError(
+            f"{folder} is not empty: give --resume_from_checkpoint latest, --overwrite_output_dir, or another folder"
+        )
+    return folder
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"--{name} must be at least 1: found {value}")

@@ -1,0 +1,166 @@
+"""Stage 1: the ECG encoder against frozen text embeddings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from modeling_ecgclip.losses_ecgclip import clip_loss
+from modeling_ecgclip.modeling_ecgclip import EcgClipOutput
+
+from .data import Batch, ExamSplit, ordered_batches
+from .evaluation import retrieval_metrics
+
+
+# Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
+NEGATIVES_IN_VALIDATION = 256
+
+
+@contextmanager
+def frozen_batch_norm_statistics(module: nn.Module) -> Iterator[None]:
+    """Lets BatchNorm use the batch's statistics as in training without moving the running ones."""
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+class ContrastiveTask:
+    """
+    What the training loop needs to know of stage 1.
+
+    Args:
+        accelerator (`Accelerator`): What `module` was prepared with.
+        module (`nn.Module`): [`EcgClipModel`], prepared; its text tower is frozen and never runs.
+        exams, validation (`ExamSplit`): With text embeddings.
+        microvolt_factor (`float`): From the table's unit to the model's.
+        positives (`str`): `"paired"` or `"same_report"`.
+        eval_batch_size (`int`): ECGs of one forward pass in validation.
+        num_workers (`int`): Processes that read the table.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        module: nn.Module,
+        exams: ExamSplit,
+        validation: ExamSplit,
+        microvolt_factor: float,
+        positives: str,
+        eval_batch_size: int,
+        num_workers: int,
+    ):
+        self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
+        self.model = accelerator.unwrap_model(module)
+        self.microvolt_factor, self.positives = microvolt_factor, positives
+        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+
+    def backward(self, batches: list[Batch]) -> torch.Tensor:
+        """
+        Accumulates the gradients of one optimizer step, whose negatives are all its exams in all processes.
+
+        With several forward passes a step, all embeddings are computed first without gradient, then the loss over all
+        of them, and each pass is repeated with the gradient of its embeddings (Gao et al. 2021,
+        https://arxiv.org/abs/2101.06983). So accumulation adds negatives, at the price of a second forward pass.
+        """
+        if len(batches) == 1:
+            output = self._forward(batches[0])
+            ids = batches[0]["report_ids"] if self.positives == "same_report" else None
+            loss = clip_loss(output.ecg_embeds, output.text_embeds, self.model.logit_scale, ids, gather=True)
+            self.accelerator.backward(loss)
+            return loss.detach()
+        return self._backward_in_parts(batches)
+
+    def _backward_in_parts(self, batches: list[Batch]) -> torch.Tensor:
+        dropout_states = []
+        ecg_parts, text_parts = [], []
+        with torch.no_grad(), frozen_batch_norm_statistics(self.module):
+            for batch in batches:
+                dropout_states.append(self._random_state())
+                output = self._forward(batch)
+                ecg_parts.append(output.ecg_embeds)
+                text_parts.append(output.text_embeds)
+        ecg, text = (torch.cat(parts).requires_grad_() for parts in (ecg_parts, text_parts))
+        scale = self.model.logit_scale.detach().clone().requires_grad_()
+        ids = torch.cat([batch["report_ids"] for batch in batches]) if self.positives == "same_report" else None
+        loss = clip_loss(ecg, text, scale, ids, gather=True)
+        loss.backward()
+        sizes = [len(part) for part in ecg_parts]
+        last = len(batches) - 1
+        for i, (batch, ecg_grad, text_grad) in enumerate(
+            zip(batches, ecg.grad.split(sizes), text.grad.split(sizes), strict=True)
+        ):
+            self._set_random_state(dropout_states[i])
+            with nullcontext() if i == last else self.accelerator.no_sync(self.module):
+                output = self._forward(batch)
+                # Its gradient is the loss's: d loss / d embeddings times d embeddings / d weights.
+                stand_in = (output.ecg_embeds * ecg_grad).sum() + (output.text_embeds * text_grad).sum()
+                if i == last:
+                    stand_in = stand_in + self.model.logit_scale * scale.grad
+                self.accelerator.backward(stand_in)
+        return loss.detach()
+
+    def _forward(self, batch: Batch) -> EcgClipOutput:
+        # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
+        return self.module(input_values=batch["ecg"] * self.microvolt_factor, text_embeds=batch["text_embeds"])
+
+    def _random_state(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        cuda = torch.cuda.get_rng_state(self.accelerator.device) if self.accelerator.device.type == "cuda" else None
+        return torch.get_rng_state(), cuda
+
+    def _set_random_state(self, state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+        torch.set_rng_state(state[0])
+        if state[1] is not None:
+            torch.cuda.set_rng_state(state[1], self.accelerator.device)
+
+    def after_step(self) -> None:
+        """Keeps the temperature in bounds."""
+        self.model.clamp_logit_scale_()
+
+    @torch.no_grad()
+    def embed(self, exams: ExamSplit) -> tuple[np.ndarray, np.ndarray]:
+        """Returns ECG and text embeddings of all exams in order, float32 (exams, projection_dim), in every process."""
+        ecg_parts, text_parts = [], []
+        for batch in ordered_batches(
+            exams,
+            self.eval_batch_size,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+            self.num_workers,
+            self.accelerator.device,
+        ):
+            output = self._forward(batch)
+            ecg_parts.append(output.ecg_embeds.float().cpu())
+            text_parts.append(output.text_embeds.float().cpu())
+        width = self.model.config.projection_dim
+        mine = [(torch.cat([torch.empty(0, width), *parts]).numpy()) for parts in (ecg_parts, text_parts)]
+        everyones = gather_object([mine])
+        return np.concatenate([ecg for ecg, _ in everyones]), np.concatenate([text for _, text in everyones])
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns the validation loss with a fixed number of negatives, and retrieval in both directions."""
+        ecg_embeds, text_embeds = self.embed(self.validation)
+        ids = self.validation.report_ids
+        # Mixed once and for all: neighbours in the table may be exams of one patient.
+        order = np.random.default_rng(0).permutation(len(ids))
+        n_parts = max(1, len(order) // NEGATIVES_IN_VALIDATION)
+        losses = [
+            clip_loss(
+                torch.from_numpy(ecg_embeds[rows]),
+                torch.from_numpy(text_embeds[rows]),
+                self.model.logit_scale.detach().cpu(),
+                torch.from_numpy(ids[rows]) if self.positives == "same_report" else None,
+            ).item()
+            for rows in np.array_split(order, n_parts)
+        ]
+        retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
+        return {"loss": float(np.mean(losses)), **retrieval}

@@ -1,0 +1,271 @@
+"""From the exam table to batches on the device, without Python work for each sample."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from data_scripts.schema import ECG_SHAPE, MICROVOLTS_PER_MILLIVOLT, ecg_array
+
+
+Batch = dict[str, torch.Tensor]
+
+
+class TextEmbeddings:
+    """
+    Pooled text embeddings, found by report id.
+
+    Args:
+        table (`datasets.Dataset`): Columns `report_id`, `report`, `text_embeds`; see `data_scripts/embed_reports.py`.
+    """
+
+    def __init__(self, table: Dataset):
+        columns = table.with_format("arrow")[:]
+        ids = columns.column("report_id").to_numpy()
+        embeds = columns.column("text_embeds").combine_chunks()
+        self.embeds = embeds.flatten().to_numpy().reshape(len(ids), -1)  # (reports, width)
+        self.row_of_id = np.full(ids.max(initial=-1) + 1, -1, dtype=np.int64)
+        self.row_of_id[ids] = np.arange(len(ids))
+
+    @property
+    def width(self) -> int:
+        """Numbers of one embedding."""
+        return self.embeds.shape[1]
+
+    def __getitem__(self, report_ids: np.ndarray) -> np.ndarray:
+        """float32 (batch, width) for int (batch,)."""
+        return self.embeds[self.row_of_id[report_ids]]
+
+    def check(self, report_ids: np.ndarray, split: str) -> None:
+        """Raises `ValueError` where an id has no embedding."""
+        known = np.zeros(len(report_ids), dtype=bool)
+        inside = (report_ids >= 0) & (report_ids < len(self.row_of_id))
+        known[inside] = self.row_of_id[report_ids[inside]] >= 0
+        if not known.all():
+            raise ValueError(
+                f"{int((~known).sum())} exams of split {split} have report ids without an embedding, the first "
+                f"{report_ids[~known][0]}: run data_scripts.embed_reports on this table again"
+            )
+
+
+class ExamSplit(TorchDataset):
+    """
+    One split, or a part of it, read in batches of rows straight from the memory map.
+
+    Args:
+        split (`datasets.Dataset`): With the columns of `data_scripts/schema.py`.
+        rows (`np.ndarray` of int, *optional*): The rows to use, in this order; left out, all.
+        text (`TextEmbeddings`, *optional*): Adds `text_embeds` to the batches.
+    """
+
+    def __init__(self, split: Dataset, rows: np.ndarray | None = None, text: TextEmbeddings | None = None):
+        if split._indices is not None:
+            raise ValueError("a split with an index mapping cannot be read in place: call flatten_indices() first")
+        self.rows = np.arange(len(split)) if rows is None else np.asarray(rows)
+        self.text = text
+        columns = split.data
+        self._chunks = [ecg_array(chunk) for chunk in columns.column("ecg").chunks]  # views, not copies
+        self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
+        self.exam_ids = columns.column("exam_id").to_numpy()[self.rows]
+        self.patient_ids = columns.column("patient_id").to_numpy()[self.rows]
+        self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
+        labels = columns.column("labels").combine_chunks()
+        self.labels = labels.flatten().to_numpy().reshape(len(split), -1)[self.rows]  # int8 (exams, labels)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ecg(self, indices: np.ndarray) -> torch.Tensor:
+        """Returns int16 (batch, 12, 4096) in microvolts."""
+        rows = self.rows[indices]
+        chunk_of_row = np.searchsorted(self._starts, rows, side="right") - 1
+        recordings = torch.empty((len(rows), *ECG_SHAPE), dtype=torch.int16)
+        target = recordings.numpy()
+        for chunk in np.unique(chunk_of_row):
+            of_chunk = np.flatnonzero(chunk_of_row == chunk)
+            target[of_chunk] = self._chunks[chunk][rows[of_chunk] - self._starts[chunk]]
+        return recordings
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns one batch; torch's DataLoader calls this with all indices of the batch at once."""
+        indices = np.asarray(indices)
+        batch = {"ecg": self.ecg(indices), "labels": torch.from_numpy(self.labels[indices])}
+        if self.text is not None:
+            batch["report_ids"] = torch.from_numpy(self.report_ids[indices])
+            batch["text_embeds"] = torch.from_numpy(self.text[self.report_ids[indices]])
+        return batch
+
+
+class EmbeddedSplit(TorchDataset):
+    """
+    A split whose ECGs were embedded once by a frozen encoder, for training a head alone.
+
+    Args:
+        split (`ExamSplit`): Where the exams come from.
+        embeds (`torch.Tensor` of shape `(exams, hidden_size)`): In the order of `split`.
+    """
+
+    def __init__(self, split: ExamSplit, embeds: torch.Tensor):
+        self.embeds = embeds
+        self.labels, self.exam_ids, self.patient_ids = split.labels, split.exam_ids, split.patient_ids
+
+    def __len__(self) -> int:
+        return len(self.embeds)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns one batch."""
+        return {"embeds": self.embeds[indices], "labels": torch.from_numpy(self.labels[indices])}
+
+
+def microvolt_factor(feature_extractor: Any) -> float:
+    """
+    Returns what one unit of the exam table is in the unit that the model reads.
+
+    Exam tables are what the feature extractor makes of a recording, before scaling; so this factor is all that is
+    left to do, on the device.
+
+    Raises:
+        `ValueError`: for an extractor that filters, since the table holds unfiltered recordings.
+    """
+    if feature_extractor.highpass_hz or feature_extractor.notch_hz:
+        raise ValueError(
+            "training reads exam tables as they are: expected a feature extractor without filters, found "
+            f"highpass_hz={feature_extractor.highpass_hz}, notch_hz={feature_extractor.notch_hz}"
+        )
+    scale = feature_extractor.scale if feature_extractor.do_scale else 1.0
+    return scale / MICROVOLTS_PER_MILLIVOLT
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """
+    Which exams each optimizer step of each process sees: a function of the step's number alone.
+
+    So an interrupted run needs to remember nothing but its step, and one process with a batch of 64 sees what two
+    with 32 see together.
+
+    Args:
+        n_exams (`int`): In the training split.
+        batch_size (`int`): Exams of one forward pass in one process.
+        accumulation (`int`): Forward passes per step.
+        world_size (`int`): Processes.
+        seed (`int`): Of the order.
+    """
+
+    n_exams: int
+    batch_size: int
+    accumulation: int = 1
+    world_size: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"{self.n_exams} training exams are too few for {self.world_size} processes with "
+                f"{self.accumulation} forward passes each: every pass needs at least 2"
+            )
+
+    @property
+    def global_batch_size(self) -> int:
+        """Exams of one step, over all processes."""
+        return self.batch_size * self.accumulation * self.world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full steps, and a partial one where it gives every forward pass the 2 exams that BatchNorm needs."""
+        full, rest = divmod(self.n_exams, self.global_batch_size)
+        return full + (rest >= 2 * self.accumulation * self.world_size)
+
+    @property
+    def left_out_per_epoch(self) -> int:
+        """Exams that an epoch passes over; others in each epoch, since the order changes."""
+        return max(0, self.n_exams - self.steps_per_epoch * self.global_batch_size)
+
+    def batches(self, rank: int, start: int, stop: int) -> Iterator[list[int]]:
+        """Yields the indices of each forward pass of process `rank`, from step `start` up to before `stop`."""
+        epoch_of_order, order = None, np.empty(0, dtype=np.int64)
+        for step in range(start, stop):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if epoch != epoch_of_order:
+                epoch_of_order, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.n_exams)
+            of_step = order[place * self.global_batch_size : (place + 1) * self.global_batch_size]
+            of_rank = np.array_split(of_step, self.world_size)[rank]
+            for of_pass in np.array_split(of_rank, self.accumulation):
+                yield of_pass.tolist()
+
+
+class _Batches(Sampler):
+    """A list of index lists that is made while it is read."""
+
+    def __init__(self, make_batches: Any):
+        super().__init__()
+        self._make_batches = make_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._make_batches()
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _loader(exams: TorchDataset, make_batches: Any, num_workers: int, device: torch.device) -> DataLoader:
+    return DataLoader(
+        exams,
+        batch_sampler=_Batches(make_batches),
+        collate_fn=_as_it_is,
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=4 if num_workers else None,
+    )
+
+
+def training_batches(
+    exams: TorchDataset, plan: StepPlan, rank: int, start: int, stop: int, num_workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """Yields the batches of one process, on its device, from step `start` to before `stop`."""
+    for batch in _loader(exams, lambda: plan.batches(rank, start, stop), num_workers, device):
+        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def ordered_batches(
+    exams: TorchDataset, batch_size: int, rank: int, world_size: int, num_workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """Yields this process's share of all exams, in order; the shares of all ranks joined are the whole."""
+    mine = np.array_split(np.arange(len(exams)), world_size)[rank]
+
+    def batches() -> Iterator[list[int]]:
+        return (mine[i : i + batch_size].tolist() for i in range(0, len(mine), batch_size))
+
+    for batch in _loader(exams, batches, num_workers, device):
+        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def fraction_of_patients(patient_ids: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """
+    Returns the rows of a random part of the patients, in the table's order.
+
+    Patients are put in an order that depends on the seed and their id alone; the first ones are taken until the exams'
+    share is reached. So a smaller fraction lies inside a larger one.
+
+    Args:
+        patient_ids (`np.ndarray` of str): Of each row.
+        fraction (`float`): Share of the exams, in (0, 1].
+        seed (`int`): Another number gives another order.
+    """
+    if fraction >= 1:
+        return np.arange(len(patient_ids))
+    patients, of_row, counts = np.unique(patient_ids.astype(str), return_inverse=True, return_counts=True)
+    keys = [hashlib.sha256(f"{seed}:{patient}".encode()).digest() for patient in patients]
+    order = np.array(sorted(range(len(patients)), key=keys.__getitem__))
+    # The exam that crosses the limit is in: no fraction gives an empty set.
+    taken = np.searchsorted(np.cumsum(counts[order]), fraction * len(patient_ids)) + 1
+    keep = np.zeros(len(patients), dtype=bool)
+    keep[order[:taken]] = True
+    return np.flatnonzero(keep[of_row])

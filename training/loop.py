@@ -1,0 +1,283 @@
+"""The training loop of both stages: evaluate, save, stop, step, log. It never asks which loss it runs."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import gather_object
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import get_scheduler
+
+from .arguments import TrainingArguments
+from .checkpoints import (
+    check_num_processes,
+    find_checkpoint,
+    save_checkpoint,
+)
+from .data import Batch, StepPlan, training_batches
+from .files import write_json
+
+
+logger = get_logger(__name__)
+
+STOP_CHECK_STEPS = 10  # several processes agree on stopping this often; each agreement costs a synchronisation
+
+
+class Task(Protocol):
+    """What the loop needs to know of a stage."""
+
+    module: nn.Module  # what is trained, as accelerator.prepare returned it
+    exams: torch.utils.data.Dataset  # training split
+
+    def backward(self, batches: list[Batch]) -> torch.Tensor:
+        """Accumulates one step's gradients; returns the loss, detached, whose mean over processes is the batch's."""
+
+    def after_step(self) -> None:
+        """Puts parameters back into their bounds."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns validation results, the same in every process; `loss` decides which step is best."""
+
+
+@dataclass
+class LoopState:
+    """All that a run knows beyond weights and optimizer; saved with each checkpoint."""
+
+    step: int = 0
+    evaluated_step: int = -1  # evaluation comes before saving: a resumed run must not repeat it
+    best_step: int = -1
+    best_loss: float = math.inf
+    evaluations_since_best: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, as `Accelerator.register_for_checkpointing` wants them."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the values of `state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class StopRequest:
+    """Remembers that SIGTERM came (a scheduler wants the machine back), so that the loop can save before it ends."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "StopRequest":
+        self._before = signal.signal(signal.SIGTERM, self._remember)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _remember(self, number: int, frame: Any) -> None:
+        self.asked = True
+
+
+def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    """Returns two groups for the optimizer: weight decay is for matrices and kernels, not for biases and scales."""
+    trained = [parameter for _, parameter in parameters if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def total_steps(args: TrainingArguments, plan: StepPlan) -> int:
+    """Returns the optimizer steps of a whole run."""
+    return args.max_train_steps or math.ceil(args.num_train_epochs * plan.steps_per_epoch)
+
+
+def make_optimizer(module: nn.Module, args: TrainingArguments, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    """Returns AdamW and its schedule over `steps` optimizer steps."""
+    groups = decay_groups(module.named_parameters(), args.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, foreach=True)
+    schedule = get_scheduler(
+        args.lr_scheduler_type, optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=steps
+    )
+    return optimizer, schedule
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Makes a step's dropout depend on nothing but its number and process, so that a resumed run repeats it."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1))
+
+
+class TrainingLoop:
+    """
+    Trains one task to the end, to an early stop, or to a request to stop.
+
+    Args:
+        accelerator (`Accelerator`): What the task's module and the optimizer were prepared with.
+        task (`Task`): What to train.
+        optimizer, schedule: Of [`make_optimizer`]; the optimizer prepared, the schedule not.
+        plan (`StepPlan`): Which exams each step sees.
+        args (`TrainingArguments`): The command line's.
+        num_workers (`int`): Processes that read the table.
+        save_best (`Callable`): Called by every process where a validation was the best so far.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        plan: StepPlan,
+        args: TrainingArguments,
+        num_workers: int,
+        save_best: Callable[[], None],
+    ):
+        self.accelerator, self.task, self.optimizer, self.schedule = accelerator, task, optimizer, schedule
+        self.plan, self.args, self.num_workers, self.save_best = plan, args, num_workers, save_best
+        self.steps = total_steps(args, plan)
+        self.eval_steps = args.eval_steps or plan.steps_per_epoch
+        saving = args.checkpointing_steps
+        self.save_steps = int(saving) if saving.isdigit() else {"epoch": plan.steps_per_epoch, "no": None}[saving]
+        self.checkpoints = Path(args.output_dir) / "checkpoints"
+        self.saved_step = 0
+        self.state = LoopState()
+        self.grad_norm = torch.zeros(())
+        accelerator.register_for_checkpointing(self.state, schedule)
+
+    def resume(self) -> None:
+        """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
+        if self.args.resume_from_checkpoint is None:
+            return
+        path = find_checkpoint(self.args.resume_from_checkpoint, self.checkpoints)
+        if path is None:
+            logger.info("no checkpoint yet: starting from the beginning")
+            return
+        check_num_processes(path, self.accelerator.num_processes)
+        self.accelerator.load_state(str(path))
+        self.saved_step = self.state.step
+        logger.info(f"resumed from {path}: {self.state.step} of {self.steps} steps done")
+
+    def run(self) -> bool:
+        """
+        Trains; returns whether the run ended by itself, and not by SIGTERM.
+
+        Raises:
+            `FloatingPointError`: where the loss is not a finite number, with the likely cause.
+        """
+        state, accelerator = self.state, self.accelerator
+        batches = training_batches(
+            self.task.exams,
+            self.plan,
+            accelerator.process_index,
+            state.step,
+            self.steps,
+            self.num_workers,
+            accelerator.device,
+        )
+        losses: list[torch.Tensor] = []
+        clock = time.perf_counter()
+        progress = tqdm(
+            total=self.steps, initial=state.step, disable=not accelerator.is_main_process, unit="step", desc="training"
+        )
+        with progress, StopRequest() as stop:
+            while True:
+                done = state.step >= self.steps
+                if (done or state.step % self.eval_steps == 0) and state.step != state.evaluated_step:
+                    self._evaluate()
+                    clock = time.perf_counter()  # validation is not training time
+                exhausted = self._patience_is_over()
+                asked = self._asked_to_stop(stop)
+                self._save(last=done or exhausted or asked)
+                if done or exhausted or asked:
+                    return done or exhausted
+                losses.append(self._step([next(batches) for _ in range(self.plan.accumulation)]))
+                state.step += 1
+                progress.update()
+                if state.step % self.args.logging_steps == 0 or state.step == self.steps:
+                    self._log(losses, time.perf_counter() - clock, progress)
+                    losses, clock = [], time.perf_counter()
+
+    def _step(self, batches: list[Batch]) -> torch.Tensor:
+        seed_step(self.args.seed, self.state.step, self.accelerator.process_index)
+        self.task.module.train()
+        loss = self.task.backward(batches)
+        self.grad_norm = self.accelerator.clip_grad_norm_(
+            self.task.module.parameters(), self.args.max_grad_norm or math.inf
+        )
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.task.after_step()
+        return loss
+
+    def _evaluate(self) -> None:
+        state = self.state
+        self.task.module.eval()
+        results = self.task.evaluate()
+        state.evaluated_step = state.step
+        self._record({f"eval_{name}": value for name, value in results.items()})
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+        logger.info(f"step {state.step}, validation: {shown}")
+        if results["loss"] < state.best_loss:
+            state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
+            self.save_best()
+        else:
+            state.evaluations_since_best += 1
+
+    def _patience_is_over(self) -> bool:
+        patience = self.args.early_stopping_patience
+        return patience is not None and self.state.evaluations_since_best >= patience
+
+    def _asked_to_stop(self, stop: StopRequest) -> bool:
+        """Whether any process got SIGTERM; all answer the same, or some would wait for the others for ever."""
+        if self.accelerator.num_processes == 1:
+            return stop.asked
+        if self.state.step % STOP_CHECK_STEPS:
+            return False
+        return any(gather_object([stop.asked]))
+
+    def _save(self, last: bool) -> None:
+        step = self.state.step
+        if self.save_steps is None or step == self.saved_step or not (last or step % self.save_steps == 0):
+            return
+        save_checkpoint(self.accelerator, self.checkpoints, step, self.args.checkpoints_total_limit)
+        self.saved_step = step
+
+    def _log(self, losses: list[torch.Tensor], seconds: float, progress: tqdm) -> None:
+        # The only synchronisation with the device between two log entries.
+        loss = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+        entry = {
+            "loss": loss,
+            "grad_norm": float(self.grad_norm),
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "ecg_per_s": len(losses) * self.plan.global_batch_size / seconds,
+        }
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} between steps {self.state.step - len(losses)} and {self.state.step}; "
+                f"learning rate {entry['learning_rate']:.2g}, gradient norm {entry['grad_norm']:.3g}. "
+                f"{self._likely_cause()}"
+            )
+        progress.set_postfix(loss=f"{loss:.4f}", ecg_per_s=f"{entry['ecg_per_s']:.0f}")
+        self._record(entry)
+
+    def _likely_cause(self) -> str:
+        if self.args.mixed_precision == "fp16":
+            return "Likely cause: float16 overflowed; use --mixed_precision bf16 or no"
+        if self.args.warmup_steps == 0:
+            return "Likely cause: too large first steps; set --warmup_steps or a lower --learning_rate"
+        return "Likely cause: too high a --learning_rate, or none of --max_grad_norm"
+
+    def _record(self, entry: dict[str, float]) -> None:
+        self.state.history.append({"step": self.state.step, **entry})
+        self.accelerator.log(entry, step=self.state.step)
+        if self.accelerator.is_main_process:
+            write_json(Path(self.args.output_dir) / "history.json", self.state.history)

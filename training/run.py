@@ -1,0 +1,182 @@
+"""The beginning and the end of a training run: accelerator, logging, plan, record, publishing."""
+
+import json
+import logging
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from datasets import DatasetDict
+from datasets.utils.logging import disable_progress_bar
+from huggingface_hub import HfApi
+from torch import nn
+
+from data_scripts.schema import check_patients
+
+from .arguments import HubArguments, TrainingArguments, check_output_dir
+from .data import ExamSplit, StepPlan
+from .files import write_json
+
+
+logger = get_logger(__name__)
+
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "numpy", "scipy")
+NOT_PUBLISHED = ("checkpoints/*", "best.safetensors", "tracking/*", ".*")
+
+
+def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Accelerator:
+    """
+    Returns the accelerator of a new run, with logging, seeds, output folder and trackers set up.
+
+    Args:
+        args (`TrainingArguments`): The command line's.
+        project (`str`): Name for the trackers.
+        record (`dict`): All arguments, for the trackers.
+
+    Raises:
+        `FileExistsError`: where the output folder holds an earlier run.
+        `ValueError`: for a tracker that is not installed.
+    """
+    folder = check_output_dir(args)
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        log_with=None if args.report_to == "none" else args.report_to,
+        project_dir=str(folder / "tracking"),
+    )
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for quiet in ("httpx", "datasets", "evaluate"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    if not accelerator.is_main_process:
+        disable_progress_bar()
+    with accelerator.main_process_first():
+        if accelerator.is_main_process:
+            if args.overwrite_output_dir:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+    accelerate.utils.set_seed(args.seed)
+    if args.report_to != "none":
+        plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in record.items()}
+        accelerator.init_trackers(project, config=plain)
+        if not accelerator.trackers:
+            # accelerate passes over a missing package in silence.
+            raise ValueError(f"--report_to {args.report_to}: this tracker is not installed")
+    return accelerator
+
+
+def print_plan(
+    accelerator: Accelerator,
+    table: DatasetDict,
+    splits: dict[str, ExamSplit],
+    plan: StepPlan,
+    steps: int,
+    module: nn.Module,
+    notes: dict[str, Any],
+) -> None:
+    """
+    Shows what is about to happen, in numbers that follow from the arguments, before the first step.
+
+    Args:
+        table (`DatasetDict`): The exam table; its patients are compared between splits.
+        splits (`dict[str, ExamSplit]`): What of it is used.
+        plan (`StepPlan`), steps (`int`): Of the loop.
+        module (`nn.Module`): What is trained.
+        notes (`dict`): Further lines.
+    """
+    check_patients(table, "the exam table")  # raises where a patient is in two splits
+    lines = {f"exams in {name}": f"{len(split):,}" for name, split in splits.items()}
+    lines["patients in two splits"] = 0
+    lines["processes, device"] = f"{accelerator.num_processes}, {accelerator.device.type}"
+    lines["exams per step"] = (
+        f"{plan.global_batch_size} = {plan.batch_size} x {plan.accumulation} passes x {plan.world_size} processes"
+    )
+    lines["steps"] = f"{steps:,}, {plan.steps_per_epoch:,} an epoch ({plan.left_out_per_epoch} exams left over)"
+    lines["parameters trained"] = f"{sum(p.numel() for p in module.parameters() if p.requires_grad):,}"
+    lines["parameters frozen"] = f"{sum(p.numel() for p in module.parameters() if not p.requires_grad):,}"
+    width = max(map(len, [*lines, *notes]))
+    for name, value in {**lines, **notes}.items():
+        logger.info(f"{name:<{width}}  {value}")
+
+
+def dataset_facts(name_or_path: str, revision: str | None, table: DatasetDict) -> dict[str, Any]:
+    """
+    Returns what the run record says of the data: name, revision, source, fingerprints and numbers of exams and
+    patients.
+
+    Args:
+        name_or_path (`str`): Folder or Hub id; of a folder the last part is kept, not where it lies.
+        revision (`str`, *optional*): On the Hub.
+        table (`DatasetDict`): The whole exam table.
+    """
+    folder = Path(name_or_path)
+    facts: dict[str, Any] = {"name": folder.name if folder.is_dir() else name_or_path, "revision": revision}
+    conversion = folder / "conversion.json"
+    if conversion.is_file():
+        facts["conversion"] = json.loads(conversion.read_text())
+    facts["sources"] = sorted({source for rows in table.values() for source in rows.unique("source")})
+    facts["exams"] = {split: len(rows) for split, rows in table.items()}
+    facts["patients"] = check_patients(table, name_or_path)
+    return facts
+
+
+def write_run_record(
+    folder: Path, accelerator: Accelerator, arguments: dict[str, Any], data: dict[str, Any], **results: Any
+) -> None:
+    """
+    Writes `run.json`: everything needed to say what was run, and on what.
+
+    Args:
+        folder (`Path`): The output folder.
+        accelerator (`Accelerator`): For devices and precision.
+        arguments (`dict`): The command line's.
+        data (`dict`): Of [`dataset_facts`].
+        results: Further entries.
+    """
+    cuda = accelerator.device.type == "cuda"
+    record = {
+        # Where things lie is nobody else's business, and not reproducible.
+        "arguments": {k: Path(v).name if isinstance(v, str) and Path(v).exists() else v for k, v in arguments.items()},
+        "commit": _commit(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "num_processes": accelerator.num_processes,
+        "mixed_precision": accelerator.mixed_precision,
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else ["cpu"],
+        "data": data,
+        **results,
+    }
+    write_json(folder / "run.json", record)
+
+
+def push_to_hub(folder: Path, hub: HubArguments) -> str:
+    """
+    Uploads a finished folder in one commit and returns its address.
+
+    Args:
+        folder (`Path`): Of [`save_for_hub`], with the run's record.
+        hub (`HubArguments`): Repository and visibility; an existing repository keeps its own.
+    """
+    api = HfApi()
+    url = api.create_repo(hub.hub_model_id or folder.name, private=hub.hub_private_repo, exist_ok=True)
+    api.upload_folder(
+        repo_id=url.repo_id,
+        folder_path=folder,
+        ignore_patterns=list(NOT_PUBLISHED),
+        commit_message="Weights, preprocessing, code and run record",
+    )
+    return str(url)
+
+
+def _commit() -> str | None:
+    """The project's commit, where it runs from a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
