@@ -1,0 +1,461 @@
+"""Predictions to `predictions.parquet`, `metrics.json` and a table; retrieval and zero-shot scores of embeddings."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.special import expit
+
+from metrics.ecg_multilabel.ecg_multilabel import (
+    bootstrap_intervals,
+    choose_thresholds,
+    multilabel_metrics,
+    rank_metrics,
+    undefined_thresholds,
+)
+
+from .files import atomic_path
+
+
+LABEL_PREFIX, PROBABILITY_PREFIX = "label_", "probability_"
+RECALL_AT = (1, 5, 10)
+# Cosines in float32 differ by this much with the order of summation; closer ones count as equal.
+TIE_TOLERANCE = 1e-6
+SIMILARITY_BLOCK = 16_000_000  # similarities held at once (64 MB), whatever the number of exams
+TABLE_COLUMNS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "specificity": "specificity",
+    "auroc": "AUROC",
+    "average_precision": "avg. precision",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SplitPredictions:
+    """
+    Labels and probabilities of one split, one row for each exam.
+
+    Args:
+        split (`str`):
+            Its name, such as "test".
+        exam_ids, patient_ids (`Sequence[str]` of length `exams`):
+            Each exam once; patients group the exams.
+        labels (`np.ndarray` of int, shape `(exams, labels)`):
+            1 present, 0 absent, -1 unknown.
+        probabilities (`np.ndarray` of float, shape `(exams, labels)`):
+            In [0, 1]; kept as float64, so that metrics computed again from the written file are the same.
+
+    Raises:
+        ValueError: if lengths or shapes differ, an exam comes twice (a gather over processes that repeats the last
+            batch's exams looks so), an id is missing, or a probability is not in [0, 1], naming the exam.
+    """
+
+    split: str
+    exam_ids: np.ndarray
+    patient_ids: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        n_exams = len(self.exam_ids)
+        for name in ("exam_ids", "patient_ids"):
+            values = list(getattr(self, name))
+            if len(values) != n_exams:
+                raise ValueError(f"split {self.split}: expected {n_exams} {name}, found {len(values)}")
+            if None in values:
+                raise ValueError(f"split {self.split}: {name} of row {values.index(None)} is missing")
+            object.__setattr__(self, name, np.array(values, dtype=str))
+        object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int8))
+        object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float64))
+        if self.labels.ndim != 2 or len(self.labels) != n_exams or self.probabilities.shape != self.labels.shape:
+            raise ValueError(
+                f"split {self.split}: expected labels and probabilities of shape ({n_exams}, labels), "
+                f"found {self.labels.shape} and {self.probabilities.shape}"
+            )
+        distinct, counts = np.unique(self.exam_ids, return_counts=True)
+        if len(distinct) != n_exams:
+            raise ValueError(f"split {self.split}: exam {distinct[counts > 1][0]} comes {counts.max()} times")
+        wrong = ~((self.probabilities >= 0) & (self.probabilities <= 1)).all(axis=1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"split {self.split}, exam {self.exam_ids[row]}: expected probabilities in [0, 1], "
+                f"found {self.probabilities[row].tolist()}"
+            )
+
+    @classmethod
+    def from_logits(
+        cls, split: str, exam_ids: Sequence[str], patient_ids: Sequence[str], labels: Any, logits: Any
+    ) -> "SplitPredictions":
+        """Predictions from logits `(exams, labels)`, numpy or torch of any float dtype and device."""
+        return cls(split, exam_ids, patient_ids, to_numpy(labels), expit(to_numpy(logits).astype(np.float64)))
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """Array of a numpy array, a sequence or a torch tensor on any device; half precisions become float32."""
+    if hasattr(values, "detach"):  # a tensor, without importing torch for those who have none
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()
+        values = values.numpy()
+    return np.asarray(values)
+
+
+def collect(batches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """
+    Arrays of a whole split from those of its batches, joined along the first axis.
+
+    Args:
+        batches (`Iterable[Mapping[str, Any]]`):
+            Each with the same keys, of arrays, tensors or sequences of the batch's length. A generator keeps only
+            what it yields in memory, on the CPU.
+
+    Raises:
+        ValueError: if there is no batch, or one has other keys than the first.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    for number, batch in enumerate(batches):
+        if number == 0:
+            parts = {key: [] for key in batch}
+        if batch.keys() != parts.keys():
+            raise ValueError(f"batch {number}: expected the keys {sorted(parts)}, found {sorted(batch)}")
+        for key, values in batch.items():
+            parts[key].append(to_numpy(values))
+    if not parts:
+        raise ValueError("expected at least one batch, found none: is the split empty?")
+    return {key: np.concatenate(arrays) for key, arrays in parts.items()}
+
+
+def write_predictions(
+    path: str | os.PathLike, predictions: Sequence[SplitPredictions], label_names: Sequence[str]
+) -> None:
+    """
+    Write the predictions of one or more splits as one Parquet file, aside and then renamed.
+
+    Columns: `exam_id`, `patient_id`, `split` (string), then `label_<name>` (int8, -1 unknown) and `probability_<name>`
+    (float64) in the order of `label_names`.
+
+    Raises:
+        ValueError: if a split has another number of labels than there are names.
+    """
+    tables = []
+    for part in predictions:
+        if part.labels.shape[1] != len(label_names):
+            raise ValueError(
+                f"split {part.split}: expected {len(label_names)} labels {list(label_names)}, "
+                f"found {part.labels.shape[1]}"
+            )
+        columns = {
+            "exam_id": pa.array(part.exam_ids.tolist(), pa.string()),
+            "patient_id": pa.array(part.patient_ids.tolist(), pa.string()),
+            "split": pa.array([part.split] * len(part.exam_ids), pa.string()),
+        }
+        for prefix, values in ((LABEL_PREFIX, part.labels), (PROBABILITY_PREFIX, part.probabilities)):
+            columns |= {f"{prefix}{name}": pa.array(values[:, i]) for i, name in enumerate(label_names)}
+        tables.append(pa.table(columns))
+    with atomic_path(path) as aside:
+        pq.write_table(pa.concat_tables(tables), aside)
+
+
+def read_predictions(path: str | os.PathLike) -> tuple[dict[str, SplitPredictions], tuple[str, ...]]:
+    """
+    Predictions by split, and the label names, from a file of [`write_predictions`].
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a column is missing.
+    """
+    table = pq.read_table(path)
+    label_names = tuple(name[len(LABEL_PREFIX) :] for name in table.column_names if name.startswith(LABEL_PREFIX))
+    wanted = ["exam_id", "patient_id", "split", *(f"{PROBABILITY_PREFIX}{name}" for name in label_names)]
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing or not label_names:
+        raise ValueError(f"{path}: expected predictions with {LABEL_PREFIX}* columns and {wanted}, missing {missing}")
+    splits = {}
+    of_row = table.column("split").to_numpy()
+    for split in dict.fromkeys(of_row.tolist()):
+        part = table.filter(pa.array(of_row == split))
+        labels, probabilities = (
+            np.stack([part.column(f"{prefix}{name}").to_numpy() for name in label_names], axis=1)
+            for prefix in (LABEL_PREFIX, PROBABILITY_PREFIX)
+        )
+        ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
+        splits[split] = SplitPredictions(split, *ids, labels, probabilities)
+    return splits, label_names
+
+
+def evaluate_predictions(
+    validation: SplitPredictions | None,
+    test: SplitPredictions,
+    label_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """
+    What `metrics.json` holds: thresholds from validation alone, then metrics of the test split with intervals.
+
+    Args:
+        validation (`SplitPredictions`, *optional*):
+            Where thresholds are chosen (maximum F1); its own metrics are reported too, and flatter. May be None where
+            `thresholds` are given.
+        test (`SplitPredictions`):
+            What is measured.
+        label_names (`Sequence[str]`):
+            In the order of the columns.
+        thresholds (`Sequence[float]`, *optional*):
+            Use these instead, such as a published model's.
+        n_resamples (`int`, defaults to 1000), seed (`int`, defaults to 0):
+            Of the bootstrap over test patients.
+
+    Returns:
+        `dict` ready for `write_json`: `label_names`, `thresholds` {label: float}, `thresholds_from` ("validation" or
+        "given"), `undefined` (labels without a choice), and for each split `n_exams`, `n_patients` and the result of
+        `multilabel_metrics`; `test` has `intervals` of `bootstrap_intervals` as well.
+
+    Raises:
+        ValueError: if neither validation predictions nor thresholds are given, or if the splits share a patient.
+    """
+    if thresholds is None and validation is None:
+        raise ValueError("expected validation predictions to choose thresholds on, or thresholds; found neither")
+    if validation is not None:
+        shared = np.intersect1d(validation.patient_ids, test.patient_ids)
+        if len(shared):
+            raise ValueError(
+                f"{len(shared)} patients are in both split {validation.split} and split {test.split}, "
+                f"the first {shared[0]}: expected none"
+            )
+    undefined = []
+    chosen = thresholds
+    if thresholds is None:
+        chosen = choose_thresholds(validation.probabilities, validation.labels)
+        undefined = undefined_thresholds(validation.labels, label_names)
+    result = {
+        "label_names": list(label_names),
+        "thresholds": dict(zip(label_names, map(float, chosen), strict=True)),
+        "thresholds_from": "validation" if thresholds is None else "given",
+        "undefined": undefined,
+    }
+    for name, part in (("validation", validation), ("test", test)):
+        if part is not None:
+            result[name] = {
+                "n_exams": len(part.exam_ids),
+                "n_patients": len(np.unique(part.patient_ids)),
+                **multilabel_metrics(part.probabilities, part.labels, chosen, label_names),
+            }
+    result["test"]["intervals"] = bootstrap_intervals(
+        test.probabilities, test.labels, chosen, label_names, test.patient_ids, n_resamples, seed=seed
+    )
+    return result
+
+
+def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
+    """
+    Markdown table of the result of [`evaluate_predictions`], aligned for a terminal: a row per class, and the mean.
+
+    F1 carries its interval where the split has one. An undefined value is a dash, and the reasons follow the table.
+    """
+    measured = metrics[split]
+    intervals = measured.get("intervals")
+    rows = [["class", "positives", "threshold", *TABLE_COLUMNS.values()]]
+    for name, values in [*measured["per_class"].items(), ("mean", measured["mean"])]:
+        is_mean = name == "mean"
+        of_row = intervals and (intervals["mean"] if is_mean else intervals["per_class"][name])
+        cells = ["" if is_mean else f"{values['n_positive']} / {values['n_known']}"]
+        cells.append("" if is_mean else f"{metrics['thresholds'][name]:.3f}")
+        for metric in TABLE_COLUMNS:
+            shown = "–" if values[metric] is None else f"{values[metric]:.3f}"
+            if metric == "f1" and of_row and of_row["f1"]["low"] is not None:
+                shown += f" [{of_row['f1']['low']:.3f}, {of_row['f1']['high']:.3f}]"
+            cells.append(shown)
+        rows.append([name, *cells])
+    lines = _aligned(rows)
+    lines += [
+        "",
+        f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients; "
+        f"thresholds from {'validation' if metrics['thresholds_from'] == 'validation' else 'outside (given)'}.",
+    ]
+    if intervals:
+        share = f"{100 * intervals['level']:g}"
+        lines[-1] += f" In brackets: {share} % interval, {intervals['n_resamples']} resamples of patients."
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for entry in [*metrics["undefined"], *measured["undefined"]]:
+        reasons.setdefault((entry["label"], entry["reason"]), []).append(
+            TABLE_COLUMNS.get(entry["metric"], entry["metric"])
+        )
+    if reasons:
+        lines += ["", "Undefined:", ""]
+        lines += [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
+    return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table whose first row is the head: first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append(f"| {' | '.join([row[0].ljust(widths[0]), *cells[1:]])} |")
+    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
+    return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalRanks:
+    """
+    Rank of the best hit of each query, 1 the best.
+
+    Args:
+        ecg_to_text (`np.ndarray` of int64, shape `(ecgs,)`):
+            Place of each ECG's own report among the distinct reports.
+        text_to_ecg (`np.ndarray` of int64, shape `(reports,)`):
+            Place of the best of a report's own ECGs among the ECGs, its other own ECGs not counted.
+        ecgs_of_report (`np.ndarray` of int64, shape `(reports,)`):
+            How many ECGs have each report.
+    """
+
+    ecg_to_text: np.ndarray
+    text_to_ecg: np.ndarray
+    ecgs_of_report: np.ndarray
+
+    def recall(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Recall at each of `ks`, ECG to text and text to ECG: two float arrays of the length of `ks`."""
+        return tuple(np.array([(ranks <= k).mean() for k in ks]) for ranks in (self.ecg_to_text, self.text_to_ecg))
+
+    def chance(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """What ranking at random would reach, in the shape of `recall`."""
+        n_ecgs, n_reports = len(self.ecg_to_text), len(self.text_to_ecg)
+        to_text = np.minimum(1.0, np.asarray(ks) / n_reports)
+        misses = (n_ecgs - self.ecgs_of_report)[:, None]
+        # No hit in the first k drawn without replacement; a factor of 0 where the misses have run out.
+        drawn = np.arange(min(max(ks), n_ecgs))
+        no_hit = np.cumprod(np.maximum(misses - drawn, 0) / (n_ecgs - drawn), axis=1).mean(axis=0)
+        return to_text, 1 - no_hit[np.minimum(np.asarray(ks), n_ecgs) - 1]
+
+
+def retrieval_ranks(ecg_embeds: Any, text_embeds: Any, report_ids: Any) -> RetrievalRanks:
+    """
+    Ranks by cosine similarity in both directions, in blocks, so that memory does not grow with exams x reports.
+
+    Reports repeat, so candidates and queries on the text side are the distinct reports, and a hit is any equal
+    `report_id`: a normal ECG's report must not take thousands of places. Equal similarities count against the hit, or
+    embeddings that have all collapsed into one would look perfect.
+
+    Args:
+        ecg_embeds, text_embeds (array or tensor of shape `(exams, width)`):
+            Of the same exams, row by row; any length, they are normalised here.
+        report_ids (array or tensor of int, shape `(exams,)`):
+            Equal for equal texts; exams with -1 (no report) are left out.
+
+    Raises:
+        ValueError: if shapes differ, no exam has a report, an embedding is zero or not finite, or rows with equal
+            `report_id` have different text embeddings.
+    """
+    ecg, text = to_numpy(ecg_embeds).astype(np.float32), to_numpy(text_embeds).astype(np.float32)
+    ids = to_numpy(report_ids)
+    if ecg.ndim != 2 or ecg.shape != text.shape or ids.shape != ecg.shape[:1]:
+        raise ValueError(
+            f"expected ECG and text embeddings of one shape (exams, width) and report ids (exams,), "
+            f"found {ecg.shape}, {text.shape} and {ids.shape}"
+        )
+    kept = ids >= 0
+    if not kept.any():
+        raise ValueError(f"expected exams with a report (report_id >= 0), found none among {len(ids)}")
+    ecg, text = _unit_rows(ecg[kept], "ecg_embeds"), _unit_rows(text[kept], "text_embeds")
+    distinct, first, report = np.unique(ids[kept], return_index=True, return_inverse=True)
+    # sqrt(2 - 2 cos) = 0.01: room for bf16 rounding, not for another text.
+    differing = np.einsum("ij,ij->i", text, text[first][report]) < 1 - 5e-5
+    if differing.any():
+        raise ValueError(f"report id {ids[kept][differing][0]}: expected one text embedding, found different ones")
+    text = text[first]
+
+    own = np.einsum("ij,ij->i", ecg, text[report])
+    best_of_report = np.full(len(distinct), -np.inf, dtype=np.float32)
+    np.maximum.at(best_of_report, report, own)
+    ecg_to_text = np.ones(len(ecg), dtype=np.int64)
+    text_to_ecg = np.ones(len(distinct), dtype=np.int64)
+    block = max(1, SIMILARITY_BLOCK // len(distinct))
+    for start in range(0, len(ecg), block):
+        rows = slice(start, start + block)
+        similarity = ecg[rows] @ text.T  # (block, reports)
+        similarity[np.arange(len(similarity)), report[rows]] = -np.inf  # hits do not outrank each other
+        ecg_to_text[rows] += (similarity >= own[rows, None] - TIE_TOLERANCE).sum(axis=1)
+        text_to_ecg += (similarity >= best_of_report - TIE_TOLERANCE).sum(axis=0)
+    return RetrievalRanks(ecg_to_text, text_to_ecg, np.bincount(report))
+
+
+def retrieval_metrics(ecg_embeds: Any, text_embeds: Any, report_ids: Any) -> dict[str, float]:
+    """
+    Recall at 1, 5 and 10 and median rank in both directions; arguments, ties and errors as [`retrieval_ranks`].
+
+    Returns:
+        Flat `dict` for logs: `ecg_to_text_recall_at_1` ... `ecg_to_text_median_rank`, `text_to_ecg_...`, and the sizes
+        `retrieval_ecgs` and `retrieval_reports`, without which a recall says nothing.
+    """
+    ranks = retrieval_ranks(ecg_embeds, text_embeds, report_ids)
+    result: dict[str, float] = {}
+    recalls = ranks.recall(RECALL_AT)
+    for name, recall in zip(("ecg_to_text", "text_to_ecg"), recalls, strict=True):
+        result |= {f"{name}_recall_at_{k}": float(value) for k, value in zip(RECALL_AT, recall, strict=True)}
+        result[f"{name}_median_rank"] = float(np.median(getattr(ranks, name)))
+    return result | {"retrieval_ecgs": len(ranks.ecg_to_text), "retrieval_reports": len(ranks.text_to_ecg)}
+
+
+def zero_shot_auroc(
+    ecg_embeds: Any,
+    prompt_embeds: Any,
+    labels: Any,
+    label_names: Sequence[str],
+    negative_prompt_embeds: Any | None = None,
+) -> dict[str, Any]:
+    """
+    AUROC and average precision of the cosine similarity between an ECG and the text that names a diagnosis.
+
+    Args:
+        ecg_embeds (array or tensor of shape `(exams, width)`), prompt_embeds (of shape `(labels, width)`):
+            Any length; normalised here.
+        labels (array or tensor of shape `(exams, labels)`):
+            1 present, 0 absent, -1 unknown.
+        label_names (`Sequence[str]`):
+            In the order of `prompt_embeds`.
+        negative_prompt_embeds (of shape `(labels, width)`, *optional*):
+            Texts that name the absence; the score is then the difference of the two similarities.
+
+    Returns:
+        `dict` of `rank_metrics`: `per_class`, `mean`, `undefined`.
+
+    Raises:
+        ValueError: if shapes do not fit, or an embedding is zero or not finite.
+    """
+    ecg = _unit_rows(to_numpy(ecg_embeds).astype(np.float32), "ecg_embeds")
+    scores: np.ndarray | float = 0.0
+    for sign, name, given in (
+        (1, "prompt_embeds", prompt_embeds),
+        (-1, "negative_prompt_embeds", negative_prompt_embeds),
+    ):
+        if given is None:
+            continue
+        prompts = _unit_rows(to_numpy(given).astype(np.float32), name)
+        if prompts.shape != (len(label_names), ecg.shape[1]):
+            raise ValueError(f"{name}: expected shape ({len(label_names)}, {ecg.shape[1]}), found {prompts.shape}")
+        scores = scores + sign * (ecg @ prompts.T)
+    return rank_metrics(scores, to_numpy(labels), label_names)
+
+
+def _unit_rows(embeds: np.ndarray, name: str) -> np.ndarray:
+    """Rows of length 1."""
+    if embeds.ndim != 2:
+        raise ValueError(f"{name}: expected shape (rows, width), found {embeds.shape}")
+    norms = np.linalg.norm(embeds, axis=1, keepdims=True)
+    wrong = ~(np.isfinite(norms) & (norms > 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"{name}: expected finite rows that are not zero, found norm {norms[row, 0]} in row {row}")
+    return embeds / norms
