@@ -178,9 +178,10 @@ class StepPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full steps, and a partial one where it gives every forward pass the 2 exams that BatchNorm needs."""
+        """Full steps, and a last one if it is at least half full; every forward pass needs 2 exams for BatchNorm."""
         full, rest = divmod(self.n_exams, self.global_batch_size)
-        return full + (rest >= 2 * self.accumulation * self.world_size)
+        half = self.global_batch_size / 2 if full else 0
+        return full + (rest >= max(half, 2 * self.accumulation * self.world_size))
 
     @property
     def left_out_per_epoch(self) -> int:

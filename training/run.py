@@ -28,6 +28,7 @@ from .files import write_json
 logger = get_logger(__name__)
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "numpy", "scipy")
+STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 NOT_PUBLISHED = ("checkpoints/*", "best.safetensors", "tracking/*", ".*")
 
 

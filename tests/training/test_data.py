@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, concatenate_datasets
+
+from data_scripts.schema import load_exam_table, text_features
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from training.data import (
+    EmbeddedSplit,
+    ExamSplit,
+    StepPlan,
+    TextEmbeddings,
+    fraction_of_patients,
+    microvolt_factor,
+    ordered_batches,
+    training_batches,
+)
+
+
+@pytest.fixture(scope="module")
+def train(exam_table):
+    return load_exam_table(exam_table)["train"]
+
+
+@pytest.fixture(scope="module")
+def text():
+    rows = {"report_id": [4, 0, 1, 3], "report": list("abcd"), "text_embeds": np.eye(4, 3, dtype=np.float32)}
+    return TextEmbeddings(Dataset.from_dict(rows, features=text_features(3)))
+
+
+def test_batches_equal_the_table_row_by_row(train):
+    split = ExamSplit(train, np.array([5, 80, 17, 3]))
+    batch = split.__getitems__([2, 0, 3])
+    for place, row in enumerate((17, 5, 3)):
+        assert batch["ecg"][place].flatten().tolist() == train[row]["ecg"]
+        assert batch["labels"][place].tolist() == train[row]["labels"]
+    assert batch["ecg"].dtype == torch.int16
+    assert split.exam_ids.tolist() == ["train-5", "train-80", "train-17", "train-3"]
+
+
+def test_tables_in_several_pieces_read_the_same(train):
+    pieces = concatenate_datasets([train.select(range(40)), train.select(range(40, 90))])
+    assert pieces.data.column("ecg").num_chunks > 1
+    rows = np.random.default_rng(0).permutation(90)
+    assert torch.equal(ExamSplit(pieces).ecg(rows), ExamSplit(train).ecg(rows))
+
+
+def test_index_mappings_are_refused(train):
+    with pytest.raises(ValueError, match="flatten_indices"):
+        ExamSplit(train.shuffle(seed=0))
+
+
+def test_text_embeddings_are_found_by_report_id(text):
+    np.testing.assert_array_equal(text[np.array([0, 4, 3])], np.eye(4, 3, dtype=np.float32)[[1, 0, 3]])
+    text.check(np.array([4, 0]), "train")
+    for unknown in (2, 9, -1):
+        with pytest.raises(ValueError, match=f"1 exams of split train.*first {unknown}"):
+            text.check(np.array([4, unknown]), "train")
+
+
+def test_plan_covers_an_epoch_once_in_another_order_each_time():
+    plan = StepPlan(n_exams=20, batch_size=3, accumulation=2, seed=1)
+    assert (plan.global_batch_size, plan.steps_per_epoch, plan.left_out_per_epoch) == (6, 3, 2)
+    epochs = [sum(plan.batches(0, start, start + 3), []) for start in (0, 3)]
+    assert all(len(set(epoch)) == 18 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_last_step_is_used_from_half_full_on():
+    assert StepPlan(n_exams=14, batch_size=4).steps_per_epoch == 4
+    assert StepPlan(n_exams=13, batch_size=4).left_out_per_epoch == 1
+    assert StepPlan(n_exams=5, batch_size=64).steps_per_epoch == 1
+    with pytest.raises(ValueError, match="too few"):
+        StepPlan(n_exams=3, batch_size=4, world_size=2)
+
+
+def test_processes_together_see_what_one_sees():
+    one = StepPlan(n_exams=52, batch_size=8, seed=3)
+    two = StepPlan(n_exams=52, batch_size=4, world_size=2, seed=3)
+    joined = [a + b for a, b in zip(two.batches(0, 0, 12), two.batches(1, 0, 12), strict=True)]
+    assert joined == list(one.batches(0, 0, 12))
+
+
+def test_a_plan_started_later_goes_on_as_if_it_had_never_stopped():
+    plan = StepPlan(n_exams=50, batch_size=8, accumulation=2, seed=3)
+    assert list(plan.batches(0, 0, 9))[2 * 5 :] == list(plan.batches(0, 5, 9))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_batches_follow_the_plan(train, workers):
+    plan = StepPlan(len(train), batch_size=16, seed=0)
+    split, cpu = ExamSplit(train), torch.device("cpu")
+    found = list(training_batches(split, plan, 0, 3, 8, workers, cpu))
+    for batch, indices in zip(found, plan.batches(0, 3, 8), strict=True):
+        assert torch.equal(batch["ecg"], split.ecg(np.array(indices)))
+
+
+def test_ordered_batches_of_all_ranks_are_the_whole(train):
+    embeds = torch.arange(90.0)[:, None]
+    split = EmbeddedSplit(ExamSplit(train), embeds)
+    cpu = torch.device("cpu")
+    parts = [batch["embeds"] for rank in range(4) for batch in ordered_batches(split, 7, rank, 4, 0, cpu)]
+    assert torch.equal(torch.cat(parts), embeds)
+
+
+def test_fractions_are_nested_and_keep_patients_whole():
+    patients = np.array([f"p{i // 3}" for i in np.random.default_rng(0).permutation(3000)])
+    small, large = (set(fraction_of_patients(patients, share, seed=0)) for share in (0.05, 0.368))
+    assert small < large
+    assert 150 <= len(small) <= 153
+    assert {patients[i] for i in small}.isdisjoint({patients[i] for i in set(range(3000)) - small})
+    assert set(fraction_of_patients(patients, 0.05, seed=1)) != small
+    assert len(fraction_of_patients(patients, 1.0, seed=0)) == 3000
+    assert len(fraction_of_patients(patients, 1e-9, seed=0)) == 3
+
+
+def test_unit_conversion_knows_scale_and_refuses_filters():
+    assert microvolt_factor(EcgFeatureExtractor()) == pytest.approx(1e-3)
+    assert microvolt_factor(EcgFeatureExtractor(do_scale=True, scale=2.0)) == pytest.approx(2e-3)
+    with pytest.raises(ValueError, match="without filters"):
+        microvolt_factor(EcgFeatureExtractor(highpass_hz=0.5))

@@ -1,0 +1,156 @@
+"""
+Stage 1: pre-trains the ECG encoder against the frozen text embeddings of the exams' reports.
+
+Example:
+    accelerate launch train_clip.py --dataset_name_or_path exams --text_model_name_or_path pucpr/biobertpt-all \
+        --output_dir runs/clip --mixed_precision bf16
+
+The exam table comes from data_scripts, and data_scripts.embed_reports must have embedded its reports with the same
+text model. The output folder loads with AutoModel and the zero-shot-ecg-classification pipeline.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.logging import get_logger
+from transformers import AutoTokenizer
+
+from data_scripts.embed_reports import load_text_table
+from data_scripts.schema import NO_REPORT, load_exam_table
+from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
+from training.arguments import (
+    ContrastiveArguments,
+    DataArguments,
+    EncoderArguments,
+    HubArguments,
+    TrainingArguments,
+    as_record,
+    parse,
+)
+from training.checkpoints import BestWeights
+from training.contrastive import ContrastiveTask
+from training.data import ExamSplit, StepPlan, TextEmbeddings, fraction_of_patients, microvolt_factor
+from training.encoder import encoder_config, load_encoder, load_feature_extractor
+from training.files import write_json
+from training.loop import TrainingLoop, make_optimizer, total_steps
+from training.plots import plot_loss_curve
+from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
+
+
+logger = get_logger(__name__)
+
+
+def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[str, ExamSplit]:
+    """Returns the exams of each split that have a report, with text embeddings."""
+    splits = {}
+    for name, rows in table.items():
+        report_ids = rows.data.column("report_id").to_numpy()
+        kept = np.arange(len(rows))
+        if name != "test":
+            patients = rows.data.column("patient_id").to_numpy()
+            kept = fraction_of_patients(patients, data.train_fraction, data.subset_seed)
+        kept = kept[report_ids[kept] != NO_REPORT]
+        if len(kept) == 0:
+            raise ValueError(f"no exam of split {name} has a report: pre-training needs a table made with reports")
+        text.check(report_ids[kept], name)
+        splits[name] = ExamSplit(rows, kept, text)
+    return splits
+
+
+def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments, train: ExamSplit) -> EcgClipModel:
+    """Returns the dual encoder, its text tower frozen and its text centre, where asked for, that of training."""
+    model = EcgClipModel.from_ecg_text_pretrained(
+        load_encoder(encoder) if encoder.model_name_or_path else encoder_config(encoder),
+        contrastive.text_model_name_or_path,
+        projection_dim=contrastive.projection_dim,
+        text_projection=contrastive.text_projection,
+        text_pooling=contrastive.text_pooling,
+        center_text=contrastive.center_text,
+    )
+    model.text_model.requires_grad_(False)
+    if contrastive.center_text:
+        ids, counts = np.unique(train.report_ids, return_counts=True)
+        center = np.average(train.text[ids], axis=0, weights=counts)
+        model.text_center.copy_(torch.from_numpy(center))
+    return model
+
+
+def main(argv: list[str] | None = None) -> dict[str, float] | None:
+    """Runs stage 1; returns its validation results, or None where SIGTERM stopped it (after saving a checkpoint)."""
+    # ---- 1 arguments and checks
+    groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
+    encoder, contrastive, data, args, hub = parse(argv, __doc__, *groups)
+    arguments = as_record(encoder, contrastive, data, args, hub)
+
+    # ---- 2 accelerator and logging
+    accelerator = start(args, "ecgclip-clip", arguments)
+    output_dir = Path(args.output_dir)
+
+    # ---- 3 data
+    table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
+    text_table = load_text_table(
+        data.dataset_name_or_path, contrastive.text_model_name_or_path, contrastive.text_pooling
+    )
+    splits = read_splits(data, TextEmbeddings(text_table), table)
+    plan = StepPlan(
+        len(splits["train"]),
+        args.per_device_train_batch_size,
+        args.gradient_accumulation_steps,
+        accelerator.num_processes,
+        args.seed,
+    )
+
+    # ---- 4 model
+    tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
+    feature_extractor = load_feature_extractor(encoder)
+    model = build_model(encoder, contrastive, splits["train"])
+
+    # ---- 5 optimizer and schedule, 6 prepare
+    steps = total_steps(args, plan)
+    optimizer, schedule = make_optimizer(model, args, steps)
+    module, optimizer = accelerator.prepare(model, optimizer)
+    task = ContrastiveTask(
+        accelerator,
+        module,
+        splits["train"],
+        splits["validation"],
+        microvolt_factor(feature_extractor),
+        contrastive.positives,
+        args.per_device_eval_batch_size,
+        data.dataloader_num_workers,
+    )
+    best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
+    loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, data.dataloader_num_workers, best.save)
+    notes = {"negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
+    print_plan(accelerator, table, splits, plan, steps, model, notes)
+
+    # ---- 7 resume, 8 loop
+    loop.resume()
+    if not loop.run():
+        return None
+
+    # ---- 9 final evaluation, save, push
+    best.load()
+    module.eval()
+    results = {"step": loop.state.best_step, **task.evaluate()}
+    if accelerator.is_main_process:
+        save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
+        write_json(output_dir / "metrics.json", {"validation": results})
+        plot_loss_curve(loop.state.history, output_dir / "loss.png")
+        facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
+        write_run_record(
+            output_dir, accelerator, arguments, facts, stage="contrastive", best_step=loop.state.best_step
+        )
+        best.path.unlink()
+        if hub.push_to_hub:
+            logger.info(f"pushed to {push_to_hub(output_dir, hub)}")
+    accelerator.end_training()
+    return results
+
+
+if __name__ == "__main__":
+    if main() is None:
+        sys.exit(STOPPED_BY_SIGNAL)

@@ -1,0 +1,165 @@
+"""
+Stage 2: fine-tunes the ECG encoder to diagnose from labels, and chooses decision thresholds on validation data.
+
+Example:
+    accelerate launch train_cls.py --dataset_name_or_path exams --model_name_or_path runs/clip --train_fraction 0.05 \
+        --output_dir runs/cls
+
+Without --model_name_or_path the encoder starts from random weights: the paper's baseline. The output folder loads with
+AutoModelForAudioClassification and the ecg-classification pipeline.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from scipy.special import expit
+from torch import nn
+from torch.utils.data import Dataset
+
+from data_scripts.schema import load_exam_table
+from modeling_ecgclip import EcgResNetForSignalClassification, save_for_hub
+from training.arguments import (
+    ClassificationArguments,
+    DataArguments,
+    EncoderArguments,
+    HubArguments,
+    TrainingArguments,
+    as_record,
+    parse,
+)
+from training.checkpoints import BestWeights
+from training.classification import ClassificationTask, embed_split
+from training.data import ExamSplit, StepPlan, fraction_of_patients, microvolt_factor
+from training.encoder import load_classifier, load_feature_extractor
+from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
+from training.files import write_json
+from training.loop import TrainingLoop, make_optimizer, total_steps
+from training.plots import plot_loss_curve, plot_precision_recall
+from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
+
+
+logger = get_logger(__name__)
+
+
+def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
+    """Returns the exams of each split; training and validation cut to `--train_fraction`, test whole."""
+    splits = {}
+    for name, rows in table.items():
+        fraction = 1.0 if name == "test" else data.train_fraction
+        patients = rows.data.column("patient_id").to_numpy()
+        splits[name] = ExamSplit(rows, fraction_of_patients(patients, fraction, data.subset_seed))
+    return splits
+
+
+def freeze_encoder(
+    accelerator: Accelerator,
+    model: EcgResNetForSignalClassification,
+    splits: dict[str, ExamSplit],
+    factor: float,
+    args: TrainingArguments,
+    num_workers: int,
+) -> tuple[nn.Module, dict[str, Dataset]]:
+    """Returns the head alone, and the splits as embeddings of the encoder, computed once."""
+    model.ecg_model.requires_grad_(False)
+    encoder = model.ecg_model.to(accelerator.device)
+    batch_size = args.per_device_eval_batch_size
+    embedded = {
+        name: embed_split(accelerator, encoder, split, factor, batch_size, num_workers)
+        for name, split in splits.items()
+    }
+    return model.classifier, embedded
+
+
+def predict(task: ClassificationTask, splits: dict[str, Dataset]) -> dict[str, SplitPredictions]:
+    """Returns the probabilities of validation and test."""
+    predictions = {}
+    for name in ("validation", "test"):
+        split = splits[name]
+        probabilities = expit(task.logits(split).astype(np.float64))
+        predictions[name] = SplitPredictions(name, split.exam_ids, split.patient_ids, split.labels, probabilities)
+    return predictions
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any] | None:
+    """Runs stage 2; returns what `metrics.json` holds, or None where SIGTERM stopped it after a checkpoint."""
+    # ---- 1 arguments and checks
+    groups = (EncoderArguments, ClassificationArguments, DataArguments, TrainingArguments, HubArguments)
+    encoder, classification, data, args, hub = parse(argv, __doc__, *groups)
+    arguments = as_record(encoder, classification, data, args, hub)
+
+    # ---- 2 accelerator and logging
+    accelerator = start(args, "ecgclip-cls", arguments)
+    output_dir = Path(args.output_dir)
+
+    # ---- 3 data
+    table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
+    splits = read_splits(data, table)
+    plan = StepPlan(
+        len(splits["train"]),
+        args.per_device_train_batch_size,
+        args.gradient_accumulation_steps,
+        accelerator.num_processes,
+        args.seed,
+    )
+
+    # ---- 4 model
+    feature_extractor = load_feature_extractor(encoder)
+    factor = microvolt_factor(feature_extractor)
+    model = load_classifier(encoder)
+    trained: nn.Module = model
+    exams: dict[str, Dataset] = splits
+    workers = data.dataloader_num_workers
+    if classification.freeze_encoder:
+        trained, exams = freeze_encoder(accelerator, model, splits, factor, args, workers)
+
+    # ---- 5 optimizer and schedule, 6 prepare
+    steps = total_steps(args, plan)
+    optimizer, schedule = make_optimizer(trained, args, steps)
+    module, optimizer = accelerator.prepare(trained, optimizer)
+    task = ClassificationTask(
+        accelerator, module, exams["train"], exams["validation"], factor, args.per_device_eval_batch_size, workers
+    )
+    best = BestWeights(accelerator, module, output_dir / "best.safetensors")
+    loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, workers, best.save)
+    labels = list(model.config.id2label.values())
+    positives = (splits["train"].labels == 1).sum(axis=0)
+    notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in zip(labels, positives, strict=True))}
+    print_plan(accelerator, table, splits, plan, steps, model, notes)
+
+    # ---- 7 resume, 8 loop
+    loop.resume()
+    if not loop.run():
+        return None
+
+    # ---- 9 final evaluation, save, push
+    best.load()
+    module.eval()
+    predictions = predict(task, exams)
+    metrics = evaluate_predictions(predictions["validation"], predictions["test"], labels)
+    if accelerator.is_main_process:
+        model.config.thresholds = tuple(metrics["thresholds"][name] for name in labels)
+        save_for_hub(model, output_dir, feature_extractor)
+        write_predictions(output_dir / "predictions.parquet", list(predictions.values()), labels)
+        plot_loss_curve(loop.state.history, output_dir / "loss.png")
+        plot_precision_recall(predictions["test"], labels, metrics["thresholds"], output_dir / "precision_recall.png")
+        facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
+        write_run_record(
+            output_dir, accelerator, arguments, facts, stage="classification", best_step=loop.state.best_step
+        )
+        # Last: a folder with metrics is a finished one.
+        write_json(output_dir / "metrics.json", metrics)
+        best.path.unlink()
+        logger.info(f"test results\n{metrics_table(metrics)}")
+        if hub.push_to_hub:
+            logger.info(f"pushed to {push_to_hub(output_dir, hub)}")
+    accelerator.end_training()
+    return metrics
+
+
+if __name__ == "__main__":
+    if main() is None:
+        sys.exit(STOPPED_BY_SIGNAL)
