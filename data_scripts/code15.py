@@ -1,0 +1,310 @@
+"""CODE-15% as published, with or without a table of reports, to an exam table.
+
+    python -m data_scripts.code15 --source_dir D [--reports FILE] --output_dir O [--num_proc N]
+
+`exams.csv` names the exams; `exams_part{i}.hdf5` hold `exam_id` (n,) and `tracings` (n, 4096, 12) at 400 Hz, whose
+value is twice the millivolts. Rows are joined by `exam_id`; each part ends in a row of zeros with `exam_id` 0.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from datasets.utils import tqdm
+from transformers import HfArgumentParser
+
+from data_scripts.base import (
+    ROWS_PER_BLOCK,
+    EcgBuilder,
+    EcgBuilderConfig,
+    ExamPlan,
+    Rejection,
+    file_version,
+    numbers,
+    read_index,
+    refuse_duplicates,
+)
+from data_scripts.conversion import ConversionArguments, run_conversion
+from data_scripts.reports import id_strings, parse_report, read_report_table, report_counts
+from data_scripts.schema import UNKNOWN_LABEL, split_of
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
+
+
+INDEX_COLUMNS = ("exam_id", "age", "is_male", *LABEL_NAMES, "patient_id", "trace_file")
+BOOLEANS = {"true": 1, "1": 1, "1.0": 1, "false": 0, "0": 0, "0.0": 0, "": UNKNOWN_LABEL}
+CHUNK_CACHE_BYTES = 64 << 20  # so that a compressed chunk of several exams is unpacked once for its neighbours
+
+
+@dataclass
+class Code15Config(EcgBuilderConfig):
+    """
+    Settings of [`Code15`].
+
+    Args:
+        reports (`str`, *optional*): Table with `exam_id` and `report`, `.csv` or `.parquet`.
+        seed (`int`, defaults to 0): Of the split by patient.
+    """
+
+    reports: str | None = None
+    seed: int = 0
+
+
+class Code15(EcgBuilder):
+    """
+    Reads CODE-15%, and whatever is laid out like it.
+
+    Source: Ribeiro et al., "CODE-15%: a large scale annotated dataset of 12-lead ECGs", Zenodo record 4916206.
+    """
+
+    BUILDER_CONFIG_CLASS = Code15Config
+
+    def plan(self) -> ExamPlan:
+        """Returns the exams of `exams.csv` joined with the rows of the parts that are there."""
+        folder = Path(self.config.source_dir)
+        index = read_exams_csv(folder / "exams.csv")
+        rows, n_zero_rows, rejected = read_part_rows(folder, index)
+        exams, unusable = join_rows(index, rows)
+        rejected += unusable
+        exams["split"] = [split_of(patient, self.config.seed) for patient in exams["patient_id"]]
+        facts: dict[str, Any] = {
+            "source": "simulated" if (folder / "simulation.json").is_file() else "code15",
+            "source_version": file_version(folder / "exams.csv"),
+            "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
+            "zero_rows_skipped": n_zero_rows,
+        }
+        exams["report"] = None
+        if self.config.reports is not None:
+            exams["report"], facts["reports"] = read_descriptions(Path(self.config.reports), exams["exam_id"])
+        if (folder / "simulation.json").is_file():
+            facts["simulation"] = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
+        return ExamPlan(exams, facts["source"], len(exams) + len(rejected), rejected, facts)
+
+    def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
+        """Yields the tracings of one part in millivolts, without their zero padding."""
+        path = Path(self.config.source_dir, exams[0]["part"])
+        with h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
+            for start in range(0, len(exams), ROWS_PER_BLOCK):
+                block = exams[start : start + ROWS_PER_BLOCK]
+                tracings = read_tracings(file["tracings"], [int(exam["location"]) for exam in block])
+                for exam, tracing in zip(block, tracings, strict=True):
+                    name = f"{path.name}, row {exam['location']}, exam {exam['exam_id']}"
+                    if isinstance(tracing, OSError):
+                        yield Rejection(exam["exam_id"], "unreadable tracing", f"{name}: {tracing}")
+                    elif not tracing.any():
+                        yield Rejection(exam["exam_id"], "all-zero tracing", name)
+                    else:
+                        yield EcgRecord(code15_tracing_to_mv(tracing, name), SAMPLING_RATE, LEAD_NAMES, "mV", name)
+
+
+def read_exams_csv(path: Path) -> pd.DataFrame:
+    """
+    Returns `exams.csv` with typed columns: `exam_id`, `patient_id`, `age`, `sex`, the labels (int8) and `trace_file`.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
+    """
+    index = read_index(path, INDEX_COLUMNS)
+    exam_ids = id_strings(index["exam_id"])
+    if (exam_ids == "").any():
+        raise ValueError(f"{path}: row {int((exam_ids == '').idxmax()) + 2} has no exam_id")
+    refuse_duplicates(exam_ids, path)
+    is_male = _booleans(index["is_male"], path, exam_ids)
+    columns = {
+        "exam_id": exam_ids,
+        "patient_id": id_strings(index["patient_id"]),
+        "age": numbers(index["age"], path, exam_ids),
+        "sex": is_male.map({1: "male", 0: "female", UNKNOWN_LABEL: None}).astype(object),
+        "trace_file": index["trace_file"].str.strip(),
+    }
+    return pd.DataFrame(columns | {label: _booleans(index[label], path, exam_ids) for label in LABEL_NAMES})
+
+
+def read_part_rows(folder: Path, index: pd.DataFrame) -> tuple[pd.DataFrame, int, list[Rejection]]:
+    """
+    Returns which row of which part holds which exam, from all parts that are there.
+
+    Args:
+        folder (`Path`): Of the source.
+        index (`pandas.DataFrame`): From [`read_exams_csv`].
+
+    Returns:
+        `tuple`: the rows (`exam_id`, `part`, `row`, in the order of parts and rows), the number of zero rows with
+        `exam_id` 0, which are no exams, and rejections of rows with `exam_id` 0 that hold a tracing.
+
+    Raises:
+        `ValueError`: for a part that is no HDF5 file, is truncated, or has other contents; naming it.
+    """
+    named = set(index["trace_file"]) - {""}
+    parts = sorted(named | {path.name for path in folder.glob("exams_part*.hdf5")}, key=_natural_order)
+    pieces, rejected, n_zero_rows = [], [], 0
+    for part in tqdm([part for part in parts if (folder / part).is_file()], desc="Reading exam ids", unit=" parts"):
+        try:
+            with h5py.File(folder / part, "r") as file:
+                ids = _checked_ids(file, folder / part)
+                for row in np.flatnonzero(ids == 0):
+                    if file["tracings"][row].any():
+                        rejected.append(Rejection("0", "no exam_id", f"{part}, row {row} holds a tracing"))
+                    else:
+                        n_zero_rows += 1
+        except OSError as error:
+            raise ValueError(f"{folder / part}: not a readable HDF5 file, or truncated: {error}") from error
+        rows = np.flatnonzero(ids)
+        pieces.append(pd.DataFrame({"exam_id": ids[rows].astype(str).astype(object), "part": part, "row": rows}))
+    if not pieces:
+        raise ValueError(f"{folder}: none of the parts that exams.csv names is there: {', '.join(sorted(named)[:5])}")
+    return pd.concat(pieces, ignore_index=True), n_zero_rows, rejected
+
+
+def join_rows(index: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
+    """
+    Returns the exams that have a line in `exams.csv` and a row in a part, in the order of the rows, and the others.
+
+    An exam that several rows claim is taken from the part that `exams.csv` names, first row first.
+    """
+    joined = rows.merge(index, on="exam_id", how="left", indicator=True)
+    joined["elsewhere"] = joined["part"] != joined["trace_file"]
+    chosen = joined.sort_values("elsewhere", kind="stable").drop_duplicates("exam_id").index
+    unlisted = joined["_merge"] == "left_only"
+    repeated = ~joined.index.isin(chosen)
+    no_patient = joined["patient_id"] == ""
+    at = joined["part"] + ", row " + joined["row"].astype(str)
+    reasons = [
+        (repeated, "duplicate exam_id"),
+        (unlisted & ~repeated, "not in exams.csv"),
+        (no_patient & ~repeated, "no patient_id"),
+    ]
+    rejected = [
+        Rejection(exam_id, reason, where)
+        for mask, reason in reasons
+        for exam_id, where in zip(joined["exam_id"][mask], at[mask], strict=True)
+    ]
+    absent = index[~index["exam_id"].isin(rows["exam_id"])]
+    present = absent["trace_file"].isin(rows["part"])
+    for missing, reason in ((absent[~present], "part not found"), (absent[present], "not in its part")):
+        pairs = zip(missing["exam_id"], missing["trace_file"], strict=True)
+        rejected += [Rejection(exam_id, reason, part) for exam_id, part in pairs]
+    exams = joined[~(repeated | unlisted | no_patient)].copy()
+    exams["location"] = exams["row"].astype(str)
+    return exams.reset_index(drop=True), rejected
+
+
+def read_descriptions(path: Path, exam_ids: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
+    """
+    Returns the description of each exam's report (None where there is none) and what is to be known of the reports.
+
+    Raises:
+        `ValueError`: where no report belongs to any exam: then the two tables are of different archives.
+    """
+    wanted = set(exam_ids)
+    descriptions: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    n_rows, example = 0, ""
+    for piece in read_report_table(path):
+        n_rows += len(piece)
+        example = example or piece["exam_id"].iloc[0]
+        for exam_id, report in zip(piece["exam_id"], piece["report"], strict=True):
+            if exam_id in wanted:
+                parts = parse_report(report)
+                counts.update(report_counts(report, parts))
+                if parts.description:
+                    # One object for all equal texts: a normal ECG's description comes thousands of times.
+                    descriptions[exam_id] = texts.setdefault(parts.description, parts.description)
+    if not counts["reports"]:
+        raise ValueError(
+            f"report table {path}: none of its {n_rows} exam_ids is an exam of the source: expected such as "
+            f"{exam_ids.iloc[0] if len(exam_ids) else 'none'}, found such as {example or 'none'}"
+        )
+    facts = (
+        {"table": file_version(path)}
+        | dict(counts)
+        | {
+            "not_an_exam": n_rows - counts["reports"],
+            "sections": counts["without_heading"] < counts["reports"],
+            "free_of_conclusions": counts["without_heading"] == 0,
+        }
+    )
+    return exam_ids.map(descriptions.get).astype(object), facts
+
+
+def read_tracings(tracings: h5py.Dataset, rows: Sequence[int]) -> list[np.ndarray | OSError]:
+    """
+    Returns rows of an HDF5 dataset, rising; a row that cannot be read is its error.
+
+    Rows that lie close together are read in one go, distant ones singly, so that no split reads the others' rows.
+    """
+    first, last = rows[0], rows[-1]
+    if last - first < 2 * len(rows):
+        try:
+            block = tracings[first : last + 1]
+            return [block[row - first] for row in rows]
+        except OSError:
+            pass  # one of them is damaged: which one shows below
+    read: list[np.ndarray | OSError] = []
+    for row in rows:
+        try:
+            read.append(tracings[row])
+        except OSError as error:
+            read.append(error)
+    return read
+
+
+def _checked_ids(file: h5py.File, path: Path) -> np.ndarray:
+    """Exam ids of a part, after its datasets were found to be what they should."""
+    missing = [name for name in ("exam_id", "tracings") if name not in file]
+    if missing:
+        raise ValueError(f"{path}: expected the datasets exam_id and tracings, found {', '.join(file) or 'none'}")
+    ids, shape = file["exam_id"], file["tracings"].shape
+    if shape[1:] != (N_SAMPLES, len(LEAD_NAMES)) or file["tracings"].dtype.kind != "f":
+        raise ValueError(
+            f"{path}: expected tracings of shape (exams, {N_SAMPLES}, {len(LEAD_NAMES)}) in floating point, "
+            f"found {shape} in {file['tracings'].dtype}"
+        )
+    if ids.shape != shape[:1] or ids.dtype.kind not in "iu":
+        raise ValueError(f"{path}: expected {shape[0]} whole numbers exam_id, found {ids.shape} of {ids.dtype}")
+    return ids[:]
+
+
+def _booleans(cells: pd.Series, path: Path, exam_ids: pd.Series) -> pd.Series:
+    """1, 0, or -1 for blank cells."""
+    values = cells.str.strip().str.lower().map(BOOLEANS)
+    if values.isna().any():
+        i = values.isna().idxmax()
+        raise ValueError(
+            f"{path}, exam {exam_ids[i]}, column {cells.name}: expected True or False, found {cells[i]!r}"
+        )
+    return values.astype(np.int8)
+
+
+def _natural_order(name: str) -> list[Any]:
+    """So that part 10 comes after part 9."""
+    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", name)]
+
+
+@dataclass
+class Code15Arguments(ConversionArguments):
+    """Command line of this converter."""
+
+    reports: str | None = field(default=None, metadata={"help": "table with exam_id and report: .csv or .parquet"})
+    seed: int = field(default=0, metadata={"help": "of the split by patient"})
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Converts; returns what `conversion.json` says."""
+    parser = HfArgumentParser(
+        Code15Arguments, prog="python -m data_scripts.code15", description=__doc__.splitlines()[0]
+    )
+    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    return run_conversion(Code15, arguments, reports=arguments.reports, seed=arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""PTB-XL as published on PhysioNet to an exam table.
+
+python -m data_scripts.ptbxl --source_dir D --output_dir O [--sampling_rate 500|100] [--num_proc N]
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from transformers import HfArgumentParser
+
+from data_scripts.base import (
+    EcgBuilder,
+    EcgBuilderConfig,
+    ExamPlan,
+    Rejection,
+    file_version,
+    numbers,
+    read_index,
+    refuse_duplicates,
+)
+from data_scripts.conversion import ConversionArguments, run_conversion
+from data_scripts.reports import id_strings
+from modeling_ecgclip.reading_ecgclip import EcgRecord, read_wfdb
+
+
+# SCP-ECG statement of each label. A statement counts by being there: its likelihood of 0 means that none was given.
+SCP_CODES = {"1dAVb": "1AVB", "RBBB": "CRBBB", "LBBB": "CLBBB", "SB": "SBRAD", "AF": "AFIB", "ST": "STACH"}
+SEXES = {0: "male", 1: "female"}
+SPLIT_OF_FOLD = {fold: "train" for fold in range(1, 9)} | {9: "validation", 10: "test"}
+RECORD_COLUMNS = {500: "filename_hr", 100: "filename_lr"}
+INDEX_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold")
+ANONYMISED_AGE = 300  # stands for every age above 89
+OLDEST_AGE = 90.0
+
+
+@dataclass
+class PtbXlConfig(EcgBuilderConfig):
+    """
+    Settings of [`PtbXl`].
+
+    Args:
+        sampling_rate (`int`, defaults to 500): Which of the two published versions to read: 500 or 100 Hz.
+    """
+
+    sampling_rate: int = 500
+
+
+class PtbXl(EcgBuilder):
+    """
+    Reads PTB-XL.
+
+    Source: Wagner et al., "PTB-XL, a large publicly available electrocardiography dataset", PhysioNet; split by its
+    own folds (1-8, 9, 10), labels by its SCP statements.
+    """
+
+    BUILDER_CONFIG_CLASS = PtbXlConfig
+
+    def plan(self) -> ExamPlan:
+        """Returns the exams of `ptbxl_database.csv` whose record is there."""
+        folder = Path(self.config.source_dir)
+        exams, rejected = read_database(folder / "ptbxl_database.csv", self.config.sampling_rate)
+        is_there = [(folder / f"{record}.hea").is_file() for record in exams["location"]]
+        absent = exams[~np.array(is_there, dtype=bool)]
+        pairs = zip(absent["exam_id"], absent["location"], strict=True)
+        rejected += [Rejection(exam_id, "record not found", f"{record}.hea") for exam_id, record in pairs]
+        found = len(exams) + len(rejected) - len(absent)
+        exams = exams[is_there].reset_index(drop=True)
+        facts = {
+            "source": "ptbxl",
+            "source_version": file_version(folder / "ptbxl_database.csv"),
+            "split_rule": "the source's strat_fold: 1-8 train, 9 validation, 10 test",
+            "ages_above_89": f"given as {ANONYMISED_AGE} by the source, as {OLDEST_AGE:g} here",
+            "reports": {
+                "sections": False,
+                "free_of_conclusions": False,
+                "note": "The reports have no sections: the whole report is the text, and it states the diagnoses.",
+            },
+        }
+        return ExamPlan(exams, "ptbxl", found, rejected, facts)
+
+    def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
+        """Yields the WFDB records."""
+        for exam in exams:
+            try:
+                yield read_wfdb(Path(self.config.source_dir, exam["location"]))
+            except FileNotFoundError as error:
+                yield Rejection(exam["exam_id"], "record not found", str(error))
+            except (ValueError, OSError) as error:
+                yield Rejection(exam["exam_id"], "unreadable record", str(error))
+
+
+def read_database(path: Path, sampling_rate: int) -> tuple[pd.DataFrame, list[Rejection]]:
+    """
+    Returns the exams of `ptbxl_database.csv` with the columns of an [`ExamPlan`], and those without a patient.
+
+    Args:
+        path (`Path`): The file.
+        sampling_rate (`int`): 500 or 100; decides which record `location` names.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
+    """
+    index = read_index(path, (*INDEX_COLUMNS, RECORD_COLUMNS[sampling_rate]))
+    exam_ids = id_strings(index["ecg_id"])
+    refuse_duplicates(exam_ids, path)
+    folds, sexes = numbers(index["strat_fold"], path, exam_ids), numbers(index["sex"], path, exam_ids)
+    for values, known in ((folds, SPLIT_OF_FOLD), (sexes, SEXES)):
+        wrong = ~values.isin(known) & ~(values.isna() if known is SEXES else False)
+        if wrong.any():
+            i = wrong.idxmax()
+            raise ValueError(
+                f"{path}, exam {exam_ids[i]}, column {values.name}: expected one of {', '.join(map(str, known))}, "
+                f"found {index[values.name][i]!r}"
+            )
+    ages = numbers(index["age"], path, exam_ids)
+    reports = index["report"].str.strip()
+    locations = index[RECORD_COLUMNS[sampling_rate]].str.strip()
+    columns = {
+        "exam_id": exam_ids,
+        "patient_id": id_strings(index["patient_id"]),
+        "split": folds.map(SPLIT_OF_FOLD),
+        "age": ages.where(ages < ANONYMISED_AGE, OLDEST_AGE).where(ages.notna()),
+        "sex": sexes.map(SEXES).astype(object).where(sexes.notna(), None),
+        "report": reports.astype(object).where(reports != "", None),
+        "part": [str(PurePosixPath(location).parent) for location in locations],
+        "location": locations,
+    }
+    codes = [_scp_codes(cell, exam_id, path) for cell, exam_id in zip(index["scp_codes"], exam_ids, strict=True)]
+    columns |= {label: np.array([code in one for one in codes], np.int8) for label, code in SCP_CODES.items()}
+    exams = pd.DataFrame(columns)
+    no_patient = exams["patient_id"] == ""
+    rejected = [Rejection(exam_id, "no patient_id") for exam_id in exams["exam_id"][no_patient]]
+    return exams[~no_patient].reset_index(drop=True), rejected
+
+
+def _scp_codes(cell: str, exam_id: str, path: Path) -> dict[str, float]:
+    """The statements of one exam with their likelihood."""
+    try:
+        codes = ast.literal_eval(cell)
+    except (ValueError, SyntaxError):
+        codes = None
+    if not isinstance(codes, dict):
+        raise ValueError(f"{path}, exam {exam_id}, column scp_codes: expected {{'CODE': likelihood}}, found {cell!r}")
+    return codes
+
+
+@dataclass
+class PtbXlArguments(ConversionArguments):
+    """Command line of this converter."""
+
+    sampling_rate: Literal[500, 100] = field(default=500, metadata={"help": "which published version to read, in Hz"})
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Converts; returns what `conversion.json` says."""
+    parser = HfArgumentParser(PtbXlArguments, prog="python -m data_scripts.ptbxl", description=__doc__.splitlines()[0])
+    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    return run_conversion(PtbXl, arguments, sampling_rate=arguments.sampling_rate)
+
+
+if __name__ == "__main__":
+    main()
