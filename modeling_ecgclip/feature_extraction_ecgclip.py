@@ -74,7 +74,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         `TypeError`: for a setting that does not exist.
     """
 
-    model_input_names = ["input_values"]
+    model_input_names = ["input_values", "ecg_attention_mask"]
     padding_value = 0.0  # read by the pipelines when they make a batch
 
     def __init__(
@@ -444,5 +444,8 @@ def _check_amplitude(signal: np.ndarray, unit: str | None, record_name: str) -> 
             f"Is the unit another one of {', '.join(UNITS_PER_MV)}?"
         )
 
+
+# Here rather than in the package, so that a copy loaded as remote code saves its own code as well.
+EcgFeatureExtractor.register_for_auto_class()
 
 __all__ = ["EcgFeatureExtractor", "StandardEcg", "canonical_lead_name", "canonical_unit", "resample"]

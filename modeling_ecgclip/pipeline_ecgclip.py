@@ -1,0 +1,312 @@
+"""The three pipelines: `ecg-classification`, `zero-shot-ecg-classification`, `ecg-feature-extraction`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Pipeline
+
+from .hub_ecgclip import save_for_hub
+from .processing_ecgclip import EcgClipProcessor
+from .reading_ecgclip import read_ecg
+from .visualization_ecgclip import plot_ecg
+
+
+# "Electrocardiogram with {}.": reports in Portuguese are what the models are pre-trained on.
+DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
+
+
+class EcgPipeline(Pipeline):
+    """
+    What the ECG pipelines share: any ECG in, through the model's own feature extractor.
+
+    An ECG is an array `(leads, samples)` or `(samples, leads)`; the path of a WFDB record, `.npy`, `.npz`, `.csv` or
+    `.hdf5` file; a row of an exam table; or a dictionary with `ecg` or `path` and optionally `sampling_rate`,
+    `lead_names`, `unit`, `exam_id`. Several are a list, a generator, or an array with a leading batch axis.
+
+    Arguments of the constructor or of a call, for sources that do not state them: `sampling_rate` (Hz), `lead_names`,
+    `unit` (`"mV"`, `"uV"`, `"V"`), `exam_id` (of an HDF5 file; a list of ids reads several exams),
+    `allow_missing_leads`, `repair_nan`.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = None
+    _load_tokenizer = None
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.feature_extractor is None:
+            self.feature_extractor = getattr(self.processor, "feature_extractor", None)
+        if self.tokenizer is None:
+            self.tokenizer = getattr(self.processor, "tokenizer", None)
+        if self.feature_extractor is None:
+            raise ValueError(
+                "an ECG pipeline needs a feature extractor: pass feature_extractor= or processor=, or a model folder "
+                "with preprocessor_config.json or processor_config.json"
+            )
+
+    def __call__(self, inputs: Any, exam_id: Any = None, **kwargs: Any) -> Any:
+        """
+        Returns the result of one ECG, or a list of results for several.
+
+        Args:
+            inputs: One ECG or several, see the class.
+            exam_id (`int`, `str` or a list of them, *optional*): Which exam of an HDF5 file.
+            kwargs: `batch_size`, `num_workers`, and the arguments of the class.
+        """
+        if isinstance(exam_id, Sequence) and not isinstance(exam_id, str):
+            inputs, exam_id = [{"path": inputs, "exam_id": one} for one in exam_id], None
+        elif isinstance(inputs, tuple) or getattr(inputs, "ndim", 2) == 3:
+            inputs = list(inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        if exam_id is not None:
+            kwargs["exam_id"] = exam_id
+        return super().__call__(inputs, **kwargs)
+
+    def _sanitize_parameters(
+        self,
+        exam_id: int | str | None = None,
+        sampling_rate: float | None = None,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        allow_missing_leads: bool | None = None,
+        repair_nan: bool | None = None,
+        local_files_only: bool | None = None,  # `pipeline()` leaves it among the arguments
+        **postprocess: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        preprocess = {
+            "exam_id": exam_id,
+            "sampling_rate": sampling_rate,
+            "lead_names": lead_names,
+            "unit": unit,
+            "allow_missing_leads": allow_missing_leads,
+            "repair_nan": repair_nan,
+        }
+        unknown = sorted(set(postprocess) - set(self._postprocess_arguments))
+        if unknown:
+            raise TypeError(f"{type(self).__name__} takes no argument named {', '.join(unknown)}")
+        return {name: value for name, value in preprocess.items() if value is not None}, {}, postprocess
+
+    _postprocess_arguments: tuple[str, ...] = ()
+
+    def preprocess(
+        self,
+        inputs: Any,
+        exam_id: int | str | None = None,
+        sampling_rate: float | None = None,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        allow_missing_leads: bool | None = None,
+        repair_nan: bool | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Returns `input_values` (1, 12, 4096) of any ECG; padding and missing leads are zeros, no mask needed."""
+        record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
+        features = self.feature_extractor(
+            [record.signal],
+            sampling_rate=record.sampling_rate,
+            lead_names=record.lead_names,
+            unit=record.unit,
+            record_names=record.name,
+            allow_missing_leads=allow_missing_leads,
+            repair_nan=repair_nan,
+            return_tensors="pt",
+        )
+        return {"input_values": features["input_values"]}
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Saves model, preprocessing and code, all pipelines of the model included; see [`save_for_hub`]."""
+        processor = self.feature_extractor
+        if self.tokenizer is not None:
+            processor = EcgClipProcessor(self.feature_extractor, self.tokenizer)
+        save_for_hub(self.model, save_directory, processor, **kwargs)
+
+
+class EcgClassificationPipeline(EcgPipeline):
+    """
+    `ecg-classification`: the labels of a fine-tuned classifier with their probabilities.
+
+    ```python
+    classifier = pipeline("ecg-classification", model="folder", trust_remote_code=True)
+    classifier("records500/00000/00001_hr")
+    # [{"label": "AF", "score": 0.93, "positive": True}, ...]
+    ```
+    """
+
+    _load_tokenizer = False
+    _postprocess_arguments = ("top_k",)
+
+    def _forward(self, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"logits": self.model(**model_inputs).logits}
+
+    def postprocess(self, model_outputs: dict[str, torch.Tensor], top_k: int | None = None) -> list[dict[str, Any]]:
+        """
+        Returns one dictionary for each label, the most probable first.
+
+        Args:
+            model_outputs (`dict`): `logits` (1, labels).
+            top_k (`int`, *optional*): Only so many.
+
+        Returns:
+            `list[dict]` with `label`, `score` (its probability) and, where the configuration has thresholds,
+            `positive` (score >= threshold).
+        """
+        config = self.model.config
+        logits = model_outputs["logits"][0].float()
+        one_label = config.problem_type == "single_label_classification"
+        scores = (logits.softmax(-1) if one_label else logits.sigmoid()).tolist()
+        results: list[dict[str, Any]] = [
+            {"label": config.id2label[i], "score": score} for i, score in enumerate(scores)
+        ]
+        if config.thresholds is not None:
+            for result, threshold in zip(results, config.thresholds, strict=True):
+                result["positive"] = result["score"] >= threshold
+        results.sort(key=lambda result: -result["score"])
+        return results[:top_k]
+
+    def plot(self, inputs: Any, title: str | None = None, **kwargs: Any) -> Any:
+        """
+        Returns a `matplotlib` figure of one ECG as a clinical print-out, with its probabilities beside it.
+
+        Args:
+            inputs: One ECG, see the class.
+            title (`str`, *optional*): The ECG's name where left out.
+            kwargs: The arguments of the class.
+        """
+        arguments, _, _ = self._sanitize_parameters(**kwargs)
+        arguments = {**self._preprocess_params, **arguments}
+        repair = {name: arguments.pop(name, None) for name in ("allow_missing_leads", "repair_nan")}
+        record = read_ecg(inputs, **arguments)
+        standard = self.feature_extractor.standardize(
+            record.signal, record.sampling_rate, record.lead_names, record.unit, record.name, **repair
+        )
+        scores = {result["label"]: result["score"] for result in self(inputs, **kwargs)}
+        labels = self.model.config.id2label.values()
+        thresholds = self.model.config.thresholds
+        return plot_ecg(
+            standard.signal,
+            self.feature_extractor.sampling_rate,
+            title=title or record.name,
+            probabilities={label: scores[label] for label in labels},
+            thresholds=None if thresholds is None else dict(zip(labels, thresholds, strict=True)),
+        )
+
+
+class ZeroShotEcgClassificationPipeline(EcgPipeline):
+    """
+    `zero-shot-ecg-classification`: which of some texts fits an ECG best, by the dual encoder.
+
+    ```python
+    classifier = pipeline("zero-shot-ecg-classification", model="folder", trust_remote_code=True)
+    classifier("ecg.csv", candidate_labels=["ritmo sinusal normal", "bloqueio de ramo direito"], sampling_rate=500)
+    # [{"score": 0.81, "label": "bloqueio de ramo direito"}, ...]
+    ```
+    """
+
+    _postprocess_arguments = ("candidate_labels",)
+
+    def __init__(
+        self,
+        *args: Any,
+        candidate_labels: str | Sequence[str] | None = None,
+        hypothesis_template: str = DEFAULT_HYPOTHESIS_TEMPLATE,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        if self.tokenizer is None:
+            raise ValueError("zero-shot-ecg-classification needs a tokenizer: pass tokenizer= or processor=")
+        self.candidate_labels = candidate_labels
+        self.hypothesis_template = hypothesis_template
+
+    def __call__(
+        self,
+        inputs: Any,
+        candidate_labels: str | Sequence[str] | None = None,
+        hypothesis_template: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Returns the candidate labels with their probabilities, the most probable first; a list of that for several.
+
+        Args:
+            inputs: One ECG or several, see [`EcgPipeline`].
+            candidate_labels (`list[str]`, or `str` with commas):
+                The texts to choose from. Their probabilities add up to 1.
+            hypothesis_template (`str`, *optional*): Sentence with one `{}`, where each label is put in.
+            kwargs: `batch_size`, `num_workers`, and the arguments of [`EcgPipeline`].
+
+        Raises:
+            `ValueError`: for no labels, equal labels, or a template without its one `{}`.
+        """
+        labels = _distinct_labels(self.candidate_labels if candidate_labels is None else candidate_labels)
+        template = self.hypothesis_template if hypothesis_template is None else hypothesis_template
+        if template.count("{}") != 1:
+            raise ValueError(f"hypothesis_template must hold {{}} once, where the label goes: found {template!r}")
+        # Once for all ECGs, and not part of the batch: collating would mix labels up.
+        text_embeds = self._embed([template.replace("{}", label) for label in labels])
+        return super().__call__(inputs, candidate_labels=labels, text_embeds=text_embeds, **kwargs)
+
+    def _sanitize_parameters(self, text_embeds: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        return preprocess, forward if text_embeds is None else {"text_embeds": text_embeds}, postprocess
+
+    def _embed(self, texts: list[str]) -> torch.Tensor:
+        """(texts, projection_dim), on the model's device."""
+        tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        with self.device_placement(), torch.no_grad():
+            return self.model.get_text_features(**tokens.to(self.device))
+
+    def _forward(self, model_inputs: dict[str, torch.Tensor], text_embeds: torch.Tensor) -> dict[str, torch.Tensor]:
+        ecg_embeds = self.model.get_ecg_features(**model_inputs)
+        return {"logits_per_ecg": self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T}
+
+    def postprocess(
+        self, model_outputs: dict[str, torch.Tensor], candidate_labels: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Returns `{"score", "label"}` for each candidate, the most probable first."""
+        scores = model_outputs["logits_per_ecg"][0].float().softmax(-1).tolist()
+        results = [{"score": score, "label": label} for score, label in zip(scores, candidate_labels, strict=True)]
+        return sorted(results, key=lambda result: -result["score"])
+
+
+class EcgFeatureExtractionPipeline(EcgPipeline):
+    """
+    `ecg-feature-extraction`: one vector for each ECG.
+
+    With a dual encoder its place in the joint space (`projection_dim` numbers of length 1), with a classifier or a
+    tower the encoder's embedding (`hidden_size` numbers).
+    """
+
+    _postprocess_arguments = ("return_tensors",)
+
+    def _forward(self, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if hasattr(self.model, "get_ecg_features"):
+            return {"embeds": self.model.get_ecg_features(**model_inputs)}
+        return {"embeds": self.model.base_model(**model_inputs).pooler_output}
+
+    def postprocess(self, model_outputs: dict[str, torch.Tensor], return_tensors: bool = False) -> Any:
+        """Returns the embedding as a list of float, or with `return_tensors` as a float32 tensor `(width,)`."""
+        embeds = model_outputs["embeds"][0].float()
+        return embeds if return_tensors else embeds.tolist()
+
+
+def _distinct_labels(candidate_labels: str | Sequence[str] | None) -> list[str]:
+    if isinstance(candidate_labels, str):
+        candidate_labels = [label.strip() for label in candidate_labels.split(",")]
+    labels = list(candidate_labels or [])
+    if not labels or not all(isinstance(label, str) and label for label in labels):
+        raise ValueError(f"candidate_labels must be one or more texts to choose from: found {candidate_labels!r}")
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"candidate_labels must differ from each other: found {labels}")
+    return labels
+
+
+__all__ = [
+    "EcgClassificationPipeline",
+    "EcgFeatureExtractionPipeline",
+    "EcgPipeline",
+    "ZeroShotEcgClassificationPipeline",
+]

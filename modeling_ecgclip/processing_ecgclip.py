@@ -1,0 +1,110 @@
+"""Feature extractor and tokenizer in one, for the dual encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.processing_utils import AudioKwargs, ProcessingKwargs, ProcessorMixin
+
+from .feature_extraction_ecgclip import EcgFeatureExtractor
+
+
+class EcgKwargs(AudioKwargs, total=False):
+    """Call-time arguments of [`EcgFeatureExtractor`]; a signal with a feature extractor is "audio" to transformers."""
+
+    sampling_rate: float | Sequence[float] | None
+    lead_names: Sequence[str] | Sequence[Sequence[str]] | None
+    unit: str | Sequence[str] | None
+    record_names: str | Sequence[str] | None
+    allow_missing_leads: bool | None
+    repair_nan: bool | None
+
+
+class EcgClipProcessorKwargs(ProcessingKwargs, total=False):
+    """Call-time arguments of [`EcgClipProcessor`], by modality."""
+
+    audio_kwargs: EcgKwargs
+
+
+# The rest of AudioKwargs (padding, max_length, ...) means tokens here, not samples.
+ECG_ARGUMENTS = ("sampling_rate", "lead_names", "unit", "record_names", "allow_missing_leads", "repair_nan")
+ECG_ARGUMENTS += ("return_attention_mask", "return_tensors")
+
+
+class EcgClipProcessor(ProcessorMixin):
+    """
+    Prepares ECGs and texts for [`EcgClipModel`].
+
+    Args:
+        feature_extractor ([`EcgFeatureExtractor`]): For `ecg`.
+        tokenizer (`PreTrainedTokenizerBase`): For `text`; the text tower's own.
+    """
+
+    valid_processor_kwargs = EcgClipProcessorKwargs
+    text_kwargs = {"padding": True, "truncation": True}
+
+    def __init__(self, feature_extractor: EcgFeatureExtractor, tokenizer: Any):
+        super().__init__(feature_extractor, tokenizer)
+
+    def __call__(
+        self,
+        ecg: Any = None,
+        text: str | list[str] | None = None,
+        sampling_rate: float | Sequence[float] | None = None,
+        lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        unit: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """
+        Returns the model's inputs for ECGs, texts or both.
+
+        Args:
+            ecg (array, tensor or list of them, *optional*): See [`EcgFeatureExtractor.__call__`].
+            text (`str` or `list[str]`, *optional*): Descriptions or hypotheses; padded to the longest and truncated to
+                what the text tower takes, unless `kwargs` say otherwise.
+            sampling_rate (`float`), lead_names (`list[str]`), unit (`str`):
+                Of `ecg`: Hz, names in its order, and `"mV"` (where left out), `"uV"` or `"V"`.
+            kwargs: Further arguments of feature extractor (`record_names`, `allow_missing_leads`, `repair_nan`) and
+                tokenizer (`max_length`, ...), and `return_tensors`, which holds for both.
+
+        Returns:
+            `BatchFeature` with `input_values` float32 `(batch, 12, 4096)` in millivolts for ECGs (and
+            `ecg_attention_mask` where a lead is missing or `return_attention_mask=True`), `input_ids` and
+            `attention_mask` for texts.
+
+        Raises:
+            `ValueError`: where neither `ecg` nor `text` is given, or the ECG is not usable.
+            `TypeError`: for an argument that neither side knows.
+        """
+        if ecg is None and text is None:
+            raise ValueError("EcgClipProcessor needs ecg, text or both: found neither")
+        stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "unit": unit}
+        self._check_arguments(kwargs)
+        merged = self._merge_kwargs(
+            tokenizer_init_kwargs=self.tokenizer.init_kwargs,
+            **{name: value for name, value in stated.items() if value is not None},
+            **kwargs,
+        )
+        ecg_kwargs, text_kwargs = merged["audio_kwargs"], merged["text_kwargs"]
+        data: dict[str, Any] = {}
+        if text is not None:
+            data.update(self.tokenizer(text, **text_kwargs))
+        if ecg is not None:
+            arguments = {name: ecg_kwargs[name] for name in ECG_ARGUMENTS if name in ecg_kwargs}
+            data.update(self.feature_extractor(ecg, **arguments))
+        return BatchFeature(data)
+
+    def _check_arguments(self, kwargs: dict[str, Any]) -> None:
+        """Refuses misspelt arguments, which transformers drops with a warning."""
+        by_modality = self.valid_processor_kwargs.__annotations__
+        known = {*by_modality, "common_kwargs", *EcgKwargs.__annotations__}
+        known.update(by_modality["text_kwargs"].__annotations__)
+        unknown = sorted(set(kwargs) - known)
+        if unknown:
+            raise TypeError(f"EcgClipProcessor takes no argument named {', '.join(unknown)}")
+
+
+# Here rather than in the package, so that a copy loaded as remote code saves its own code as well.
+EcgClipProcessor.register_for_auto_class()
+
+__all__ = ["EcgClipProcessor"]
