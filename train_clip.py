@@ -36,7 +36,7 @@ from training.data import ExamSplit, StepPlan, TextEmbeddings, fraction_of_patie
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, total_steps
-from training.plots import plot_loss_curve
+from training.plots import plot_loss, plot_retrieval_history, save_figure
 from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
 
 
@@ -139,7 +139,8 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_json(output_dir / "metrics.json", {"validation": results})
-        plot_loss_curve(loop.state.history, output_dir / "loss.png")
+        save_figure(plot_loss(loop.state.history, "Contrastive loss"), output_dir / "loss.png")
+        save_figure(plot_retrieval_history(loop.state.history), output_dir / "retrieval.png")
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         write_run_record(
             output_dir, accelerator, arguments, facts, stage="contrastive", best_step=loop.state.best_step

@@ -38,7 +38,7 @@ from training.encoder import load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
 from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, total_steps
-from training.plots import plot_loss_curve, plot_precision_recall
+from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
 from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
 
 
@@ -144,8 +144,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
         model.config.thresholds = tuple(metrics["thresholds"][name] for name in labels)
         save_for_hub(model, output_dir, feature_extractor)
         write_predictions(output_dir / "predictions.parquet", list(predictions.values()), labels)
-        plot_loss_curve(loop.state.history, output_dir / "loss.png")
-        plot_precision_recall(predictions["test"], labels, metrics["thresholds"], output_dir / "precision_recall.png")
+        figures = {
+            "loss": plot_loss(loop.state.history),
+            "precision_recall": plot_precision_recall(predictions["test"], metrics["thresholds"], labels),
+            "calibration": plot_calibration(predictions["test"], labels),
+        }
+        for name, figure in figures.items():
+            save_figure(figure, output_dir / f"{name}.png")
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         write_run_record(
             output_dir, accelerator, arguments, facts, stage="classification", best_step=loop.state.best_step

@@ -15,6 +15,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from torch import nn
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
@@ -187,7 +188,7 @@ class TrainingLoop:
         progress = tqdm(
             total=self.steps, initial=state.step, disable=not accelerator.is_main_process, unit="step", desc="training"
         )
-        with progress, StopRequest() as stop:
+        with progress, logging_redirect_tqdm(), StopRequest() as stop:
             while True:
                 done = state.step >= self.steps
                 if (done or state.step % self.eval_steps == 0) and state.step != state.evaluated_step:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -47,12 +48,17 @@ def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Acce
     """
     folder = check_output_dir(args)
     accelerator = Accelerator(
+        # Said outright: left to itself, accelerate starts processes on a CPU that do not know of each other.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=args.mixed_precision,
         log_with=None if args.report_to == "none" else args.report_to,
         project_dir=str(folder / "tracking"),
     )
+    asked_for = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != asked_for:
+        raise RuntimeError(f"{asked_for} processes were launched, but accelerate runs {accelerator.num_processes}")
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for quiet in ("httpx", "datasets", "evaluate"):
+    for quiet in ("httpx", "datasets", "evaluate", "accelerate"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     if not accelerator.is_main_process:
         disable_progress_bar()
