@@ -1,0 +1,64 @@
+"""Command line of the simulator: `python -m data_scripts.simulate --output_dir D --num_exams N --seed S`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .cohort import COMPRESSIONS, DEFAULT_EXAMS_PER_PART, CohortSettings, write_cohort
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_scripts.simulate",
+        description="Simulate 12-lead ECGs with Portuguese reports, in the layout of CODE-15%. Nothing in it is real.",
+    )
+    parser.add_argument("--output_dir", required=True, help="folder to write; one that holds a simulation is replaced")
+    parser.add_argument("--num_exams", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same cohort, whatever num_proc (default 0)")
+    parser.add_argument("--num_proc", type=int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--prevalence_scale", type=float, default=1.0, help="multiplies CODE-15%%'s prevalences (default 1)"
+    )
+    parser.add_argument(
+        "--exams_per_part",
+        type=int,
+        default=DEFAULT_EXAMS_PER_PART,
+        help=f"exams in one HDF5 file, each made by one process (default {DEFAULT_EXAMS_PER_PART})",
+    )
+    parser.add_argument("--compression", choices=COMPRESSIONS, default="lzf", help="of the tracings (default lzf)")
+    parser.add_argument("--clean", action="store_true", help="no noise, offset or exchanged electrode")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Simulate a cohort as the command line says.
+
+    Args:
+        argv (`Sequence[str]`, *optional*): arguments; those of the process by default.
+
+    Returns:
+        `int`: 0; 2 for arguments that cannot be honoured.
+    """
+    arguments = parse_arguments(argv)
+    try:
+        settings = CohortSettings(
+            num_exams=arguments.num_exams,
+            seed=arguments.seed,
+            prevalence_scale=arguments.prevalence_scale,
+            clean=arguments.clean,
+            exams_per_part=arguments.exams_per_part,
+            compression=arguments.compression,
+        )
+        summary = write_cohort(arguments.output_dir, settings, num_proc=arguments.num_proc)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    positives = ", ".join(f"{name} {count}" for name, count in summary["positives"].items())
+    print(f"{summary['num_exams']} simulated exams in {arguments.output_dir}; positives: {positives}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""A cohort on disk, in the layout in which CODE-15% is published, with reports and the truth beside it."""
+
+import csv
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+from tqdm.auto import tqdm
+
+from data_scripts.writing import written_aside
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES
+
+from .exam import ID_STRIDE, Measurements, SimulatedExam, check_seed, simulate_exam
+from .noise import banks
+from .physiology import TARGET_PREVALENCE, check_prevalence_scale
+from .streams import Purpose, stream
+
+
+GENERATOR = "ecgclip simulator 1"
+EXAM_COLUMNS = (
+    "exam_id,age,is_male,nn_predicted_age,1dAVb,RBBB,LBBB,SB,ST,AF,patient_id,death,timey,normal_ecg,trace_file"
+).split(",")
+REPORT_COLUMNS = ("exam_id", "report")
+TRUTH_COLUMNS = tuple(field.name for field in fields(Measurements))
+READ_COLUMNS = ("rhythm", "heart_rate", "pr_ms", "qrs_ms", "qtc_ms", "axis_deg")
+MEASUREMENT_COLUMNS = (
+    "exam_id",
+    "n_samples",
+    *TRUTH_COLUMNS,
+    *(f"read_{n}" for n in READ_COLUMNS),
+    "findings",
+    "flaws",
+)
+UNITS_PER_MV = 2.0  # CODE-15% stores twice the millivolts
+CHUNK_EXAMS = 64  # exams in memory at a time
+DEFAULT_EXAMS_PER_PART = 2000
+COMPRESSIONS = ("lzf", "gzip", "none")
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """
+    What defines a cohort; how many processes make it does not.
+
+    Args:
+        num_exams (`int`): 1 or more.
+        seed (`int`): 0 or more.
+        prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
+        clean (`bool`, defaults to `False`): no noise, for measuring instruments.
+        exams_per_part (`int`, defaults to 2000): exams in one HDF5 file.
+        compression (`str`, defaults to `"lzf"`): of the tracings: `"lzf"` (fast), `"gzip"` (read outside
+            h5py too) or `"none"`.
+
+    Raises:
+        `ValueError`: for a value out of range.
+    """
+
+    num_exams: int
+    seed: int
+    prevalence_scale: float = 1.0
+    clean: bool = False
+    exams_per_part: int = DEFAULT_EXAMS_PER_PART
+    compression: str = "lzf"
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_prevalence_scale(self.prevalence_scale)
+        if not 1 <= self.num_exams < ID_STRIDE:
+            raise ValueError(f"num_exams must lie in [1, {ID_STRIDE}), found {self.num_exams}")
+        if self.exams_per_part < 1:
+            raise ValueError(f"exams_per_part must be 1 or more, found {self.exams_per_part}")
+        if self.compression not in COMPRESSIONS:
+            raise ValueError(f"compression must be one of {', '.join(COMPRESSIONS)}, found {self.compression!r}")
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One HDF5 file to write: exams `start` to `stop` of the cohort."""
+
+    settings: CohortSettings
+    folder: str
+    part: int
+    start: int
+    stop: int
+
+
+PartRows = tuple[list[list], list[list], list[list]]  # rows of exams.csv, reports.csv and measurements.csv
+
+
+def _trace_file(part: int) -> str:
+    return f"exams_part{part}.hdf5"
+
+
+def _exam_row(exam: SimulatedExam, seed: int, index: int, trace_file: str) -> list:
+    """One row of exams.csv. What was followed up (death, years) is filled at the first exam only, as published."""
+    rng = stream(seed, Purpose.TABLE, index)
+    predicted_age, died, years = exam.age + rng.normal(0, 9), rng.random() < 0.003 * exam.age / 5, rng.uniform(0, 8)
+    values = {
+        "exam_id": exam.exam_id,
+        "age": int(exam.age),
+        "is_male": exam.is_male,
+        "nn_predicted_age": f"{predicted_age:.5f}",
+        **{name: bool(value) for name, value in exam.labels.items()},
+        "patient_id": exam.patient_id,
+        "death": bool(died) if exam.visit == 0 else "",
+        "timey": f"{years:.6f}" if exam.visit == 0 else "",
+        "normal_ecg": not exam.reading.findings,
+        "trace_file": trace_file,
+    }
+    return [values[name] for name in EXAM_COLUMNS]
+
+
+def _rounded(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+def _measurement_row(exam: SimulatedExam) -> list:
+    truth, reading = asdict(exam.measurements), exam.reading
+    return [
+        exam.exam_id,
+        exam.signal.shape[1],
+        *(_rounded(truth[name]) for name in TRUTH_COLUMNS),
+        *(_rounded(getattr(reading, name)) for name in READ_COLUMNS),
+        " ".join(reading.findings),
+        " ".join(exam.flaws),
+    ]
+
+
+def write_part(task: PartTask) -> PartRows:
+    """
+    Simulate the exams of one HDF5 file and write it.
+
+    Args:
+        task (`PartTask`): which exams, of which cohort, and where to.
+
+    Returns:
+        `PartRows`: rows of the three tables; those of exams.csv in another order than the tracings, as published.
+    """
+    settings, n = task.settings, task.stop - task.start
+    trace_file = _trace_file(task.part)
+    exam_rows, report_rows, measurement_rows = [], [], []
+    storage = {"shuffle": True, "compression": settings.compression} if settings.compression != "none" else {}
+    if settings.compression == "gzip":
+        storage["compression_opts"] = 1
+    with h5py.File(Path(task.folder) / trace_file, "w") as file:
+        # The published files end in one row with exam_id 0 and zeros.
+        ids = np.zeros(n + 1, dtype=np.int64)
+        shape = (N_SAMPLES, len(LEAD_NAMES))
+        tracings = file.create_dataset("tracings", (n + 1, *shape), "<f4", chunks=(1, *shape), **storage)
+        chunk = np.zeros((min(CHUNK_EXAMS, n), *shape), dtype=np.float32)
+        for begin in range(0, n, CHUNK_EXAMS):
+            end = min(n, begin + CHUNK_EXAMS)
+            chunk[:] = 0
+            for row in range(begin, end):
+                index = task.start + row
+                exam = simulate_exam(settings.seed, index, settings.prevalence_scale, settings.clean)
+                left = (N_SAMPLES - exam.signal.shape[1]) // 2
+                np.multiply(exam.signal.T, UNITS_PER_MV, out=chunk[row - begin, left : left + exam.signal.shape[1]])
+                ids[row] = exam.exam_id
+                exam_rows.append(_exam_row(exam, settings.seed, index, trace_file))
+                report_rows.append([exam.exam_id, exam.report])
+                measurement_rows.append(_measurement_row(exam))
+            tracings[begin:end] = chunk[: end - begin]
+        tracings[n] = np.zeros(shape, dtype=np.float32)
+        file["exam_id"] = ids
+    order = stream(settings.seed, Purpose.ORDER, task.part).permutation(n)
+    return [exam_rows[k] for k in order], report_rows, measurement_rows
+
+
+def _parts(tasks: list[PartTask], num_proc: int) -> Iterator[PartRows]:
+    """Rows of all parts in order, made by `num_proc` processes."""
+    banks()  # made before the processes part, so that those that share memory share the banks
+    if num_proc == 1 or len(tasks) == 1:
+        yield from map(write_part, tasks)
+        return
+    with multiprocessing.Pool(min(num_proc, len(tasks))) as pool:
+        yield from pool.imap(write_part, tasks)
+
+
+def write_cohort(
+    output_dir: str | Path,
+    settings: CohortSettings,
+    num_proc: int = 1,
+    progress: bool = True,
+) -> dict:
+    """
+    Write a simulated cohort: exams.csv, exams_partN.hdf5, reports.csv, measurements.csv and simulation.json.
+
+    The same settings give the same data in every file, whatever `num_proc`. Memory does not grow with the
+    number of exams.
+
+    Args:
+        output_dir (`str` or `Path`): appears when all is written. A folder there is replaced if it holds a simulation.
+        settings (`CohortSettings`): what to simulate.
+        num_proc (`int`, defaults to 1): processes; each HDF5 file is made by one of them.
+        progress (`bool`, defaults to `True`): show a progress bar.
+
+    Returns:
+        `dict`: the content of simulation.json.
+
+    Raises:
+        `ValueError`: if `output_dir` holds something else than a simulation, or `num_proc` is below 1.
+    """
+    output_dir = Path(output_dir)
+    if num_proc < 1:
+        raise ValueError(f"num_proc must be 1 or more, found {num_proc}")
+    if output_dir.exists() and not (output_dir / "simulation.json").is_file() and any(output_dir.iterdir()):
+        raise ValueError(
+            f"{output_dir} is not empty and holds no simulation.json: expected a new folder or a simulation"
+        )
+    with written_aside(output_dir) as aside:
+        aside.mkdir(parents=True)
+        step = settings.exams_per_part
+        tasks = [
+            PartTask(settings, str(aside), part, start, min(settings.num_exams, start + step))
+            for part, start in enumerate(range(0, settings.num_exams, step))
+        ]
+        positives: Counter[str] = Counter()
+        n_patients = 0
+        tables = {"exams": EXAM_COLUMNS, "reports": REPORT_COLUMNS, "measurements": MEASUREMENT_COLUMNS}
+        with ExitStack() as stack:
+            writers = []
+            for name, columns in tables.items():
+                file = stack.enter_context(open(aside / f"{name}.csv", "w", newline="", encoding="utf-8"))
+                writers.append(csv.writer(file, lineterminator="\n"))
+                writers[-1].writerow(columns)
+            bar = stack.enter_context(tqdm(total=settings.num_exams, unit="exam", disable=not progress))
+            for rows in _parts(tasks, num_proc):
+                for writer, table in zip(writers, rows, strict=True):
+                    writer.writerows(table)
+                for row in rows[0]:
+                    positives.update(name for name in LABEL_NAMES if row[EXAM_COLUMNS.index(name)])
+                    n_patients += row[EXAM_COLUMNS.index("death")] != ""
+                bar.update(len(rows[0]))
+        summary = {
+            "simulated": True,
+            "generator": GENERATOR,
+            **asdict(settings),
+            "n_parts": len(tasks),
+            "n_first_exams": n_patients,
+            "positives": {name: positives[name] for name in LABEL_NAMES},
+            "target_prevalence": {n: v * settings.prevalence_scale for n, v in TARGET_PREVALENCE.items()},
+            "numpy": np.__version__,
+        }
+        (aside / "simulation.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary

@@ -1,0 +1,185 @@
+"""One simulated exam, whole: signal, truth, reading, labels and report."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
+
+from .morphology import Heart, draw_heart, render
+from .noise import Recording, draw_recording, record
+from .physiology import Condition, Patient, check_prevalence_scale, draw_condition
+from .projection import twelve_leads
+from .reader import Reading, read_exam
+from .report import write_report
+from .rhythm import Beats, draw_beats
+from .streams import Purpose, stream
+
+
+ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet
+RESOLUTION_MV = 2.0**-9  # of the simulated recorder, about 2 microvolts
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """
+    What is true of one exam, before any reader's error.
+
+    Args:
+        heart_rate (`float`): 60 over the mean RR interval of the recorded beats, beats per minute.
+        rr_variation (`float`): root mean square of successive RR differences over the mean RR.
+        pr_ms (`float`, *optional*): from P onset to QRS onset; None without a conducting P wave.
+        qrs_ms (`float`): where the dipole exceeds 5 % of its maximum.
+        qtc_ms (`float`): corrected by Bazett.
+        axis_deg (`float`): electrical axis of the QRS.
+        rhythm, block, repolarisation, ectopics (`str`): as in `physiology.Condition`.
+        n_beats (`int`): beats recorded.
+    """
+
+    heart_rate: float
+    rr_variation: float
+    pr_ms: float | None
+    qrs_ms: float
+    qtc_ms: float
+    axis_deg: float
+    rhythm: str
+    block: str
+    repolarisation: str
+    ectopics: str
+    n_beats: int
+
+
+@dataclass(frozen=True)
+class SimulatedExam:
+    """
+    One exam.
+
+    Args:
+        exam_id, patient_id (`int`): unique over cohorts of different seeds; several exams may share a patient.
+        visit (`int`): 0 for the patient's first exam.
+        age (`float`): years.
+        is_male (`bool`)
+        signal (`np.ndarray` of shape `(12, n_samples)`, float32): mV at 400 Hz, leads in the order of `LEAD_NAMES`.
+        labels (`dict[str, int]`): 0 or 1 for each of `LABEL_NAMES`, with the errors of reading.
+        measurements (`Measurements`): the truth.
+        reading (`Reading`): what the report was written from.
+        flaws (`tuple[str, ...]`): of the recording.
+        report (`str`): description, conclusion and label line, in Portuguese.
+        beat_times_s (`np.ndarray` of shape `(n_beats,)`): reference point of each recorded QRS, s.
+    """
+
+    exam_id: int
+    patient_id: int
+    visit: int
+    age: float
+    is_male: bool
+    signal: np.ndarray
+    labels: dict[str, int]
+    measurements: Measurements
+    reading: Reading
+    flaws: tuple[str, ...]
+    report: str
+    beat_times_s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An exam before its signal is computed: all that is decided, some forty times cheaper than the signal."""
+
+    patient: Patient
+    condition: Condition
+    recording: Recording
+    beats: Beats
+    heart: Heart
+    reading: Reading
+    morphology_rng: np.random.Generator
+    noise_rng: np.random.Generator
+
+
+def check_seed(seed: int) -> None:
+    """
+    Raises:
+        `ValueError`: for a negative seed or one too large for 64-bit exam ids.
+    """
+    if not 0 <= seed < 2**63 // ID_STRIDE:
+        raise ValueError(f"seed must lie in [0, {2**63 // ID_STRIDE}), found {seed}")
+
+
+def draft_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False) -> Draft:
+    """
+    Decide one exam, without computing its signal.
+
+    Args:
+        seed (`int`): of the cohort.
+        index (`int`): of the exam.
+        prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
+        clean (`bool`, defaults to `False`): record without noise.
+
+    Returns:
+        `Draft`
+    """
+    patient, condition = draw_condition(seed, index, prevalence_scale)
+    noise_rng = stream(seed, Purpose.NOISE, index)
+    recording = draw_recording(noise_rng, clean)
+    beats = draw_beats(stream(seed, Purpose.RHYTHM, index), condition, recording.n_samples / SAMPLING_RATE)
+    morphology_rng = stream(seed, Purpose.MORPHOLOGY, index)
+    heart = draw_heart(morphology_rng, patient, condition)
+    reading = read_exam(stream(seed, Purpose.READER, index), patient, condition, recording, beats, heart)
+    return Draft(patient, condition, recording, beats, heart, reading, morphology_rng, noise_rng)
+
+
+def simulate_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False) -> SimulatedExam:
+    """
+    One exam of a cohort, the same whichever others are made, and in which process.
+
+    Args:
+        seed (`int`): of the cohort.
+        index (`int`): of the exam, 0 or more.
+        prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
+        clean (`bool`, defaults to `False`): no noise, offset, loose or exchanged electrode: for measuring instruments.
+
+    Returns:
+        `SimulatedExam`
+
+    Raises:
+        `ValueError`: for a seed, index or scale out of range.
+    """
+    check_seed(seed)
+    check_prevalence_scale(prevalence_scale)
+    if not 0 <= index < ID_STRIDE - 1:
+        raise ValueError(f"index must lie in [0, {ID_STRIDE - 1}), found {index}")
+    draft = draft_exam(seed, index, prevalence_scale, clean)
+    patient, condition, recording, beats = draft.patient, draft.condition, draft.recording, draft.beats
+    duration_s = recording.n_samples / SAMPLING_RATE
+    eight = render(draft.morphology_rng, beats, draft.heart, condition, recording.n_samples)
+    eight = record(draft.noise_rng, eight, recording)
+    # Rounded before the limb leads are derived, so that III = II - I holds to the last bit.
+    eight = np.round(eight / np.float32(RESOLUTION_MV)) * np.float32(RESOLUTION_MV)
+    inside = beats.inside(duration_s)
+    measurements = Measurements(
+        heart_rate=beats.heart_rate(duration_s),
+        rr_variation=beats.rr_variation(duration_s),
+        pr_ms=condition.pr_ms,
+        qrs_ms=condition.qrs_ms,
+        qtc_ms=condition.qtc_ms,
+        axis_deg=draft.heart.axis_deg,
+        rhythm=condition.rhythm,
+        block=condition.block,
+        repolarisation=condition.repolarisation,
+        ectopics=condition.ectopics,
+        n_beats=int(inside.sum()),
+    )
+    return SimulatedExam(
+        exam_id=seed * ID_STRIDE + index + 1,
+        patient_id=seed * ID_STRIDE + patient.index + 1,
+        visit=condition.visit,
+        age=condition.age,
+        is_male=patient.is_male,
+        signal=twelve_leads(eight),
+        labels=dict(zip(LABEL_NAMES, draft.reading.labels, strict=True)),
+        measurements=measurements,
+        reading=draft.reading,
+        flaws=recording.flaws,
+        report=write_report(stream(seed, Purpose.TEXT, index), draft.reading, condition),
+        beat_times_s=beats.times[inside],
+    )

@@ -1,0 +1,317 @@
+"""The waves: P, QRS, ST and T as Gaussians of a dipole in beat time; atrial waves of fibrillation and flutter."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
+
+from .physiology import Condition, Patient
+from .projection import frontal_axis, patient_projection
+from .rhythm import MARGIN_S, NORMAL, SUPRAVENTRICULAR, VENTRICULAR, Beats
+
+
+REACH = 3.6  # standard deviations at which a Gaussian is cut off, where it is .0015 of its peak
+EDGE = 0.05  # share of the largest dipole at which the QRS begins and ends
+
+# (centre in ms from the reference point, standard deviation in ms, x, y, z in mV) of each wave, for unrotated hearts.
+NORMAL_QRS = np.array(
+    [
+        (-26, 7, -0.13, -0.07, -0.24),
+        (-11, 8, 0.38, 0.22, -0.32),
+        (-1, 5.5, 0.60, 0.30, 0.08),
+        (1, 11, 0.48, 0.20, 0.20),
+        (16, 8, 0.10, 0.00, 0.90),
+        (30, 8, -0.18, -0.08, 0.20),
+    ]
+)
+LBBB_QRS = np.array(
+    [
+        (-48, 11, 0.22, 0.12, 0.05),
+        (-25, 15, 0.72, 0.35, 0.48),
+        (8, 14, 0.40, 0.15, 0.85),
+        (38, 15, 0.80, 0.12, 0.70),
+        (62, 11, 0.12, -0.06, 0.30),
+    ]
+)
+RBBB_TERMINAL = np.array([(44, 13, -0.30, 0.00, -0.36), (70, 17, -0.28, 0.03, -0.44)])
+# Of the normal waves: late forces to the right and front cancel those to the back.
+RBBB_KEPT = np.array([1.0, 1.0, 1.0, 1.0, 0.40, 0.40])
+LBBB_SPLINTERS = np.array([1.6, 1.4, 0.7, 0.7, 0.7])  # how a patient's splinters change in a broad QRS
+VENTRICULAR_QRS = np.array([(-30, 18, -0.35, 0.35, -0.45), (5, 20, -0.70, 0.95, -0.85), (45, 20, -0.10, 0.55, -0.30)])
+P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
+ECTOPIC_P_WAVE = np.array([(35, 14, 0.05, -0.03, -0.03), (62, 15, 0.05, -0.05, 0.04)])
+
+T_VECTOR = np.array([0.29, 0.17, -0.17])
+ST_VECTOR = np.array([0.015, 0.010, -0.025])
+T_SIGMA, T_SHOULDER, T_SHOULDER_SIGMA, ST_BEFORE_T, ST_SIGMA = 0.105, 0.085, 0.15, 0.02, 0.085  # of QT
+T_SHOULDER_GAIN = 0.35
+SEEN_BEFORE_S, SEEN_AFTER_S = 1.0, 0.6  # how far from the recording a reference point may lie and still be seen
+T_TURN, P_TURN = 0.5, 0.7  # shares of a patient's rotation that T and P follow
+# Of each change of repolarisation: gain of the normal T, added T vector, added ST vector (mV).
+REPOLARISATION = {
+    "normal": (1.0, (0, 0, 0), (0, 0, 0)),
+    "flat_t": (0.22, (0, 0, 0), (0, 0, 0)),
+    "inverted_t": (0.15, (-0.16, -0.06, 0.10), (0, 0, 0)),
+    "strain": (0.25, (-0.20, -0.08, -0.02), (-0.07, -0.04, 0.03)),
+    "early": (1.25, (0, 0, 0), (0.05, 0.05, -0.08)),
+}
+LBBB_T, LBBB_ST = np.array([-0.28, 0.05, -0.42]), np.array([-0.05, 0.00, -0.12])
+RBBB_T = np.array([0.05, 0.00, 0.28])
+
+FIBRILLATION_DIRECTION = np.array([-0.40, 0.60, -0.55])  # largest in V1, then II, III and aVF
+FLUTTER_DIRECTION = np.array([-0.10, -0.85, -0.35])
+FLUTTER_HZ = 5.0
+
+
+@dataclass(frozen=True)
+class Waves:
+    """
+    Gaussians of one kind of beat.
+
+    Args:
+        centres, sigmas (`np.ndarray` of shape `(n_waves,)`): seconds from the reference point.
+        leads (`np.ndarray` of shape `(n_waves, 8)`): amplitude in leads I, II, V1 ... V6, mV.
+    """
+
+    centres: np.ndarray
+    sigmas: np.ndarray
+    leads: np.ndarray
+
+
+@dataclass(frozen=True)
+class Heart:
+    """
+    The waves of one exam.
+
+    Args:
+        qrs, ventricular (`Waves`): of conducted and of ventricular beats.
+        onset_s, offset_s (`float`): begin and end of the conducted QRS from its reference point.
+        p, ectopic_p (`Waves`): seconds from P onset.
+        t_leads, st_leads (`np.ndarray` of shape `(8,)`): amplitude, mV.
+        ventricular_t_leads (`np.ndarray` of shape `(8,)`): of the T wave of ventricular beats, mV.
+        axis_deg (`float`): electrical axis of the conducted QRS.
+        projection (`np.ndarray` of shape `(8, 3)`): of this patient.
+    """
+
+    qrs: Waves
+    ventricular: Waves
+    onset_s: float
+    offset_s: float
+    p: Waves
+    ectopic_p: Waves
+    t_leads: np.ndarray
+    st_leads: np.ndarray
+    ventricular_t_leads: np.ndarray
+    axis_deg: float
+    projection: np.ndarray
+
+
+def _waves(table: np.ndarray, projection: np.ndarray, scale: float = 1.0) -> Waves:
+    """Waves of a table (ms, mV) seen through a projection, with time stretched by `scale`."""
+    return Waves(table[:, 0] * scale / 1000, table[:, 1] * scale / 1000, table[:, 2:] @ projection.T)
+
+
+def qrs_span(table: np.ndarray) -> tuple[float, float]:
+    """
+    Begin and end of a QRS: where the dipole exceeds `EDGE` of its maximum.
+
+    Args:
+        table (`np.ndarray` of shape `(n_waves, 5)`): rows (centre, standard deviation, x, y, z) in ms and mV.
+
+    Returns:
+        `tuple[float, float]`: ms from the reference point, on a grid of 0.5 ms.
+    """
+    grid = np.arange(-150, 200, 0.5)
+    shape = np.exp(-0.5 * ((grid[:, None] - table[:, 0]) / table[:, 1]) ** 2)
+    size = np.linalg.norm(shape @ table[:, 2:], axis=1)
+    above = np.flatnonzero(size > EDGE * size.max())
+    return float(grid[above[0]]), float(grid[above[-1]])
+
+
+def _qrs_table(patient: Patient, condition: Condition) -> np.ndarray:
+    """Dipole of the conducted QRS before its time is stretched; a patient's waves differ a little from the tables."""
+    gain, severity = patient.wave_gain, condition.block_severity
+    normal = NORMAL_QRS.copy()
+    normal[:, 2:] *= gain[:6, None]
+    splinters = patient.splinters
+    if condition.block in ("lbbb", "incomplete_lbbb"):
+        left = LBBB_QRS.copy()
+        left[:, 2:] *= gain[6:11, None]
+        if condition.block == "lbbb" and severity >= 0.85:
+            return np.concatenate([left, splinters * LBBB_SPLINTERS])
+        # Incomplete: part of the septum is still activated from the left.
+        mix = float(np.clip(severity, 0.25, 0.9))
+        return np.concatenate([normal * [1, 1, 1 - mix, 1 - mix, 1 - mix], left * [1, 1, mix, mix, mix], splinters])
+    if condition.block in ("rbbb", "incomplete_rbbb"):
+        late = RBBB_TERMINAL.copy()
+        late[:, 2:] *= severity * gain[11:13, None]
+        normal[:, 2:] *= (1 - (1 - RBBB_KEPT) * min(1.0, severity))[:, None]
+        return np.concatenate([normal, late, splinters])
+    return np.concatenate([normal, splinters])
+
+
+def _repolarisation(patient: Patient, condition: Condition) -> tuple[np.ndarray, np.ndarray]:
+    """T and ST vectors in mV."""
+    kept, t_added, st_added = REPOLARISATION[condition.repolarisation]
+    t = patient.t_gain * (kept * T_VECTOR + patient.t_shift) + np.array(t_added)
+    st = ST_VECTOR + np.array(st_added)
+    severity = condition.block_severity
+    if condition.block in ("lbbb", "incomplete_lbbb"):
+        part = severity if condition.block == "lbbb" else 0.6 * severity
+        t = (1 - min(1.0, part)) * t + part * (LBBB_T + patient.t_shift)
+        st = (1 - min(1.0, part)) * st + part * LBBB_ST
+    elif condition.block in ("rbbb", "incomplete_rbbb"):
+        t = t + severity * RBBB_T * (1.0 if condition.block == "rbbb" else 0.6)
+    return t, st
+
+
+def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition) -> Heart:
+    """
+    The waves of one exam, with the QRS stretched to the duration asked for.
+
+    Args:
+        rng (`np.random.Generator`): stream of this exam's morphology: position of the body and ectopic focus.
+        patient (`Patient`), condition (`Condition`): what is true.
+
+    Returns:
+        `Heart`
+    """
+    position = np.exp(rng.normal(0, 0.05, (8, 1)))
+    projection = patient_projection(patient) * position
+    table = _qrs_table(patient, condition)
+    begin, end = qrs_span(table)
+    scale = condition.qrs_ms / (end - begin)
+    qrs = _waves(table, projection, scale)
+    ventricular = VENTRICULAR_QRS.copy()
+    ventricular[:, 2:] *= rng.choice([-1.0, 1.0], size=3, p=[0.4, 0.6]) * np.exp(rng.normal(0, 0.2, 3))
+    p = P_WAVE.copy()
+    p[:, 2:] *= patient.wave_gain[13:15, None]
+    t, st = _repolarisation(patient, condition)
+    t_projection = patient_projection(patient, turn=T_TURN) * position
+    return Heart(
+        qrs=qrs,
+        ventricular=_waves(ventricular, projection),
+        onset_s=begin * scale / 1000,
+        offset_s=end * scale / 1000,
+        p=_waves(p, patient_projection(patient, turn=P_TURN) * position),
+        ectopic_p=_waves(ECTOPIC_P_WAVE, projection),
+        t_leads=t_projection @ t,
+        st_leads=t_projection @ st,
+        ventricular_t_leads=projection @ (-0.35 * ventricular[1, 2:]),
+        axis_deg=frontal_axis((qrs.leads * qrs.sigmas[:, None]).sum(axis=0)),
+        projection=projection,
+    )
+
+
+def _add(buffer: np.ndarray, times: np.ndarray, centres: np.ndarray, sigmas: np.ndarray, leads: np.ndarray) -> None:
+    """
+    Add one group of waves to each of some beats, in place, each only where it is not negligible.
+
+    Args:
+        buffer (`np.ndarray` of shape `(8, n)`): begins `MARGIN_S` before time 0.
+        times (`np.ndarray` of shape `(n_beats,)`): reference points in seconds.
+        centres, sigmas (`np.ndarray` of shape `(n_beats, n_waves)`): seconds, centres from the reference points.
+        leads (`np.ndarray` of shape `(n_beats, n_waves, 8)`): amplitudes in mV.
+    """
+    if len(times) == 0:
+        return
+    low = float((centres - REACH * sigmas).min())
+    width = int((float((centres + REACH * sigmas).max()) - low) * SAMPLING_RATE) + 2
+    first = np.floor((times + low + MARGIN_S) * SAMPLING_RATE).astype(np.int64)
+    clock = ((first[:, None] + np.arange(width)) / SAMPLING_RATE - MARGIN_S - times[:, None]).astype(np.float32)
+    shape = (clock[:, None, :] - centres[:, :, None].astype(np.float32)) / sigmas[:, :, None].astype(np.float32)
+    np.square(shape, out=shape)
+    shape *= -0.5
+    np.exp(shape, out=shape)
+    waves = leads.transpose(0, 2, 1).astype(np.float32) @ shape  # (n_beats, 8, width)
+    for start, wave in zip(first.tolist(), waves, strict=True):
+        begin, end = max(0, start), min(buffer.shape[1], start + width)
+        if begin < end:
+            buffer[:, begin:end] += wave[:, begin - start : end - start]
+
+
+def _repeat(waves: Waves, n_beats: int, shift_s: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and sigmas (n_beats, n_waves) of the same waves in each beat, moved by `shift_s` (n_beats,)."""
+    shift = np.broadcast_to(np.asarray(shift_s, dtype=np.float64), (n_beats,))
+    return waves.centres + shift[:, None], np.broadcast_to(waves.sigmas, (n_beats, len(waves.sigmas)))
+
+
+def _add_repolarisation(
+    buffer: np.ndarray, beats: Beats, chosen: np.ndarray, heart: Heart, qtc_ms: float, gains: np.ndarray
+) -> None:
+    """ST segment and T wave of the conducted beats; QT by Bazett from the interval that it follows."""
+    qt = qtc_ms / 1000 * np.sqrt(beats.rr_s[chosen])
+    peak = heart.onset_s + qt - 2 * T_SIGMA * qt
+    st = 0.5 * (heart.offset_s + peak - ST_BEFORE_T * qt)
+    centres = np.stack([st, peak - T_SHOULDER * qt, peak], axis=1)
+    sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA, T_SIGMA])
+    leads = np.stack([heart.st_leads, T_SHOULDER_GAIN * heart.t_leads, heart.t_leads])
+    _add(buffer, beats.times[chosen], centres, sigmas, leads * gains[chosen, None, :])
+
+
+def _add_ventricular(buffer: np.ndarray, beats: Beats, chosen: np.ndarray, heart: Heart, gains: np.ndarray) -> None:
+    """Ventricular beats: broad, without P, with a T wave against the QRS."""
+    times = beats.times[chosen]
+    centres, sigmas = _repeat(heart.ventricular, len(times))
+    _add(buffer, times, centres, sigmas, heart.ventricular.leads * gains[chosen, None, :])
+    centres, sigmas = np.full((len(times), 1), 0.29), np.full((len(times), 1), 0.055)
+    _add(buffer, times, centres, sigmas, heart.ventricular_t_leads * gains[chosen, None, :])
+
+
+def _atrial_waves(rng: np.random.Generator, condition: Condition, heart: Heart, n: int) -> np.ndarray:
+    """f-waves of fibrillation or the saw-tooth of flutter, (8, n) in mV."""
+    clock = np.arange(n) / SAMPLING_RATE
+    if condition.rhythm == "flutter":
+        phase = 2 * np.pi * FLUTTER_HZ * clock + rng.uniform(0, 2 * np.pi)
+        tooth = np.sin(phase) + 0.42 * np.sin(2 * phase) + 0.18 * np.sin(3 * phase)
+        return np.outer(heart.projection @ FLUTTER_DIRECTION, rng.uniform(0.08, 0.2) * tooth)
+    # Slow random walks of frequency, size and direction: one fixed sine would look like flutter.
+    knots = int(np.ceil(clock[-1] * 3)) + 2
+    walk = rng.standard_normal((5, knots))
+    walk = np.stack([np.interp(clock * 3, np.arange(knots), row) for row in walk])
+    phase = 2 * np.pi * np.cumsum(rng.normal(6.2, 0.8) + 1.1 * walk[0]) / SAMPLING_RATE
+    other = 2 * np.pi * np.cumsum(rng.normal(7.4, 0.8) + 1.5 * walk[1]) / SAMPLING_RATE
+    main = (1 + 0.45 * walk[2]) * (np.sin(phase) + 0.25 * np.sin(2 * phase))
+    side = 0.5 * (1 + 0.45 * walk[3]) * np.sin(other)
+    size = rng.uniform(0.012, 0.065)
+    turned = FIBRILLATION_DIRECTION + rng.normal(0, 0.2, 3)
+    across = rng.normal(0, 0.5, 3)
+    return size * (np.outer(heart.projection @ turned, main) + np.outer(heart.projection @ across, side))
+
+
+def render(rng: np.random.Generator, beats: Beats, heart: Heart, condition: Condition, n_samples: int) -> np.ndarray:
+    """
+    The signal of the heart alone, without noise.
+
+    Args:
+        rng (`np.random.Generator`): stream of this exam's morphology, after `draw_heart`.
+        beats (`Beats`), heart (`Heart`), condition (`Condition`): what happens when.
+        n_samples (`int`): at `SAMPLING_RATE`.
+
+    Returns:
+        `np.ndarray` of shape `(8, n_samples)`, float32: leads I, II, V1 ... V6 in mV.
+    """
+    margin = int(MARGIN_S * SAMPLING_RATE)
+    buffer = np.zeros((8, n_samples + 2 * margin), dtype=np.float32)
+    # Breathing moves the heart against the electrodes: size and direction of all waves follow it a little.
+    depth = rng.normal(0, 0.035, 8)
+    breath = np.sin(2 * np.pi * beats.breath_hz * beats.times + beats.breath_phase)
+    gains = 1 + depth * breath[:, None] + 0.01 * rng.standard_normal((len(beats.times), 1))
+    # Beats that end before the recording or begin after it are not drawn.
+    seen = (beats.times > -SEEN_BEFORE_S) & (beats.times < n_samples / SAMPLING_RATE + SEEN_AFTER_S)
+    conducted = seen & (beats.kinds != VENTRICULAR)
+    times = beats.times[conducted]
+    _add(buffer, times, *_repeat(heart.qrs, len(times)), heart.qrs.leads * gains[conducted, None, :])
+    _add_repolarisation(buffer, beats, conducted, heart, condition.qtc_ms, gains)
+    _add_ventricular(buffer, beats, seen & (beats.kinds == VENTRICULAR), heart, gains)
+    if condition.pr_ms is not None:
+        onset = heart.onset_s - condition.pr_ms / 1000
+        for kind, waves in ((NORMAL, heart.p), (SUPRAVENTRICULAR, heart.ectopic_p)):
+            chosen = seen & (beats.kinds == kind)
+            times = beats.times[chosen]
+            _add(buffer, times, *_repeat(waves, len(times), onset), waves.leads * gains[chosen, None, :])
+    signal = buffer[:, margin : margin + n_samples]
+    if condition.rhythm != "sinus":
+        signal += _atrial_waves(rng, condition, heart, n_samples)
+    return np.ascontiguousarray(signal)

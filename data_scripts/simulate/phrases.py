@@ -1,0 +1,289 @@
+"""
+What Portuguese reports say, as data: phrases of the description by section and value, and names of the conclusion.
+
+No word of meaning is in both parts: what the conclusion names (rhythm, block, chamber, ...) the description must not
+say. So the description says "batimentos prematuros" and the conclusion "extrassístoles", the one "esquerda" and the
+other "esquerdo". A test holds this for whole cohorts.
+"""
+
+RATE = {
+    "slow": (
+        "Frequência cardíaca abaixo da faixa habitual",
+        "FC abaixo da faixa habitual",
+        "FC reduzida",
+        "Frequência reduzida, com ciclos longos",
+        "Frequência cardíaca abaixo do limite inferior de referência",
+        "Batimentos espaçados, com frequência abaixo do esperado",
+        "Frequência de batimentos menor que a habitual",
+        "FC inferior ao esperado para a idade",
+        "Ciclos RR longos",
+    ),
+    "usual": (
+        "Frequência cardíaca dentro da faixa habitual",
+        "FC dentro da faixa habitual",
+        "FC normal",
+        "Frequência cardíaca normal",
+        "Frequência cardíaca na faixa de referência",
+        "Frequência de batimentos habitual",
+        "FC adequada para a idade",
+    ),
+    "fast": (
+        "Frequência cardíaca acima da faixa habitual",
+        "FC acima da faixa habitual",
+        "FC elevada",
+        "Frequência elevada, com ciclos curtos",
+        "Frequência cardíaca acima do limite superior de referência",
+        "Batimentos próximos entre si, com frequência acima do esperado",
+        "Frequência de batimentos maior que a habitual",
+        "FC superior ao esperado para a idade",
+        "Ciclos RR curtos",
+    ),
+}
+RATE_WITH_NUMBER = {
+    "slow": ("FC {rate} bpm, abaixo da faixa habitual", "Frequência cardíaca: {rate} bpm (reduzida)"),
+    "usual": ("FC {rate} bpm", "Frequência cardíaca: {rate} bpm (habitual)"),
+    "fast": ("FC {rate} bpm, acima da faixa habitual", "Frequência cardíaca: {rate} bpm (elevada)"),
+}
+
+CYCLES = {
+    "regular": (
+        "Intervalos RR regulares",
+        "Ciclos RR regulares",
+        "Espaços RR constantes",
+        "Onda P precedendo cada QRS, com intervalos RR regulares",
+    ),
+    "breathing": (
+        "Intervalos RR variando com a respiração",
+        "Discreta variação dos ciclos RR",
+        "Espaços RR com variação fásica",
+    ),
+    "irregular": (
+        "Intervalos RR irregulares",
+        "Ciclos RR irregulares",
+        "Espaços RR variáveis, sem padrão",
+        "Intervalos RR totalmente irregulares",
+        "RR irregular",
+    ),
+    "stepped": ("Intervalos RR múltiplos entre si", "Ciclos RR variando em degraus", "Intervalos RR regulares"),
+}
+EARLY_BEATS = {
+    "ventricular": (
+        "Batimentos prematuros com QRS largo",
+        "Complexos antecipados e alargados, sem onda P",
+        "Batimentos antecipados de QRS largo seguidos de pausa",
+    ),
+    "supraventricular": (
+        "Batimentos prematuros com QRS estreito",
+        "Complexos antecipados de morfologia habitual",
+        "Batimentos antecipados precedidos de onda P distinta",
+    ),
+}
+
+AXIS = {
+    "normal": ("Eixo do QRS normal", "Eixo elétrico normal", "SÂQRS normal", "Eixo do QRS dentro dos limites"),
+    "left": ("Desvio do eixo do QRS para a esquerda", "Eixo do QRS desviado para a esquerda", "SÂQRS para a esquerda"),
+    "left_up": (
+        "Desvio do eixo do QRS para a esquerda e para cima",
+        "Eixo do QRS à esquerda e para cima",
+        "SÂQRS além de -45 graus",
+    ),
+    "right": ("Desvio do eixo do QRS para a direita", "Eixo do QRS desviado para a direita", "SÂQRS para a direita"),
+    "right_up": ("Desvio do eixo do QRS para a direita e para cima", "Eixo do QRS indeterminado"),
+}
+
+P_TITLES = ("Onda P", "P", "Ondas P")
+P = {
+    "usual": (
+        "amplitude e duração normais",
+        "normal",
+        "morfologia, amplitude e duração normais",
+        "sem particularidades de forma",
+        "duração e amplitude dentro dos limites",
+    ),
+    "none": (
+        "ausente, com ondulações irregulares da linha de base",
+        "não identificada; linha de base com oscilações finas",
+        "ausente",
+        "ausente, substituída por ondas f",
+        "não visualizada, linha de base ondulada",
+    ),
+    "saw": (
+        "substituída por ondulações em dente de serra",
+        "ausente, com ondas em serrote em DII, DIII e aVF",
+        "ausente; ondulações regulares da linha de base",
+    ),
+    "unclear": ("de morfologia variável", "mal definida", "difícil identificação"),
+}
+
+PR_TITLES = ("PRI", "PR", "iPR", "Intervalo PR", "PRi", "Intervalo PRI")
+PR = {
+    "usual": ("duração normal", "normal", "dentro dos limites", "duração dentro do esperado"),
+    "long": (
+        "duração aumentada",
+        "aumentado",
+        "acima de 200 ms",
+        "maior que 0,20 s",
+        "alongado",
+        "duração acima do limite",
+        "aumentado, fixo",
+    ),
+    "short": ("curto", "no limite inferior", "duração reduzida"),
+    "none": ("não mensurável", "prejudicado", "não se aplica", "não medido"),
+}
+
+QRS_TITLES = ("QRS", "Complexo QRS", "Complexos QRS")
+QRS = {
+    "usual": (
+        "eixo e amplitudes normais",
+        "duração, eixo e amplitudes normais",
+        "duração e morfologia normais",
+        "estreito, de morfologia normal",
+        "normal",
+        "duração normal e boa progressão de R nas precordiais",
+    ),
+    "narrow": ("duração normal", "estreito", "duração dentro dos limites", "sem alargamento"),
+    "borderline": ("duração limítrofe", "duração no limite superior", "discretamente alargado"),
+    "rbbb": (
+        "duração aumentada e RSR em V1 e onda S empastada nas derivações à esquerda",
+        "alargado, com rSR' em V1 e S larga em DI e V6",
+        "duração aumentada, rsR' em V1 e V2 e S alargada em DI, V5 e V6",
+        "alargado, R' tardia em V1 e S profunda e lenta em DI, aVL e V6",
+        "duração acima de 120 ms, com R final espessada em V1 e S empastada em V6",
+        "duração aumentada com forma de M em V1",
+    ),
+    "lbbb": (
+        "duração aumentada, R alargada e entalhada em DI, aVL, V5 e V6, sem onda q",
+        "alargado, com R em torre em V6 e rS profundo em V1",
+        "duração aumentada, QS em V1 e R monofásica e empastada nas derivações à esquerda",
+        "alargado, sem q em DI e V6, R com entalhe no ápice",
+        "duração acima de 120 ms, com rS em V1 a V3 e R larga e entalhada em V5 e V6",
+        "duração aumentada com ausência de q e R empastada em DI, aVL e V6",
+    ),
+    "incomplete_rbbb": (
+        "duração limítrofe com rSr' em V1",
+        "padrão rSr' em V1, com duração normal",
+        "pequena r' final em V1 e V2",
+    ),
+    "incomplete_lbbb": (
+        "duração limítrofe, sem q em DI e V6",
+        "espessamento inicial do R em V5 e V6, com duração limítrofe",
+        "ausência de q em V6, com duração no limite superior",
+    ),
+    "delay": (
+        "duração discretamente aumentada, sem morfologia definida",
+        "alargado, com entalhes em várias derivações",
+        "discretamente alargado, morfologia inalterada",
+    ),
+}
+VOLTAGE = {
+    "high": (
+        "amplitudes aumentadas nas precordiais",
+        "ondas R amplas em V5 e V6 e S profundas em V1 e V2",
+        "índice de Sokolow aumentado",
+    ),
+    "low": ("amplitudes reduzidas no plano frontal", "amplitude menor que 5 mm nas periféricas"),
+}
+FASCICLE = ("rS em DII, DIII e aVF", "S em DIII maior que em DII", "qR em aVL e rS nas inferiores")
+
+ST_TITLES = ("ST e onda T", "ST e T", "ST-T", "Segmento ST e onda T", "ST/T")
+ST = {
+    "normal": ("normais", "sem desvios", "dentro dos limites", "isoelétrico e T assimétrica", "morfologia normal"),
+    "opposed": (
+        "opostos à deflexão principal do QRS",
+        "desvios secundários ao QRS largo",
+        "T oposta à porção final do QRS",
+        "modificações secundárias",
+    ),
+    "flat_t": ("T achatada em várias derivações", "ondas T de amplitude reduzida", "achatamento de T nas laterais"),
+    "inverted_t": ("T negativa em DI, aVL, V5 e V6", "T invertida nas laterais", "ondas T negativas de V4 a V6"),
+    "strain": (
+        "infradesnível de ST e T invertida assimétrica em V5 e V6",
+        "ST descendente com T negativa nas laterais",
+        "depressão de ST em DI, aVL e V6 com T invertida",
+    ),
+    "early": (
+        "elevação do ponto J nas precordiais",
+        "supradesnível côncavo de ST em V2 a V5",
+        "ST com concavidade superior e T ampla",
+    ),
+}
+
+QTC_TITLES = ("QTC", "QTc", "Intervalo QTc", "QT corrigido", "QTC (Bazett)")
+QTC = {
+    "usual": ("normal", "duração normal", "dentro dos limites"),
+    "long": ("aumentado", "duração aumentada", "acima do limite"),
+    "none": ("prejudicado", "não avaliado"),
+}
+
+CONCLUSIONS = {
+    "1dAVb": (
+        "Bloqueio atrioventricular de primeiro grau",
+        "Bloqueio atrioventricular de 1º grau",
+        "BAV de 1º grau",
+        "BAV de primeiro grau",
+        "Bloqueio AV de 1o grau",
+    ),
+    "RBBB": (
+        "Bloqueio de ramo direito",
+        "Bloqueio completo de ramo direito",
+        "Bloqueio do ramo direito",
+        "BRD",
+        "BRD completo",
+    ),
+    "LBBB": (
+        "Bloqueio de ramo esquerdo",
+        "Bloqueio completo de ramo esquerdo",
+        "Bloqueio do ramo esquerdo",
+        "BRE",
+        "BRE completo",
+    ),
+    "SB": ("Bradicardia sinusal", "Ritmo sinusal bradicárdico", "Bradicardia de origem sinusal"),
+    "AF": (
+        "Fibrilação atrial",
+        "Ritmo de fibrilação atrial",
+        "FA",
+        "Fibrilação atrial com resposta ventricular controlada",
+    ),
+    "ST": ("Taquicardia sinusal", "Ritmo sinusal taquicárdico", "Taquicardia de origem sinusal"),
+    "flutter": ("Flutter atrial", "Flutter atrial com condução variável"),
+    "unclear": ("Arritmia supraventricular a esclarecer", "Arritmia de origem indeterminada"),
+    "incomplete_rbbb": (
+        "Distúrbio de condução do ramo direito",
+        "Bloqueio incompleto de ramo direito",
+        "Atraso de condução pelo ramo direito",
+    ),
+    "incomplete_lbbb": ("Bloqueio incompleto de ramo esquerdo", "Distúrbio de condução do ramo esquerdo"),
+    "conduction_delay": (
+        "Distúrbio de condução intraventricular",
+        "Retardo inespecífico da condução intraventricular",
+    ),
+    "ventricular_ectopics": (
+        "Extrassístoles ventriculares",
+        "Extrassistolia ventricular",
+        "Extrassístole ventricular isolada",
+    ),
+    "supraventricular_ectopics": (
+        "Extrassístoles supraventriculares",
+        "Extrassistolia supraventricular",
+        "Extrassístoles atriais",
+    ),
+    "sinus_arrhythmia": ("Arritmia sinusal", "Arritmia sinusal respiratória"),
+    "hypertrophy": ("Sobrecarga de ventrículo esquerdo", "SVE", "Sobrecarga do ventrículo esquerdo"),
+    "low_voltage": ("Baixa voltagem generalizada", "Efeito dielétrico"),
+    "left_fascicle": ("Bloqueio divisional anterossuperior", "BDAS", "Hemibloqueio anterior esquerdo"),
+    "repolarisation": (
+        "Alterações inespecíficas da repolarização ventricular",
+        "Alteração da repolarização ventricular",
+        "Alterações da repolarização",
+    ),
+    "early_repolarisation": ("Repolarização precoce", "Aspecto de repolarização precoce"),
+    "long_qtc": ("Repolarização ventricular prolongada",),
+}
+CONCLUSION_RHYTHM = ("Ritmo sinusal", "Ritmo sinusal regular", "Sinusal")
+CONCLUSION_CLEAR = (
+    "Eletrocardiograma sem anormalidades",
+    "ECG nos padrões de normalidade",
+    "Eletrocardiograma compatível com a normalidade",
+    "Exame sem achados patológicos",
+)
+CONCLUSION_TITLES = ("Conclusão:", "Conclusão:", "Conclusão:", "Conclusão :", "CONCLUSÃO:", "Conclusões:")

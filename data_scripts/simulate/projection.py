@@ -1,0 +1,105 @@
+"""From the heart's dipole to electrodes and leads: Dower's matrix, the geometry of a patient, and the limb leads."""
+
+import numpy as np
+
+from .physiology import Patient
+
+
+# Rows: leads I, II, V1 ... V6; columns: X to the left, Y downwards, Z backwards. Dower, Machado and Osborne, "On
+# deriving the electrocardiogram from vectorcardiographic leads", Clinical Cardiology 3:87 (1980).
+DOWER = np.array(
+    [
+        [0.632, -0.235, 0.059],
+        [0.235, 1.066, -0.132],
+        [-0.515, 0.157, -0.917],
+        [0.044, 0.164, -1.387],
+        [0.882, 0.098, -1.277],
+        [1.213, 0.127, -0.601],
+        [1.125, 0.127, -0.086],
+        [0.831, 0.076, 0.230],
+    ]
+)
+N_ELECTRODES = 9  # right arm, left arm, left leg, V1 ... V6
+
+
+def _electrode_matrix() -> np.ndarray:
+    """Leads I, II, V1 ... V6 from the potentials of the nine electrodes, chest leads against Wilson's terminal."""
+    matrix = np.zeros((8, N_ELECTRODES))
+    matrix[0, [1, 0]] = 1, -1
+    matrix[1, [2, 0]] = 1, -1
+    matrix[2:, :3] = -1 / 3
+    matrix[2:, 3:] = np.eye(6)
+    return matrix
+
+
+ELECTRODES_TO_LEADS = _electrode_matrix().astype(np.float32)
+
+
+def rotation(frontal_deg: float, horizontal_deg: float, sagittal_deg: float) -> np.ndarray:
+    """
+    Rotation of the dipole: frontal plane first (positive turns the axis to the right), then horizontal, then sagittal.
+
+    Returns:
+        `np.ndarray` of shape `(3, 3)`: applied to column vectors (x, y, z).
+    """
+    f, h, s = np.deg2rad([frontal_deg, horizontal_deg, sagittal_deg])
+    frontal = np.array([[np.cos(f), -np.sin(f), 0], [np.sin(f), np.cos(f), 0], [0, 0, 1]])
+    horizontal = np.array([[np.cos(h), 0, -np.sin(h)], [0, 1, 0], [np.sin(h), 0, np.cos(h)]])
+    sagittal = np.array([[1, 0, 0], [0, np.cos(s), -np.sin(s)], [0, np.sin(s), np.cos(s)]])
+    return sagittal @ horizontal @ frontal
+
+
+def patient_projection(patient: Patient, turn: float = 1.0) -> np.ndarray:
+    """
+    How this patient's chest shows the dipole.
+
+    Args:
+        patient (`Patient`): its angles, gains and deviations from Dower's matrix.
+        turn (`float`): share of the patient's rotations to apply.
+
+    Returns:
+        `np.ndarray` of shape `(8, 3)`: leads I, II, V1 ... V6 from (x, y, z), mV per mV.
+    """
+    turned = rotation(turn * patient.frontal_deg, turn * patient.horizontal_deg, turn * patient.sagittal_deg)
+    return patient.gain * patient.lead_gain[:, None] * (DOWER + patient.lead_mix) @ turned
+
+
+def frontal_axis(qrs_area: np.ndarray) -> float:
+    """
+    Electrical axis in degrees, from net areas in leads I and II.
+
+    Args:
+        qrs_area (`np.ndarray` of shape `(8,)`): net area of the QRS in I, II, V1 ... V6.
+
+    Returns:
+        `float`: -180 to 180; 0 points to the left, 90 downwards.
+    """
+    lead_i, avf = qrs_area[0], qrs_area[1] - qrs_area[0] / 2
+    return float(np.rad2deg(np.arctan2(2 / np.sqrt(3) * avf, lead_i)))
+
+
+def twelve_leads(eight: np.ndarray) -> np.ndarray:
+    """
+    All twelve leads from the eight independent ones.
+
+    Args:
+        eight (`np.ndarray` of shape `(8, n)`): I, II, V1 ... V6.
+
+    Returns:
+        `np.ndarray` of shape `(12, n)`: in the order of `LEAD_NAMES`, of the same dtype.
+    """
+    out = np.empty((12, eight.shape[1]), dtype=eight.dtype)
+    first, second = eight[0], eight[1]
+    out[0], out[1] = first, second
+    np.subtract(second, first, out=out[2])
+    out[3] = -0.5 * (first + second)
+    out[4] = first - 0.5 * second
+    out[5] = second - 0.5 * first
+    out[6:] = eight[2:]
+    return out
+
+
+def swap_arms(eight: np.ndarray) -> None:
+    """Exchange the arm electrodes, in place: I changes sign, II becomes III, chest leads stay."""
+    eight[1] -= eight[0]
+    eight[0] *= -1
