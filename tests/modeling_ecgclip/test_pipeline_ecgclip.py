@@ -1,0 +1,272 @@
+import h5py
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, pipeline
+
+from modeling_ecgclip import (
+    LABEL_NAMES,
+    LEAD_NAMES,
+    EcgClassificationPipeline,
+    EcgClipModel,
+    EcgClipProcessor,
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+    save_for_hub,
+)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    torch.manual_seed(0)
+    model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny")).eval()
+    # Spread the random head's probabilities, so that a mix-up between ECGs shows.
+    torch.nn.init.normal_(model.classifier.weight, std=0.01)
+    return model
+
+
+@pytest.fixture(scope="module")
+def clip(text_model):
+    torch.manual_seed(0)
+    return EcgClipModel.from_ecg_text_pretrained(EcgResNetConfig.from_preset("tiny"), str(text_model)).eval()
+
+
+@pytest.fixture(scope="module")
+def processor(text_model):
+    return EcgClipProcessor(EcgFeatureExtractor(), AutoTokenizer.from_pretrained(text_model))
+
+
+@pytest.fixture
+def classify(classifier):
+    return pipeline("ecg-classification", model=classifier, feature_extractor=EcgFeatureExtractor())
+
+
+@pytest.fixture
+def zero_shot(clip, processor):
+    return pipeline("zero-shot-ecg-classification", model=clip, processor=processor)
+
+
+@pytest.fixture
+def ecgs():
+    """Five ECGs of different length and amplitude, whole microvolts at 400 Hz."""
+    generator = np.random.default_rng(0)
+    return [
+        generator.integers(-400 * (i + 1), 400 * (i + 1), (12, n))
+        for i, n in enumerate((4096, 3000, 2934, 4096, 1000))
+    ]
+
+
+def scores(results):
+    return {result["label"]: result["score"] for result in results}
+
+
+class TestClassification:
+    def test_result(self, classify, classifier, ecgs):
+        results = classify(ecgs[1], sampling_rate=400, unit="uV")
+        assert [result["score"] for result in results] == sorted((r["score"] for r in results), reverse=True)
+        assert all(set(result) == {"label", "score"} for result in results)
+        inputs = EcgFeatureExtractor()(ecgs[1] / 1000, sampling_rate=400, return_tensors="pt")
+        with torch.no_grad():
+            expected = classifier(**inputs).logits[0].sigmoid().tolist()
+        assert scores(results) == pytest.approx(dict(zip(LABEL_NAMES, expected, strict=True)), abs=1e-6)
+
+    def test_positive_where_there_are_thresholds(self, ecgs):
+        model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", thresholds=[0.0, 1.0] * 3)).eval()
+        results = EcgClassificationPipeline(model, feature_extractor=EcgFeatureExtractor())(ecgs[0], unit="uV")
+        positive = {result["label"]: result["positive"] for result in results}
+        assert positive == dict(zip(LABEL_NAMES, [True, False] * 3, strict=True))
+
+    def test_one_label_of_several(self, ecgs):
+        config = EcgResNetConfig.from_preset("tiny", problem_type="single_label_classification")
+        pipe = EcgClassificationPipeline(
+            EcgResNetForSignalClassification(config).eval(), feature_extractor=EcgFeatureExtractor()
+        )
+        assert sum(scores(pipe(ecgs[0], unit="uV")).values()) == pytest.approx(1)
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+    def test_batches_equal_one_by_one(self, classify, ecgs, batch_size):
+        alone = [scores(classify(ecg, sampling_rate=400, unit="uV")) for ecg in ecgs]
+        together = classify(ecgs, sampling_rate=400, unit="uV", batch_size=batch_size)
+        assert [scores(results) for results in together] == [pytest.approx(one, abs=1e-5) for one in alone]
+        assert len({round(one["AF"], 4) for one in alone}) == 5
+
+    def test_array_tuple_and_generator(self, classify, ecgs):
+        pair = [ecgs[0], ecgs[3]]
+        expected = classify(pair, unit="uV")
+        assert classify(tuple(pair), unit="uV") == expected
+        assert classify(np.stack(pair), unit="uV") == expected
+        assert classify(torch.from_numpy(np.stack(pair)), unit="uV") == expected
+        assert list(classify((ecg for ecg in pair), unit="uV")) == expected
+        assert classify([]) == []
+
+    def test_top_k(self, classify, ecgs):
+        assert classify(ecgs[0], unit="uV", top_k=2) == classify(ecgs[0], unit="uV")[:2]
+
+    def test_missing_leads_on_request(self, classify, ecgs):
+        source = {"ecg": ecgs[0][:11], "lead_names": LEAD_NAMES[:11], "sampling_rate": 400, "unit": "uV"}
+        with pytest.raises(ValueError, match="missing V6"):
+            classify(source)
+        assert len(classify(source, allow_missing_leads=True)) == 6
+        mixed = classify([source, ecgs[1]], allow_missing_leads=True, unit="uV", batch_size=2)
+        assert scores(mixed[0]) == pytest.approx(scores(classify(source, allow_missing_leads=True)), abs=1e-5)
+
+    def test_nan_on_request(self, classify, ecgs):
+        broken = ecgs[0] / 1000
+        broken[4, 7] = np.nan
+        with pytest.raises(ValueError, match="aVL: 1 of 4096"):
+            classify(broken)
+        assert len(classify(broken, repair_nan=True)) == 6
+
+    def test_defaults_given_to_the_constructor(self, classifier, ecgs, classify):
+        pipe = pipeline(
+            "ecg-classification",
+            model=classifier,
+            feature_extractor=EcgFeatureExtractor(),
+            unit="uV",
+            sampling_rate=500,
+            top_k=1,
+        )
+        assert pipe(ecgs[0]) == classify(ecgs[0], unit="uV", sampling_rate=500)[:1]
+
+    def test_bfloat16(self, ecgs):
+        model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny")).eval().to(torch.bfloat16)
+        pipe = EcgClassificationPipeline(model, feature_extractor=EcgFeatureExtractor())
+        assert all(0 < score < 1 for score in scores(pipe(ecgs[0], unit="uV")).values())
+
+    def test_plot(self, classify, ecgs):
+        figure = classify.plot({"ecg": ecgs[2], "name": "bed 4"}, unit="uV", sampling_rate=400)
+        texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+        assert {"bed 4", *LABEL_NAMES} <= texts
+
+    def test_refused(self, classify, classifier, ecgs):
+        with pytest.raises(TypeError, match="no argument named sampling_rte"):
+            classify(ecgs[0], sampling_rte=500)
+        with pytest.raises(ValueError, match="needs a feature extractor"):
+            EcgClassificationPipeline(classifier)
+        with pytest.raises(FileNotFoundError, match="absent.npy"):
+            classify("absent.npy")
+
+
+class TestSources:
+    def test_every_form_of_one_ecg(self, classify, ecgs, tmp_path):
+        """Array, .npy, .npz, .csv, HDF5 and exam-table row of the same ECG."""
+        ecg = ecgs[2]
+        np.save(tmp_path / "a.npy", ecg)
+        np.savez(tmp_path / "a.npz", ecg=ecg, sampling_rate=400, unit="uV", lead_names=LEAD_NAMES)
+        rows = [",".join(LEAD_NAMES), *(",".join(map(str, row)) for row in ecg.T)]
+        (tmp_path / "a.csv").write_text("\n".join(rows))
+        padded = np.pad(ecg, ((0, 0), (581, 581)))
+        with h5py.File(tmp_path / "a.hdf5", "w") as file:
+            file["exam_id"] = np.array([3, 9])
+            file["tracings"] = np.stack([padded.T * 0, padded.T * 2 / 1000]).astype(np.float32)
+        expected = scores(classify({"ecg": ecg, "unit": "uV", "sampling_rate": 400}))
+        stated = {"sampling_rate": 400, "unit": "uV"}
+        found = {
+            "npy": classify(tmp_path / "a.npy", **stated),
+            "npz": classify(str(tmp_path / "a.npz")),
+            "csv": classify(str(tmp_path / "a.csv"), **stated),
+            "hdf5": classify(str(tmp_path / "a.hdf5"), exam_id=9),
+            "hdf5 in a dictionary": classify({"path": tmp_path / "a.hdf5", "exam_id": 9}),
+            "several exams": classify(str(tmp_path / "a.hdf5"), exam_id=[9, 9])[1],
+            "row": classify(
+                {"exam_id": "9", "ecg": padded.astype(np.int16).reshape(-1), "n_samples": 2934, "age": 50}
+            ),
+        }
+        for form, results in found.items():
+            assert scores(results) == pytest.approx(expected, abs=1e-5), form
+        with pytest.raises(ValueError, match="exam 3: the tracing is all zeros"):
+            classify(str(tmp_path / "a.hdf5"), exam_id=[9, 3])
+
+    def test_real_recordings_in_one_batch(self, classify, sample_data):
+        record = str(sample_data / "ptbxl_sample/records500/00000/00001_hr")
+        exam = {"path": sample_data / "code15_sample/exams_part11.hdf5", "exam_id": 438277}
+        together = classify([record, exam], batch_size=2)
+        assert scores(together[0]) == pytest.approx(scores(classify(record)), abs=1e-5)
+        assert scores(together[1]) == pytest.approx(scores(classify(exam)), abs=1e-5)
+
+    def test_rows_of_an_exam_table(self, classify, exam_table):
+        from datasets import load_from_disk
+
+        rows = load_from_disk(str(exam_table))["test"].select(range(4))
+        results = classify(list(rows), batch_size=2)
+        assert [scores(one) for one in results] == [pytest.approx(scores(classify(row)), abs=1e-5) for row in rows]
+
+
+class TestZeroShot:
+    LABELS = ("RSR em V1", "intervalo PR aumentado", "sem onda P")
+
+    def test_result(self, zero_shot, clip, processor, ecgs):
+        results = zero_shot(ecgs[0], candidate_labels=self.LABELS, unit="uV", sampling_rate=400)
+        texts = [f"Eletrocardiograma com {label}." for label in self.LABELS]
+        inputs = processor(ecg=ecgs[0], text=texts, unit="uV", sampling_rate=400, return_tensors="pt")
+        with torch.no_grad():
+            expected = clip(**inputs).logits_per_ecg[0].softmax(-1).tolist()
+        assert scores(results) == pytest.approx(dict(zip(self.LABELS, expected, strict=True)), abs=1e-6)
+        assert [result["score"] for result in results] == sorted((r["score"] for r in results), reverse=True)
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 5])
+    def test_batches_equal_one_by_one(self, zero_shot, ecgs, batch_size):
+        alone = [scores(zero_shot(ecg, self.LABELS, unit="uV")) for ecg in ecgs]
+        together = zero_shot(ecgs, self.LABELS, unit="uV", batch_size=batch_size)
+        assert [scores(results) for results in together] == [pytest.approx(one, abs=1e-5) for one in alone]
+        assert len({round(one[self.LABELS[0]], 6) for one in alone}) == 5
+
+    def test_labels_as_text_and_template(self, zero_shot, ecgs):
+        as_text = zero_shot(ecgs[0], "RSR em V1, sem onda P", unit="uV", hypothesis_template="Laudo: {}")
+        as_list = zero_shot(ecgs[0], ["Laudo: RSR em V1", "Laudo: sem onda P"], unit="uV", hypothesis_template="{}")
+        assert [result["score"] for result in as_text] == [result["score"] for result in as_list]
+        assert {result["label"] for result in as_text} == {"RSR em V1", "sem onda P"}
+        # Braces in a label are text, not a template.
+        assert len(zero_shot(ecgs[0], ["a{0}", "b"], unit="uV")) == 2
+
+    def test_defaults_given_to_the_constructor(self, clip, processor, ecgs, zero_shot):
+        pipe = pipeline("zero-shot-ecg-classification", model=clip, processor=processor, candidate_labels=self.LABELS)
+        assert pipe(ecgs[0], unit="uV") == zero_shot(ecgs[0], self.LABELS, unit="uV")
+
+    @pytest.mark.parametrize(
+        ("labels", "template", "message"),
+        [
+            (None, None, "one or more texts"),
+            ([], None, "one or more texts"),
+            ("a,,b", None, "one or more texts"),
+            (["a", "a"], None, "must differ"),
+            (["a"], "no place", "hold {} once"),
+            (["a"], "{} and {}", "hold {} once"),
+        ],
+    )
+    def test_refused(self, zero_shot, ecgs, labels, template, message):
+        with pytest.raises(ValueError, match=message):
+            zero_shot(ecgs[0], labels, hypothesis_template=template, unit="uV")
+
+    def test_needs_a_tokenizer(self, clip):
+        with pytest.raises(ValueError, match="needs a tokenizer"):
+            pipeline("zero-shot-ecg-classification", model=clip, feature_extractor=EcgFeatureExtractor())
+
+
+class TestFeatureExtraction:
+    def test_dual_encoder_gives_the_joint_space(self, clip, processor, ecgs):
+        extract = pipeline("ecg-feature-extraction", model=clip, processor=processor)
+        embeds = extract(ecgs, unit="uV", batch_size=2)
+        assert np.shape(embeds) == (5, 32)
+        np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(embeds[3], extract(ecgs[3], unit="uV"), atol=1e-5)
+
+    def test_classifier_and_its_tower_give_the_embedding(self, classifier, ecgs):
+        tensors = [
+            pipeline("ecg-feature-extraction", model=model, feature_extractor=EcgFeatureExtractor())(
+                ecgs[0], unit="uV", return_tensors=True
+            )
+            for model in (classifier, classifier.ecg_model)
+        ]
+        assert tensors[0].shape == (classifier.config.hidden_size,)
+        assert torch.equal(*tensors)
+
+
+def test_installed_package_serves_a_saved_folder(classifier, classify, ecgs, tmp_path):
+    save_for_hub(classifier, tmp_path, EcgFeatureExtractor())
+    loaded = pipeline("ecg-classification", model=str(tmp_path), trust_remote_code=True)
+    assert type(loaded.model) is EcgResNetForSignalClassification
+    assert loaded(ecgs[0], unit="uV") == classify(ecgs[0], unit="uV")
+    local = pipeline("ecg-classification", model=str(tmp_path), pipeline_class=EcgClassificationPipeline)
+    assert local(ecgs[0], unit="uV") == classify(ecgs[0], unit="uV")
