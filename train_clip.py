@@ -60,8 +60,8 @@ def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[s
     return splits
 
 
-def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments, train: ExamSplit) -> EcgClipModel:
-    """Returns the dual encoder, its text tower frozen and its text centre, where asked for, that of training."""
+def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments) -> EcgClipModel:
+    """Returns the dual encoder with its text tower frozen."""
     model = EcgClipModel.from_ecg_text_pretrained(
         load_encoder(encoder) if encoder.model_name_or_path else encoder_config(encoder),
         contrastive.text_model_name_or_path,
@@ -71,11 +71,13 @@ def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments, tr
         center_text=contrastive.center_text,
     )
     model.text_model.requires_grad_(False)
-    if contrastive.center_text:
-        ids, counts = np.unique(train.report_ids, return_counts=True)
-        center = np.average(train.text[ids], axis=0, weights=counts)
-        model.text_center.copy_(torch.from_numpy(center))
     return model
+
+
+def mean_text_embedding(train: ExamSplit) -> torch.Tensor:
+    """Returns the mean over the training exams' texts, (text width,)."""
+    ids, counts = np.unique(train.report_ids, return_counts=True)
+    return torch.from_numpy(np.average(train.text[ids], axis=0, weights=counts))
 
 
 def main(argv: list[str] | None = None) -> dict[str, float] | None:
@@ -89,10 +91,20 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     accelerator = start(args, "ecgclip-clip", arguments)
     output_dir = Path(args.output_dir)
 
-    # ---- 3 data
+    # ---- 3 model
+    feature_extractor = load_feature_extractor(encoder)
+    model, tokenizer = (
+        build_model(encoder, contrastive),
+        AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path),
+    )
+
+    # ---- 4 data
     table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
     text_table = load_text_table(
-        data.dataset_name_or_path, contrastive.text_model_name_or_path, contrastive.text_pooling
+        contrastive.text_table_dir or data.dataset_name_or_path,
+        contrastive.text_model_name_or_path,
+        contrastive.text_pooling,
+        model.text_model,
     )
     splits = read_splits(data, TextEmbeddings(text_table), table)
     plan = StepPlan(
@@ -102,11 +114,8 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         accelerator.num_processes,
         args.seed,
     )
-
-    # ---- 4 model
-    tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
-    feature_extractor = load_feature_extractor(encoder)
-    model = build_model(encoder, contrastive, splits["train"])
+    if contrastive.center_text:
+        model.text_center.copy_(mean_text_embedding(splits["train"]))
 
     # ---- 5 optimizer and schedule, 6 prepare
     steps = total_steps(args, plan)

@@ -62,6 +62,13 @@ class ContrastiveArguments:
     text_model_name_or_path: str = field(
         metadata={"help": "Frozen text encoder: folder or Hub id, such as pucpr/biobertpt-all."}
     )
+    text_table_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder that data_scripts.embed_reports was given as --output_dir; default: the exam table's own. "
+            "Needed for an exam table on the Hub."
+        },
+    )
     text_pooling: Literal["mean", "cls"] = field(
         default="mean", metadata={"help": "How token states become one vector."}
     )

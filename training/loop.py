@@ -255,16 +255,18 @@ class TrainingLoop:
     def _log(self, losses: list[torch.Tensor], seconds: float, progress: tqdm) -> None:
         # The only synchronisation with the device between two log entries.
         loss = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+        grad_norm = float(self.grad_norm)
         entry = {
             "loss": loss,
-            "grad_norm": float(self.grad_norm),
+            # With float16 it overflows now and then; the scaler then passes over the step.
+            **({"grad_norm": grad_norm} if math.isfinite(grad_norm) else {}),
             "learning_rate": self.schedule.get_last_lr()[0],
             "ecg_per_s": len(losses) * self.plan.global_batch_size / seconds,
         }
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} between steps {self.state.step - len(losses)} and {self.state.step}; "
-                f"learning rate {entry['learning_rate']:.2g}, gradient norm {entry['grad_norm']:.3g}. "
+                f"learning rate {entry['learning_rate']:.2g}, gradient norm {grad_norm:.3g}. "
                 f"{self._likely_cause()}"
             )
         progress.set_postfix(loss=f"{loss:.4f}", ecg_per_s=f"{entry['ecg_per_s']:.0f}")

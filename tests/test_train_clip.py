@@ -1,0 +1,113 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import load_from_disk
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+import train_clip
+import train_cls
+from data_scripts import embed_reports
+from modeling_ecgclip import EcgClipModel, EcgClipProcessor
+
+
+PROJECT = Path(__file__).resolve().parent.parent
+ARGUMENTS = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "16", "--max_train_steps", "6"]
+ARGUMENTS += ["--eval_steps", "3", "--logging_steps", "1"]
+
+
+@pytest.fixture(scope="module")
+def embedded_table(exam_table, text_model):
+    embed_reports.main(["--dataset_name_or_path", str(exam_table), "--text_model_name_or_path", str(text_model)])
+    return exam_table
+
+
+def arguments(table, text_model, output_dir, *more):
+    names = ["--dataset_name_or_path", str(table), "--text_model_name_or_path", str(text_model)]
+    return [*names, "--output_dir", str(output_dir), *ARGUMENTS, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(embedded_table, text_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "clip"
+    return folder, train_clip.main(arguments(embedded_table, text_model, folder, "--center_text"))
+
+
+def test_a_run_leaves_what_the_documentation_says(finished):
+    folder, results = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "metrics.json"}
+    assert names >= {"run.json", "history.json", "loss.png", "retrieval.png"}
+    history = json.loads((folder / "history.json").read_text())
+    assert [entry["step"] for entry in history if "eval_loss" in entry] == [0, 3, 6]
+    assert results["loss"] == min(entry["eval_loss"] for entry in history if "eval_loss" in entry)
+    assert str(folder.parent) not in (folder / "config.json").read_text() + (folder / "run.json").read_text()
+
+
+def test_text_tower_stays_and_the_ecg_tower_moves(finished, text_model):
+    folder, _ = finished
+    saved, original = load_file(folder / "model.safetensors"), AutoModel.from_pretrained(text_model).state_dict()
+    shared = {name for name in original if f"text_model.{name}" in saved}
+    assert len(shared) > 10
+    assert all(torch.equal(saved[f"text_model.{name}"], original[name]) for name in shared)
+    assert saved["text_center"].abs().sum() > 0
+
+
+def test_loaded_model_gives_the_embeddings_it_was_trained_on(finished, embedded_table):
+    folder, _ = finished
+    model, processor = EcgClipModel.from_pretrained(folder).eval(), EcgClipProcessor.from_pretrained(folder)
+    table = load_from_disk(str(next((embedded_table / "text_table").glob("toy-text-*"))))
+    tokens = processor(text=list(table["report"]), return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        from_text = model.get_text_features(**tokens)
+        from_table = model.get_text_features(text_embeds=torch.tensor(table["text_embeds"]))
+    torch.testing.assert_close(from_text, from_table, atol=1e-5, rtol=1e-5)
+
+
+def test_stage_2_starts_from_the_pretrained_encoder(finished, embedded_table, tmp_path):
+    source, _ = finished
+    common = ["--dataset_name_or_path", str(embedded_table), "--output_dir", str(tmp_path / "cls"), *ARGUMENTS]
+    train_cls.main([*common, "--model_name_or_path", str(source), "--freeze_encoder"])
+    clip, classifier = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "cls"))
+    tower = {name for name in clip if name.startswith("ecg_model.")}
+    assert tower and all(torch.equal(clip[name], classifier[name]) for name in tower)
+
+
+def test_accumulation_keeps_the_negatives(embedded_table, text_model, tmp_path):
+    """Two passes of 8 must equal one of 16 where nothing depends on the pass: without dropout and BatchNorm noise."""
+    losses = []
+    for batch, passes in ((16, 1), (8, 2)):
+        folder = tmp_path / str(passes)
+        more = ["--per_device_train_batch_size", str(batch), "--gradient_accumulation_steps", str(passes)]
+        train_clip.main(
+            arguments(embedded_table, text_model, folder, *more, "--dropout", "0", "--max_train_steps", "1")
+        )
+        history = json.loads((folder / "history.json").read_text())
+        losses.append(next(entry["loss"] for entry in history if "loss" in entry))
+    # BatchNorm's statistics differ between 8 and 16 exams; 7 negatives in place of 15 would lower the loss by log 2.
+    assert losses[1] == pytest.approx(losses[0], abs=0.3)
+
+
+def test_two_processes_write_one_output(embedded_table, text_model, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(PROJECT / "train_clip.py")]
+    command += arguments(embedded_table, text_model, tmp_path / "two", "--positives", "same_report")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["num_processes"] == 2
+    assert EcgClipModel.from_pretrained(tmp_path / "two").config.projection_dim == 32
+
+
+def test_missing_text_table_says_how_to_make_it(exam_table, text_model, tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m data_scripts.embed_reports"):
+        train_clip.main(
+            arguments(
+                exam_table, text_model, tmp_path / "x", "--text_pooling", "cls", "--text_table_dir", str(tmp_path)
+            )
+        )
