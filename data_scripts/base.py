@@ -199,7 +199,8 @@ def standard_recording(
         flags.append(OFFSET)
     if signal.shape[1] > N_SAMPLES:
         flags.append(CROPPED)
-    microvolts = np.rint(signal * np.float32(MICROVOLTS_PER_MILLIVOLT))
+    # In float64: a product in float32 would send values near half a microvolt the wrong way.
+    microvolts = np.rint(signal * np.float64(MICROVOLTS_PER_MILLIVOLT))
     limit = np.iinfo(np.int16).max
     if np.abs(microvolts).max() > limit:
         flags.append(CLIPPED)
@@ -268,7 +269,7 @@ def _plan_table(plan: ExamPlan) -> pa.Table:
     order = np.argsort(exams["split"].map(SPLITS.index).to_numpy(dtype=np.int64), kind="stable")
     labels = exams[list(LABEL_NAMES)].to_numpy(dtype=np.int8)[order]
     text_columns = ("exam_id", "patient_id", "sex", "report", "split", "part", "location")
-    columns = {name: pa.array(exams[name].to_numpy()[order], pa.string()) for name in text_columns}
+    columns = {name: pa.array(exams[name].to_numpy(dtype=object)[order], pa.string()) for name in text_columns}
     columns["source"] = pa.array([plan.source] * len(exams), pa.string())
     columns["age"] = pa.array(exams["age"].to_numpy(dtype=np.float32)[order], from_pandas=True)
     columns["report_id"] = pa.array(codes[order].astype(np.int32))

@@ -123,7 +123,8 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
         print(f"  rejected: {count} x {reason}")
     for split, counts in record["splits"].items():
         positive = ", ".join(f"{label} {count['positive']}" for label, count in counts["labels"].items())
-        print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive})")
+        note = "" if counts["exams"] else "; training needs exams in every split"
+        print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
     print(f"  reports: {json.dumps(record['reports'], ensure_ascii=False)}")
     print(f"  quality: {record['quality'] or 'no flags'}")
     print(f"  written to {output_dir}")
@@ -235,7 +236,9 @@ def _write_records(folder: Path, record: dict[str, Any], rejected: list[dict[str
 
 def _readme(record: dict[str, Any]) -> str:
     """The header by which `load_dataset` finds the splits, and what a reader should know."""
-    files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in SPLITS)
+    # `load_dataset` stops at a split without rows; `load_from_disk` opens it.
+    filled = [split for split, one in record["splits"].items() if one["exams"]]
+    files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
     rows = "\n".join(f"| {split} | {one['exams']} | {one['patients']} |" for split, one in record["splits"].items())
     return f"""---
 configs:

@@ -1,0 +1,38 @@
+"""Writes the layout in which CODE-15% is published."""
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+
+
+def make_tracing(seed, n_samples=4096):
+    """A tracing (4096, 12) in published units, 2 x mV, with zeros on both sides of `n_samples` samples."""
+    rng = np.random.default_rng(seed)
+    padding = (4096 - n_samples) // 2
+    tracing = np.zeros((4096, 12), dtype=np.float32)
+    tracing[padding : padding + n_samples] = rng.normal(0, 0.5, (n_samples, 12))
+    return tracing
+
+
+def write_part(path, ids, tracings, zero_row=True):
+    """One HDF5 part, by default with the published row of zeros at its end."""
+    ids, tracings = list(ids), list(tracings)
+    if zero_row:
+        ids, tracings = [*ids, 0], [*tracings, np.zeros_like(tracings[0])]
+    with h5py.File(path, "w") as file:
+        file["exam_id"] = np.array(ids, dtype=np.int64)
+        file.create_dataset("tracings", data=np.stack(tracings), chunks=(1, *tracings[0].shape), compression="gzip")
+
+
+def exams_frame(parts):
+    """exams.csv of `{part: ids}`, two exams of a patient each, with the columns and blanks of the published one."""
+    rows = []
+    for part, ids in parts.items():
+        for exam_id in ids:
+            row = {"exam_id": exam_id, "age": 20 + exam_id % 60, "is_male": exam_id % 2 == 0, "nn_predicted_age": 50.5}
+            row |= {label: exam_id % 7 == i for i, label in enumerate(LABEL_NAMES)}
+            row |= {"patient_id": exam_id // 2, "death": "", "timey": "", "normal_ecg": False, "trace_file": part}
+            rows.append(row)
+    return pd.DataFrame(rows)
