@@ -1,7 +1,6 @@
 """Folders that carry weights, code and preprocessing together, so that they load without this package."""
 
 import copy
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -53,22 +52,39 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
     Raises:
         `TypeError`: for another model, or a processor without what the model needs.
     """
-    class_name = type(model).__name__
-    if class_name not in _OFFERS:
-        raise TypeError(f"expected a model of {', '.join(_OFFERS)}: found {class_name}")
-    preprocessor = _own_preprocessor(processor, with_text=class_name == "EcgClipModel")
+    state_offers(model)
+    preprocessor = _own_preprocessor(processor, with_text=hasattr(model, "text_model"))
     folder = Path(save_directory)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.resolve().parent) as aside:
         model.save_pretrained(aside, **kwargs)
         preprocessor.save_pretrained(aside)
-        _state_offers(Path(aside) / "config.json", *_OFFERS[class_name])
         written = sorted(os.listdir(aside))
         for name in written:
             os.replace(os.path.join(aside, name), folder / name)
     for name in set(_PREPROCESSOR_FILES) - set(written):
         (folder / name).unlink(missing_ok=True)
     return folder
+
+
+def state_offers(model: Any) -> None:
+    """
+    Writes into a model's configuration which classes and pipelines its folder holds, as saving does with its class.
+
+    Args:
+        model (`EcgResNetForSignalClassification`, `EcgClipModel` or `EcgResNetModel`): About to be saved.
+
+    Raises:
+        `TypeError`: for another model.
+    """
+    class_name = type(model).__name__
+    if class_name not in _OFFERS:
+        raise TypeError(f"expected a model of {', '.join(_OFFERS)}: found {class_name}")
+    auto_map, tasks = _OFFERS[class_name]
+    model.config.auto_map = dict(auto_map)
+    model.config.custom_pipelines = {
+        task: {"impl": _PIPELINES[task][0], "pt": [_PIPELINES[task][1]]} for task in sorted(tasks)
+    }
 
 
 def _own_preprocessor(processor: Any, with_text: bool) -> Any:
@@ -88,14 +104,4 @@ def _own_preprocessor(processor: Any, with_text: bool) -> Any:
     return type(processor)(extractor, processor.tokenizer)
 
 
-def _state_offers(config_file: Path, auto_map: dict[str, str], tasks: tuple[str, ...]) -> None:
-    """Adds to a saved config.json which classes and pipelines its folder holds."""
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["auto_map"] = dict(auto_map)
-    config["custom_pipelines"] = {
-        task: {"impl": _PIPELINES[task][0], "pt": [_PIPELINES[task][1]]} for task in sorted(tasks)
-    }
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-__all__ = ["save_for_hub"]
+__all__ = ["save_for_hub", "state_offers"]

@@ -8,7 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoProcessor,
+    AutoTokenizer,
+)
 
 from modeling_ecgclip import (
     EcgClipModel,
@@ -219,10 +226,27 @@ class TestFolder:
         assert EcgFeatureExtractor.from_pretrained(tmp_path).scale == 2.0
         assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
 
-    def test_saving_leaves_processor_and_config_alone(self, models, processor, tmp_path):
+    def test_saving_leaves_the_processor_alone(self, models, processor, tmp_path):
         save_for_hub(models[1], tmp_path, processor)
         assert not hasattr(processor.feature_extractor, "auto_map")
-        assert "custom_pipelines" not in models[1].config.to_dict()
+
+    def test_model_loaded_from_another_kind_of_folder_states_its_own(self, models, processor, tmp_path):
+        save_for_hub(models[1], tmp_path / "clip", processor)
+        classifier = EcgResNetForSignalClassification.from_pretrained(tmp_path / "clip")
+        save_for_hub(classifier, tmp_path / "classifier", processor)
+        config = json.loads((tmp_path / "classifier" / "config.json").read_text())
+        assert set(config["custom_pipelines"]) == {"ecg-classification", "ecg-feature-extraction"}
+        assert config["auto_map"]["AutoModel"] == "modeling_ecgclip.EcgResNetModel"
+
+    def test_installed_classes_need_no_trust(self, fresh):
+        folder = fresh[0]
+        assert type(AutoModel.from_pretrained(folder / "clip")) is EcgClipModel
+        assert type(AutoModel.from_pretrained(folder / "classifier")) is EcgResNetModel
+        loaded = AutoModelForAudioClassification.from_pretrained(folder / "classifier")
+        assert type(loaded) is EcgResNetForSignalClassification
+        assert type(AutoConfig.from_pretrained(folder / "classifier")) is EcgResNetConfig
+        assert type(AutoProcessor.from_pretrained(folder / "clip")) is EcgClipProcessor
+        assert type(AutoFeatureExtractor.from_pretrained(folder / "classifier")) is EcgFeatureExtractor
 
     def test_refused(self, models, processor, tmp_path):
         classifier, clip = models
