@@ -32,7 +32,7 @@ from training.arguments import (
 )
 from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
-from training.data import ExamSplit, StepPlan, TextEmbeddings, fraction_of_patients, microvolt_factor
+from training.data import ExamSplit, StepPlan, TextEmbeddings, fraction_of_patients, microvolts_per_unit
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, total_steps
@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         module,
         splits["train"],
         splits["validation"],
-        microvolt_factor(feature_extractor),
+        microvolts_per_unit(feature_extractor),
         contrastive.positives,
         args.per_device_eval_batch_size,
         data.dataloader_num_workers,

@@ -33,7 +33,7 @@ from training.arguments import (
 )
 from training.checkpoints import BestWeights
 from training.classification import ClassificationTask, embed_split
-from training.data import ExamSplit, StepPlan, fraction_of_patients, microvolt_factor
+from training.data import ExamSplit, StepPlan, fraction_of_patients, microvolts_per_unit
 from training.encoder import load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
 from training.files import write_json
@@ -59,7 +59,7 @@ def freeze_encoder(
     accelerator: Accelerator,
     model: EcgResNetForSignalClassification,
     splits: dict[str, ExamSplit],
-    factor: float,
+    unit: float,
     args: TrainingArguments,
     num_workers: int,
 ) -> tuple[nn.Module, dict[str, Dataset]]:
@@ -68,8 +68,7 @@ def freeze_encoder(
     encoder = model.ecg_model.to(accelerator.device)
     batch_size = args.per_device_eval_batch_size
     embedded = {
-        name: embed_split(accelerator, encoder, split, factor, batch_size, num_workers)
-        for name, split in splits.items()
+        name: embed_split(accelerator, encoder, split, unit, batch_size, num_workers) for name, split in splits.items()
     }
     return model.classifier, embedded
 
@@ -108,20 +107,20 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
 
     # ---- 4 model
     feature_extractor = load_feature_extractor(encoder)
-    factor = microvolt_factor(feature_extractor)
+    unit = microvolts_per_unit(feature_extractor)
     model = load_classifier(encoder)
     trained: nn.Module = model
     exams: dict[str, Dataset] = splits
     workers = data.dataloader_num_workers
     if classification.freeze_encoder:
-        trained, exams = freeze_encoder(accelerator, model, splits, factor, args, workers)
+        trained, exams = freeze_encoder(accelerator, model, splits, unit, args, workers)
 
     # ---- 5 optimizer and schedule, 6 prepare
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(trained, args, steps)
     module, optimizer = accelerator.prepare(trained, optimizer)
     task = ClassificationTask(
-        accelerator, module, exams["train"], exams["validation"], factor, args.per_device_eval_batch_size, workers
+        accelerator, module, exams["train"], exams["validation"], unit, args.per_device_eval_batch_size, workers
     )
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, workers, best.save)

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_ecgclip import EcgClipConfig, EcgResNetConfig
+from .hub_ecgclip import state_offers
 from .losses_ecgclip import clip_loss, multilabel_loss
 
 
@@ -139,6 +140,11 @@ class EcgPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     # Recomputing a block would move BatchNorm's running statistics twice.
     supports_gradient_checkpointing = False
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As in transformers; the saved configuration also says which pipelines the folder serves."""
+        state_offers(self)
+        super().save_pretrained(save_directory, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -24,7 +24,7 @@ class ClassificationTask:
             [`EcgResNetForSignalClassification`], prepared; or its linear head alone, for exams that are embedded
             already.
         exams, validation (`ExamSplit` or `EmbeddedSplit`): The latter where the encoder is frozen.
-        microvolt_factor (`float`): From the table's unit to the model's.
+        microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
         eval_batch_size (`int`): ECGs of one forward pass in validation.
         num_workers (`int`): Processes that read the table.
     """
@@ -35,12 +35,12 @@ class ClassificationTask:
         module: nn.Module,
         exams: Dataset,
         validation: Dataset,
-        microvolt_factor: float,
+        microvolts_per_unit: float,
         eval_batch_size: int,
         num_workers: int,
     ):
         self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
-        self.microvolt_factor = microvolt_factor
+        self.microvolts_per_unit = microvolts_per_unit
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
@@ -61,7 +61,7 @@ class ClassificationTask:
     def _logits(self, batch: Batch) -> torch.Tensor:
         if "embeds" in batch:
             return self.module(batch["embeds"])
-        return self.module(batch["ecg"] * self.microvolt_factor).logits
+        return self.module(batch["ecg"] / self.microvolts_per_unit).logits
 
     def after_step(self) -> None:
         """Nothing to bound."""
@@ -94,7 +94,7 @@ def embed_split(
     accelerator: Accelerator,
     encoder: nn.Module,
     exams: ExamSplit,
-    microvolt_factor: float,
+    microvolts_per_unit: float,
     batch_size: int,
     num_workers: int,
 ) -> EmbeddedSplit:
@@ -105,13 +105,13 @@ def embed_split(
         accelerator (`Accelerator`): Its processes share the work.
         encoder (`nn.Module`): [`EcgResNetModel`] on the device.
         exams (`ExamSplit`): To embed.
-        microvolt_factor, batch_size, num_workers: As in [`ClassificationTask`].
+        microvolts_per_unit, batch_size, num_workers: As in [`ClassificationTask`].
     """
     encoder.eval()
     rank, world = accelerator.process_index, accelerator.num_processes
     parts = []
     with accelerator.autocast():
         for batch in ordered_batches(exams, batch_size, rank, world, num_workers, accelerator.device):
-            parts.append(encoder(batch["ecg"] * microvolt_factor).pooler_output.float().cpu())
+            parts.append(encoder(batch["ecg"] / microvolts_per_unit).pooler_output.float().cpu())
     mine = torch.cat([torch.empty(0, encoder.config.hidden_size), *parts]).numpy()
     return EmbeddedSplit(exams, torch.from_numpy(np.concatenate(gather_object([mine]))))

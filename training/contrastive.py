@@ -42,7 +42,7 @@ class ContrastiveTask:
         accelerator (`Accelerator`): What `module` was prepared with.
         module (`nn.Module`): [`EcgClipModel`], prepared; its text tower is frozen and never runs.
         exams, validation (`ExamSplit`): With text embeddings.
-        microvolt_factor (`float`): From the table's unit to the model's.
+        microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
         positives (`str`): `"paired"` or `"same_report"`.
         eval_batch_size (`int`): ECGs of one forward pass in validation.
         num_workers (`int`): Processes that read the table.
@@ -54,14 +54,14 @@ class ContrastiveTask:
         module: nn.Module,
         exams: ExamSplit,
         validation: ExamSplit,
-        microvolt_factor: float,
+        microvolts_per_unit: float,
         positives: str,
         eval_batch_size: int,
         num_workers: int,
     ):
         self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
         self.model = accelerator.unwrap_model(module)
-        self.microvolt_factor, self.positives = microvolt_factor, positives
+        self.microvolts_per_unit, self.positives = microvolts_per_unit, positives
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
@@ -111,7 +111,7 @@ class ContrastiveTask:
 
     def _forward(self, batch: Batch) -> EcgClipOutput:
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
-        return self.module(input_values=batch["ecg"] * self.microvolt_factor, text_embeds=batch["text_embeds"])
+        return self.module(input_values=batch["ecg"] / self.microvolts_per_unit, text_embeds=batch["text_embeds"])
 
     def _random_state(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         cuda = torch.cuda.get_rng_state(self.accelerator.device) if self.accelerator.device.type == "cuda" else None

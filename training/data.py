@@ -123,12 +123,12 @@ class EmbeddedSplit(TorchDataset):
         return {"embeds": self.embeds[indices], "labels": torch.from_numpy(self.labels[indices])}
 
 
-def microvolt_factor(feature_extractor: Any) -> float:
+def microvolts_per_unit(feature_extractor: Any) -> float:
     """
-    Returns what one unit of the exam table is in the unit that the model reads.
+    Returns how many of the exam table's microvolts make one unit of what the model reads.
 
-    Exam tables are what the feature extractor makes of a recording, before scaling; so this factor is all that is
-    left to do, on the device.
+    Exam tables are what the feature extractor makes of a recording, before scaling; so this division is all that is
+    left to do, on the device. Without scaling it gives the extractor's own bits.
 
     Raises:
         `ValueError`: for an extractor that filters, since the table holds unfiltered recordings.
@@ -139,7 +139,7 @@ def microvolt_factor(feature_extractor: Any) -> float:
             f"highpass_hz={feature_extractor.highpass_hz}, notch_hz={feature_extractor.notch_hz}"
         )
     scale = feature_extractor.scale if feature_extractor.do_scale else 1.0
-    return scale / MICROVOLTS_PER_MILLIVOLT
+    return MICROVOLTS_PER_MILLIVOLT / scale
 
 
 @dataclass(frozen=True)

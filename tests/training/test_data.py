@@ -11,7 +11,7 @@ from training.data import (
     StepPlan,
     TextEmbeddings,
     fraction_of_patients,
-    microvolt_factor,
+    microvolts_per_unit,
     ordered_batches,
     training_batches,
 )
@@ -115,7 +115,7 @@ def test_fractions_are_nested_and_keep_patients_whole():
 
 
 def test_unit_conversion_knows_scale_and_refuses_filters():
-    assert microvolt_factor(EcgFeatureExtractor()) == pytest.approx(1e-3)
-    assert microvolt_factor(EcgFeatureExtractor(do_scale=True, scale=2.0)) == pytest.approx(2e-3)
+    assert microvolts_per_unit(EcgFeatureExtractor()) == 1000
+    assert microvolts_per_unit(EcgFeatureExtractor(do_scale=True, scale=2.0)) == 500
     with pytest.raises(ValueError, match="without filters"):
-        microvolt_factor(EcgFeatureExtractor(highpass_hz=0.5))
+        microvolts_per_unit(EcgFeatureExtractor(highpass_hz=0.5))
