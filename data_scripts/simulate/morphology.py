@@ -18,10 +18,11 @@ EDGE = 0.05  # share of the largest dipole at which the QRS begins and ends
 NORMAL_QRS = np.array(
     [
         (-26, 7, -0.13, -0.07, -0.24),
-        (-11, 8, 0.38, 0.22, -0.32),
+        (-11, 8, 0.38, 0.22, -0.30),
         (-1, 5.5, 0.60, 0.30, 0.08),
         (1, 11, 0.48, 0.20, 0.20),
-        (16, 8, 0.10, 0.00, 0.90),
+        (15, 5.0, 0.06, 0.00, 0.42),
+        (18, 10, 0.05, 0.00, 0.42),
         (30, 8, -0.18, -0.08, 0.20),
     ]
 )
@@ -36,7 +37,7 @@ LBBB_QRS = np.array(
 )
 RBBB_TERMINAL = np.array([(44, 13, -0.30, 0.00, -0.36), (70, 17, -0.28, 0.03, -0.44)])
 # Of the normal waves: late forces to the right and front cancel those to the back.
-RBBB_KEPT = np.array([1.0, 1.0, 1.0, 1.0, 0.40, 0.40])
+RBBB_KEPT = np.array([1.0, 1.0, 1.0, 1.0, 0.40, 0.40, 0.40])
 LBBB_SPLINTERS = np.array([1.6, 1.4, 0.7, 0.7, 0.7])  # how a patient's splinters change in a broad QRS
 VENTRICULAR_QRS = np.array([(-30, 18, -0.35, 0.35, -0.45), (5, 20, -0.70, 0.95, -0.85), (45, 20, -0.10, 0.55, -0.30)])
 P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
@@ -133,11 +134,11 @@ def _qrs_table(patient: Patient, condition: Condition) -> np.ndarray:
     """Dipole of the conducted QRS before its time is stretched; a patient's waves differ a little from the tables."""
     gain, severity = patient.wave_gain, condition.block_severity
     normal = NORMAL_QRS.copy()
-    normal[:, 2:] *= gain[:6, None]
+    normal[:, 2:] *= gain[:7, None]
     splinters = patient.splinters
     if condition.block in ("lbbb", "incomplete_lbbb"):
         left = LBBB_QRS.copy()
-        left[:, 2:] *= gain[6:11, None]
+        left[:, 2:] *= gain[7:12, None]
         if condition.block == "lbbb" and severity >= 0.85:
             return np.concatenate([left, splinters * LBBB_SPLINTERS])
         # Incomplete: part of the septum is still activated from the left.
@@ -145,7 +146,7 @@ def _qrs_table(patient: Patient, condition: Condition) -> np.ndarray:
         return np.concatenate([normal * [1, 1, 1 - mix, 1 - mix, 1 - mix], left * [1, 1, mix, mix, mix], splinters])
     if condition.block in ("rbbb", "incomplete_rbbb"):
         late = RBBB_TERMINAL.copy()
-        late[:, 2:] *= severity * gain[11:13, None]
+        late[:, 2:] *= severity * gain[12:14, None]
         normal[:, 2:] *= (1 - (1 - RBBB_KEPT) * min(1.0, severity))[:, None]
         return np.concatenate([normal, late, splinters])
     return np.concatenate([normal, splinters])
@@ -186,7 +187,7 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
     ventricular = VENTRICULAR_QRS.copy()
     ventricular[:, 2:] *= rng.choice([-1.0, 1.0], size=3, p=[0.4, 0.6]) * np.exp(rng.normal(0, 0.2, 3))
     p = P_WAVE.copy()
-    p[:, 2:] *= patient.wave_gain[13:15, None]
+    p[:, 2:] *= patient.wave_gain[14:16, None]
     t, st = _repolarisation(patient, condition)
     t_projection = patient_projection(patient, turn=T_TURN) * position
     return Heart(

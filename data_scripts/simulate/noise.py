@@ -67,7 +67,7 @@ def draw_recording(rng: np.random.Generator, clean: bool = False) -> Recording:
     offset = 0.01 if n_samples == SHORT_SAMPLES else 0.22
     return Recording(
         n_samples=n_samples,
-        muscle_mv=0.0045 * math.exp(rng.normal(0, 0.6)) * (rng.uniform(3, 10) if "noisy" in flaws else 1),
+        muscle_mv=0.0038 * math.exp(rng.normal(0, 0.6)) * (rng.uniform(3, 10) if "noisy" in flaws else 1),
         wander_mv=0.020 * math.exp(rng.normal(0, 0.8)) * (rng.uniform(5, 15) if "wander" in flaws else 1),
         mains_mv=0.0010 * math.exp(rng.normal(0, 1.1)) * (rng.uniform(8, 30) if "mains" in flaws else 1),
         offset_mv=offset * math.exp(rng.normal(0, 0.5)) * (rng.uniform(5, 12) if "offset" in flaws else 1),

@@ -70,7 +70,7 @@ class Patient:
     low_voltage: bool
     lead_gain: np.ndarray  # (8,), of I, II, V1 ... V6
     lead_mix: np.ndarray  # (8, 3), added to the projection
-    wave_gain: np.ndarray  # (24,), of the single waves
+    wave_gain: np.ndarray  # (16,), of the single waves
     splinters: np.ndarray  # (6, 5), small sharp waves in the QRS: rows as in `morphology.NORMAL_QRS`
     t_gain: float
     t_shift: np.ndarray  # (3,), mV
@@ -184,7 +184,7 @@ def _draw_conduction(rng: np.random.Generator, cases: dict[str, bool]) -> tuple[
         return "incomplete_lbbb", float(np.clip(rng.normal(0.55, 0.14), 0.25, 0.9)), min(126.0, rng.normal(112, 5.5))
     if which < 0.140:
         return "delay", 1.0, min(135.0, rng.normal(114, 7.5))
-    return "none", 0.0, float(np.clip(rng.normal(90, 8), 68, 112))
+    return "none", 0.0, float(np.clip(rng.normal(86, 8), 66, 110))
 
 
 def _draw_frontal_axis(rng: np.random.Generator, block: Block) -> float:
@@ -193,7 +193,7 @@ def _draw_frontal_axis(rng: np.random.Generator, block: Block) -> float:
     if block in ("lbbb", "incomplete_lbbb"):
         return float(rng.normal(-22, 22))
     if which < 0.08:
-        return float(rng.uniform(-100, -55))
+        return float(rng.uniform(-90, -55))
     if which < 0.12:
         return float(rng.uniform(35, 65))
     return float(rng.normal(-4, 20))
@@ -234,7 +234,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         cases["RBBB" if rng.random() < 0.5 else "LBBB"] = False
     block, severity, qrs_ms = _draw_conduction(rng, cases)
     hypertrophy = bool(rng.random() < 0.07)
-    gain = math.exp(rng.normal(0, 0.17)) * (1.6 if hypertrophy else 1.0)
+    gain = math.exp(rng.normal(0, 0.17)) * (1.5 if hypertrophy else 1.0)
     low_voltage = bool(rng.random() < 0.04)
     if low_voltage:
         gain *= 0.45
@@ -262,7 +262,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         low_voltage=low_voltage,
         lead_gain=np.exp(rng.normal(0, 0.10, 8)),
         lead_mix=rng.normal(0, 0.02, (8, 3)),
-        wave_gain=np.exp(rng.normal(0, 0.13, 24)),
+        wave_gain=np.exp(rng.normal(0, 0.13, 16)),
         splinters=_draw_splinters(rng),
         t_gain=math.exp(rng.normal(0.10 - 0.006 * (age - AGE_MEAN), 0.25)),
         t_shift=rng.normal(0, 0.035, 3),
