@@ -47,12 +47,36 @@ logger = get_logger(__name__)
 
 def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
     """Returns the exams of each split; training and validation cut to `--train_fraction`, test whole."""
-    splits = {}
-    for name, rows in table.items():
-        fraction = 1.0 if name == "test" else data.train_fraction
-        patients = rows.data.column("patient_id").to_numpy()
-        splits[name] = ExamSplit(rows, fraction_of_patients(patients, fraction, data.subset_seed))
-    return splits
+    patients = {name: rows.data.column("patient_id").to_numpy() for name, rows in table.items()}
+    fraction, seed = data.train_fraction, data.subset_seed
+    if data.labels_from == "validation":
+        held = patients["validation"]
+        training = fraction_of_patients(held, fraction / 2, seed)  # inside the half that no fraction leaves
+        others = np.setdiff1d(np.arange(len(held)), fraction_of_patients(held, 0.5, seed))
+        validation = others[fraction_of_patients(held[others], fraction, seed)]
+        source = table["validation"]
+    else:
+        training, validation = (
+            fraction_of_patients(patients[name], fraction, seed) for name in ("train", "validation")
+        )
+        source = table["train"]
+    return {
+        "train": ExamSplit(source, training),
+        "validation": ExamSplit(table["validation"], validation),
+        "test": ExamSplit(table["test"]),
+    }
+
+
+def used_exams(splits: dict[str, ExamSplit], labels: list[str]) -> dict[str, Any]:
+    """Returns how many exams, patients and positives of each label this run's splits have, for `run.json`."""
+    return {
+        name: {
+            "exams": len(split),
+            "patients": len(np.unique(split.patient_ids.astype(str))),
+            "positives": dict(zip(labels, (split.labels == 1).sum(axis=0).tolist(), strict=True)),
+        }
+        for name, split in splits.items()
+    }
 
 
 def freeze_encoder(
@@ -125,8 +149,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, workers, best.save)
     labels = list(model.config.id2label.values())
-    positives = (splits["train"].labels == 1).sum(axis=0)
-    notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in zip(labels, positives, strict=True))}
+    used = used_exams(splits, labels)
+    notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in used["train"]["positives"].items())}
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
     # ---- 7 resume, 8 loop
@@ -151,9 +175,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
         for name, figure in figures.items():
             save_figure(figure, output_dir / f"{name}.png")
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
-        write_run_record(
-            output_dir, accelerator, arguments, facts, stage="classification", best_step=loop.state.best_step
-        )
+        results = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
+        write_run_record(output_dir, accelerator, arguments, facts, **results)
         # Last: a folder with metrics is a finished one.
         write_json(output_dir / "metrics.json", metrics)
         best.path.unlink()

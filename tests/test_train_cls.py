@@ -30,7 +30,11 @@ def finished(exam_table, tmp_path_factory):
     return folder, train_cls.main(arguments(exam_table, folder))
 
 
-def test_a_run_leaves_what_the_documentation_says(finished):
+def load_labels(exam_table):
+    return load_exam_table(exam_table)["test"]["labels"][:]
+
+
+def test_a_run_leaves_what_the_documentation_says(finished, exam_table):
     folder, metrics = finished
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.json", "model.safetensors", "preprocessor_config.json", "metrics.json", "run.json"}
@@ -41,6 +45,8 @@ def test_a_run_leaves_what_the_documentation_says(finished):
     assert record["data"]["sources"] == ["simulated"]
     assert record["data"]["patients"] == {"train": 30, "validation": 10, "test": 10}
     assert record["arguments"]["encoder_preset"] == "tiny"
+    assert record["used"]["train"]["exams"] == 90
+    assert sum(record["used"]["test"]["positives"].values()) == (np.array(load_labels(exam_table)) == 1).sum()
     assert str(folder.parent) not in (folder / "run.json").read_text()
     assert metrics["thresholds_from"] == "validation"
 
@@ -79,6 +85,22 @@ def test_fraction_shrinks_training_and_validation_alike(exam_table):
     data = train_cls.DataArguments(str(exam_table), train_fraction=0.34)
     splits = train_cls.read_splits(data, load_exam_table(exam_table))
     assert [len(splits[name]) for name in ("train", "validation", "test")] == [33, 12, 30]
+
+
+def test_labels_from_validation_halve_its_patients(exam_table):
+    table = load_exam_table(exam_table)
+    whole, part = (
+        train_cls.read_splits(
+            train_cls.DataArguments(str(exam_table), labels_from="validation", train_fraction=fraction), table
+        )
+        for fraction in (1.0, 0.5)
+    )
+    assert set(whole["train"].exam_ids) | set(whole["validation"].exam_ids) == set(table["validation"]["exam_id"])
+    assert not set(whole["train"].patient_ids) & set(whole["validation"].patient_ids)
+    assert abs(len(whole["train"]) - len(whole["validation"])) <= 3  # one patient
+    for name in ("train", "validation"):
+        assert set(part[name].exam_ids) < set(whole[name].exam_ids)
+    assert list(part["test"].exam_ids) == table["test"]["exam_id"][:]
 
 
 def test_resumed_run_ends_with_the_same_weights(finished, exam_table, tmp_path):

@@ -26,7 +26,17 @@ class DataArguments:
             "--subset_seed; a smaller share lies inside a larger one. The test split never changes."
         },
     )
-    subset_seed: int = field(default=0, metadata={"help": "Which patients --train_fraction keeps."})
+    labels_from: Literal["train", "validation"] = field(
+        default="train",
+        metadata={
+            "help": "train: labels of the training split, thresholds from validation. validation: half of the "
+            "validation patients train and the other half choose thresholds, for an encoder whose pre-training saw "
+            "the training split (the paper's unseen data). Fine-tuning alone."
+        },
+    )
+    subset_seed: int = field(
+        default=0, metadata={"help": "Which patients --train_fraction keeps, and which half of validation trains."}
+    )
     dataloader_num_workers: int = field(
         default=0, metadata={"help": "Processes that read the table; 0 reads in the training process."}
     )
