@@ -247,7 +247,7 @@ def write_cohort(
             "n_parts": len(tasks),
             "n_first_exams": n_patients,
             "positives": {name: positives[name] for name in LABEL_NAMES},
-            "target_prevalence": {n: v * settings.prevalence_scale for n, v in TARGET_PREVALENCE.items()},
+            "target_prevalence": {n: round(v * settings.prevalence_scale, 6) for n, v in TARGET_PREVALENCE.items()},
             "numpy": np.__version__,
         }
         (aside / "simulation.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

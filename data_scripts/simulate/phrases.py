@@ -245,7 +245,7 @@ CONCLUSIONS = {
         "Fibrilação atrial com resposta ventricular controlada",
     ),
     "ST": ("Taquicardia sinusal", "Ritmo sinusal taquicárdico", "Taquicardia de origem sinusal"),
-    "flutter": ("Flutter atrial", "Flutter atrial com condução variável"),
+    "flutter": ("Flutter atrial", "Flutter atrial típico"),
     "unclear": ("Arritmia supraventricular a esclarecer", "Arritmia de origem indeterminada"),
     "incomplete_rbbb": (
         "Distúrbio de condução do ramo direito",

@@ -1,0 +1,57 @@
+"""From dipole to leads: Einthoven, the electrical axis, exchanged arms."""
+
+import numpy as np
+import pytest
+
+from data_scripts.simulate.projection import (
+    DOWER,
+    ELECTRODES_TO_LEADS,
+    N_ELECTRODES,
+    frontal_axis,
+    rotation,
+    swap_arms,
+    twelve_leads,
+)
+
+
+@pytest.fixture
+def eight():
+    return np.random.default_rng(0).normal(size=(8, 50))
+
+
+def test_limb_leads_obey_einthoven_and_goldberger(eight):
+    leads = twelve_leads(eight)
+    assert leads.shape == (12, 50)
+    np.testing.assert_allclose(leads[0] + leads[2], leads[1], atol=1e-12)
+    np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(leads[3], -(leads[0] + leads[1]) / 2, atol=1e-12)
+    np.testing.assert_array_equal(leads[6:], eight[2:])
+
+
+def test_exchanged_arms_are_what_the_swapped_electrodes_give():
+    electrodes = np.random.default_rng(1).normal(size=(N_ELECTRODES, 30))
+    right = ELECTRODES_TO_LEADS.astype(float) @ electrodes
+    swapped = ELECTRODES_TO_LEADS.astype(float) @ electrodes[[1, 0, *range(2, 9)]]
+    assert not np.allclose(right, swapped)
+    swap_arms(right)
+    np.testing.assert_allclose(right, swapped, atol=1e-6)
+
+
+def test_a_potential_common_to_all_electrodes_is_not_seen():
+    np.testing.assert_allclose(ELECTRODES_TO_LEADS @ np.ones((N_ELECTRODES, 1)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [-60.0, -20.0, 30.0])
+def test_turning_the_heart_turns_the_axis_the_same_way(turn):
+    dipole = np.array([1.0, 0.5, 0.2])
+    before = frontal_axis(DOWER @ dipole)
+    after = frontal_axis(DOWER @ rotation(turn, 0, 0) @ dipole)
+    assert 0 < (after - before) / turn < 3  # leads I and aVF are not equally strong in Dower's matrix
+
+
+def test_axis_points_left_and_down_by_convention():
+    left, down = np.zeros(8), np.zeros(8)
+    left[:2] = 1.0, 0.5  # aVF is 0
+    down[1] = 1.0  # I is 0
+    assert frontal_axis(left) == pytest.approx(0)
+    assert frontal_axis(down) == pytest.approx(90)
