@@ -9,6 +9,7 @@ The exam table comes from data_scripts, and data_scripts.embed_reports must have
 text model. The output folder loads with AutoModel and the zero-shot-ecg-classification pipeline.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import torch
 from accelerate.logging import get_logger
 from transformers import AutoTokenizer
 
-from data_scripts.embed_reports import load_text_table
+from data_scripts.embed_reports import embed_texts, load_text_table
 from data_scripts.schema import NO_REPORT, load_exam_table
-from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
+from modeling_ecgclip import LABEL_NAMES, EcgClipModel, EcgClipProcessor, save_for_hub
+from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
 from training.arguments import (
     ContrastiveArguments,
     DataArguments,
@@ -30,17 +32,29 @@ from training.arguments import (
     as_record,
     parse,
 )
+from training.augmentation import Augmentation
 from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
-from training.data import ExamSplit, StepPlan, TextEmbeddings, fraction_of_patients, microvolts_per_unit
+from training.data import ExamSplit, TextEmbeddings, cache_splits, fraction_of_patients, microvolts_per_unit
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.files import write_json
-from training.loop import TrainingLoop, make_optimizer, total_steps
+from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, plot_retrieval_history, save_figure
-from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
+from training.run import (
+    STOPPED_BY_SIGNAL,
+    dataset_facts,
+    print_plan,
+    push_to_hub,
+    start,
+    with_sync_batchnorm,
+    write_run_record,
+)
 
 
 logger = get_logger(__name__)
+
+# Zhai et al. 2023, section 3.1: at first nearly every pair is a no.
+SIGLIP_START = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
 def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[str, ExamSplit]:
@@ -69,6 +83,7 @@ def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments) ->
         text_projection=contrastive.text_projection,
         text_pooling=contrastive.text_pooling,
         center_text=contrastive.center_text,
+        **(SIGLIP_START if contrastive.loss == "siglip" else {}),
     )
     model.text_model.requires_grad_(False)
     return model
@@ -78,6 +93,13 @@ def mean_text_embedding(train: ExamSplit) -> torch.Tensor:
     """Returns the mean over the training exams' texts, (text width,)."""
     ids, counts = np.unique(train.report_ids, return_counts=True)
     return torch.from_numpy(np.average(train.text[ids], axis=0, weights=counts))
+
+
+def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> torch.Tensor:
+    """Returns the pooled text embedding of each label's phrase, (labels, text width)."""
+    texts = [DEFAULT_HYPOTHESIS_TEMPLATE.format(LABEL_PHRASES[name]) for name in LABEL_NAMES]
+    pooling = model.config.text_pooling
+    return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
 
 
 def main(argv: list[str] | None = None) -> dict[str, float] | None:
@@ -93,10 +115,8 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
 
     # ---- 3 model
     feature_extractor = load_feature_extractor(encoder)
-    model, tokenizer = (
-        build_model(encoder, contrastive),
-        AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path),
-    )
+    model = build_model(encoder, contrastive)
+    tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
     # ---- 4 data
     table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
@@ -107,17 +127,15 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         model.text_model,
     )
     splits = read_splits(data, TextEmbeddings(text_table), table)
-    plan = StepPlan(
-        len(splits["train"]),
-        args.per_device_train_batch_size,
-        args.gradient_accumulation_steps,
-        accelerator.num_processes,
-        args.seed,
-    )
+    plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
+    if data.cache_dataset_on_device:
+        cache_splits(splits, accelerator.device)
 
     # ---- 5 optimizer and schedule, 6 prepare
+    if args.sync_batchnorm:
+        model = with_sync_batchnorm(model, accelerator)
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
@@ -130,6 +148,8 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         contrastive.positives,
         args.per_device_eval_batch_size,
         data.dataloader_num_workers,
+        Augmentation.parse(data.augment),
+        embed_prompts(model, tokenizer, accelerator.device),
     )
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
     loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, data.dataloader_num_workers, best.save)

@@ -31,15 +31,24 @@ from training.arguments import (
     as_record,
     parse,
 )
+from training.augmentation import Augmentation
 from training.checkpoints import BestWeights
-from training.classification import ClassificationTask, embed_split
-from training.data import ExamSplit, StepPlan, fraction_of_patients, microvolts_per_unit
+from training.classification import ClassificationTask, balanced_pos_weight, embed_split
+from training.data import ExamSplit, cache_splits, fraction_of_patients, microvolts_per_unit
 from training.encoder import load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
 from training.files import write_json
-from training.loop import TrainingLoop, make_optimizer, total_steps
+from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
-from training.run import STOPPED_BY_SIGNAL, dataset_facts, print_plan, push_to_hub, start, write_run_record
+from training.run import (
+    STOPPED_BY_SIGNAL,
+    dataset_facts,
+    print_plan,
+    push_to_hub,
+    start,
+    with_sync_batchnorm,
+    write_run_record,
+)
 
 
 logger = get_logger(__name__)
@@ -107,11 +116,31 @@ def predict(task: ClassificationTask, splits: dict[str, Dataset]) -> dict[str, S
     return predictions
 
 
+def write_results(
+    folder: Path,
+    predictions: dict[str, SplitPredictions],
+    metrics: dict[str, Any],
+    labels: list[str],
+    history: list[dict[str, float]],
+) -> None:
+    """Writes predictions and pictures of a finished run into its folder."""
+    write_predictions(folder / "predictions.parquet", list(predictions.values()), labels)
+    figures = {
+        "loss": plot_loss(history),
+        "precision_recall": plot_precision_recall(predictions["test"], metrics["thresholds"], labels),
+        "calibration": plot_calibration(predictions["test"], labels),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, folder / f"{name}.png")
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     """Runs stage 2; returns what `metrics.json` holds, or None where SIGTERM stopped it after a checkpoint."""
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ClassificationArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, classification, data, args, hub = parse(argv, __doc__, *groups)
+    if classification.freeze_encoder and data.augment:
+        raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
     arguments = as_record(encoder, classification, data, args, hub)
 
     # ---- 2 accelerator and logging
@@ -121,13 +150,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     # ---- 3 data
     table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
     splits = read_splits(data, table)
-    plan = StepPlan(
-        len(splits["train"]),
-        args.per_device_train_batch_size,
-        args.gradient_accumulation_steps,
-        accelerator.num_processes,
-        args.seed,
-    )
+    plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
 
     # ---- 4 model
     feature_extractor = load_feature_extractor(encoder)
@@ -136,15 +159,27 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     trained: nn.Module = model
     exams: dict[str, Dataset] = splits
     workers = data.dataloader_num_workers
+    if data.cache_dataset_on_device:
+        cache_splits(splits, accelerator.device)
     if classification.freeze_encoder:
         trained, exams = freeze_encoder(accelerator, model, splits, unit, args, workers)
 
     # ---- 5 optimizer and schedule, 6 prepare
+    if args.sync_batchnorm:
+        trained = with_sync_batchnorm(trained, accelerator)
     steps = total_steps(args, plan)
-    optimizer, schedule = make_optimizer(trained, args, steps)
+    optimizer, schedule = make_optimizer(trained, args, steps, classification.head_learning_rate)
     module, optimizer = accelerator.prepare(trained, optimizer)
     task = ClassificationTask(
-        accelerator, module, exams["train"], exams["validation"], unit, args.per_device_eval_batch_size, workers
+        accelerator,
+        module,
+        exams["train"],
+        exams["validation"],
+        unit,
+        args.per_device_eval_batch_size,
+        workers,
+        Augmentation.parse(data.augment),
+        balanced_pos_weight(splits["train"].labels) if classification.pos_weight == "auto" else None,
     )
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, workers, best.save)
@@ -166,14 +201,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     if accelerator.is_main_process:
         model.config.thresholds = tuple(metrics["thresholds"][name] for name in labels)
         save_for_hub(model, output_dir, feature_extractor)
-        write_predictions(output_dir / "predictions.parquet", list(predictions.values()), labels)
-        figures = {
-            "loss": plot_loss(loop.state.history),
-            "precision_recall": plot_precision_recall(predictions["test"], metrics["thresholds"], labels),
-            "calibration": plot_calibration(predictions["test"], labels),
-        }
-        for name, figure in figures.items():
-            save_figure(figure, output_dir / f"{name}.png")
+        write_results(output_dir, predictions, metrics, labels, loop.state.history)
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         results = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
         write_run_record(output_dir, accelerator, arguments, facts, **results)

@@ -223,6 +223,8 @@ class EcgClipConfig(PreTrainedConfig):
             Natural logarithm of the initial inverse temperature, as in CLIP.
         max_logit_scale (`float`, defaults to log(100)):
             Upper bound of the learned logarithm; CLIP, section 2.5 (https://arxiv.org/abs/2103.00020).
+        logit_bias_init_value (`float`, *optional*):
+            Given, the logits have a learned bias that starts here, and the loss is the sigmoid one (SigLIP).
     """
 
     model_type = "ecgclip"
@@ -239,6 +241,7 @@ class EcgClipConfig(PreTrainedConfig):
     center_text: bool = False
     logit_scale_init_value: float | int = math.log(1 / 0.07)
     max_logit_scale: float | int = math.log(100)
+    logit_bias_init_value: float | int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -145,3 +145,39 @@ def clip_loss(
         loss = F.cross_entropy(logits_per_ecg, targets, reduction="sum")
         loss = (loss + F.cross_entropy(logits_per_text, targets, reduction="sum")) / 2
         return loss * ((_world_size() if gather else 1) / len(both))
+
+
+def siglip_loss(
+    ecg_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    logit_scale: torch.Tensor,
+    logit_bias: torch.Tensor,
+    report_ids: torch.Tensor | None = None,
+    gather: bool = False,
+) -> torch.Tensor:
+    """
+    Returns the sigmoid contrastive loss: every pair of an ECG and a text is a yes-or-no question of its own.
+
+    Args:
+        ecg_embeds, text_embeds, logit_scale, report_ids, gather:
+            As in [`clip_loss`]. With `report_ids` all texts equal to an exam's own count as yes.
+        logit_bias (`torch.Tensor`): Scalar, learned; starts low, since nearly all pairs are a no.
+
+    Returns:
+        `torch.Tensor`: scalar float32, the sum over all pairs divided by the number of exams. Over processes its mean
+        is the joined batch's, as in [`clip_loss`].
+
+    Source: Zhai et al. 2023, algorithm 1 (https://arxiv.org/abs/2303.15343).
+    """
+    with torch.autocast(ecg_embeds.device.type, enabled=False):
+        all_text, offset = text_embeds.float(), 0
+        if gather:
+            all_text, offset = gather_rows(all_text)  # (global, projection_dim)
+        logits = logit_scale.float().exp() * ecg_embeds.float() @ all_text.T + logit_bias.float()  # (local, global)
+        ids = torch.arange(len(ecg_embeds), device=ecg_embeds.device) + offset
+        all_ids = torch.arange(len(all_text), device=ecg_embeds.device)
+        if report_ids is not None:
+            ids, all_ids = report_ids, gather_rows(report_ids)[0] if gather else report_ids
+        same = contrastive_targets(ids, all_ids, offset) > 0
+        loss = -F.logsigmoid(torch.where(same, logits, -logits)).sum()
+        return loss * ((_world_size() if gather else 1) / len(all_text))

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_ecgclip import EcgClipConfig, EcgResNetConfig
 from .hub_ecgclip import state_offers
-from .losses_ecgclip import clip_loss, multilabel_loss
+from .losses_ecgclip import clip_loss, multilabel_loss, siglip_loss
 
 
 logger = logging.get_logger(__name__)
@@ -160,6 +160,8 @@ class EcgPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, EcgClipModel):
             init.constant_(module.logit_scale, module.config.logit_scale_init_value)
+            if module.logit_bias is not None:
+                init.constant_(module.logit_bias, module.config.logit_bias_init_value)
             init.zeros_(module.text_center)
         else:
             super()._init_weights(module)
@@ -309,6 +311,8 @@ class EcgClipModel(EcgPreTrainedModel):
             else nn.Linear(config.text_config.hidden_size, config.projection_dim)
         )
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        bias = config.logit_bias_init_value
+        self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(float(bias)))
         self.register_buffer("text_center", torch.zeros(config.text_config.hidden_size))
         self.post_init()
 
@@ -408,12 +412,16 @@ class EcgClipModel(EcgPreTrainedModel):
             ecg_attention_mask (`torch.Tensor` of shape `(ecg_batch, 12, 4096)`, *optional*): 1 where recorded.
             report_ids (`torch.Tensor` of shape `(batch,)`, *optional*):
                 Exams with equal ids become positives of each other.
-            return_loss (`bool`, *optional*): Compute [`clip_loss`]; then both batches are pairs.
+            return_loss (`bool`, *optional*):
+                Compute the loss, [`siglip_loss`] for a model with a bias or else [`clip_loss`]; then both batches are
+                pairs.
         """
         ecg_embeds = self.get_ecg_features(input_values, ecg_attention_mask)
         text_embeds = self.get_text_features(input_ids, attention_mask, text_embeds, **kwargs)
         logits_per_ecg = self.logit_scale.exp() * ecg_embeds @ text_embeds.T  # (ecg_batch, text_batch)
-        loss = clip_loss(ecg_embeds, text_embeds, self.logit_scale, report_ids) if return_loss else None
+        if self.logit_bias is not None:
+            logits_per_ecg = logits_per_ecg + self.logit_bias
+        loss = self.contrastive_loss(ecg_embeds, text_embeds, report_ids) if return_loss else None
         return EcgClipOutput(
             loss=loss,
             logits_per_ecg=logits_per_ecg,
@@ -421,6 +429,18 @@ class EcgClipModel(EcgPreTrainedModel):
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
         )
+
+    def contrastive_loss(
+        self,
+        ecg_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        report_ids: torch.Tensor | None = None,
+        gather: bool = False,
+    ) -> torch.Tensor:
+        """Returns the loss of embeddings of this model; arguments as in [`clip_loss`]."""
+        if self.logit_bias is None:
+            return clip_loss(ecg_embeds, text_embeds, self.logit_scale, report_ids, gather)
+        return siglip_loss(ecg_embeds, text_embeds, self.logit_scale, self.logit_bias, report_ids, gather)
 
     @torch.no_grad()
     def clamp_logit_scale_(self) -> None:

@@ -15,6 +15,16 @@ from .visualization_ecgclip import plot_ecg
 
 # "Electrocardiogram with {}.": reports in Portuguese are what the models are pre-trained on.
 DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
+# What a report's description says where a diagnosis is present. Findings and not the diagnoses' names: those stand in
+# the conclusion, which pre-training never sees.
+LABEL_PHRASES = {
+    "1dAVb": "intervalo PR aumentado",
+    "RBBB": "QRS alargado, rSR' em V1 e S alargada em V6",
+    "LBBB": "QRS alargado, R alargada e entalhada em V5 e V6",
+    "SB": "frequência cardíaca reduzida e ondas P normais",
+    "AF": "intervalos RR irregulares e ausência de ondas P",
+    "ST": "frequência cardíaca elevada e ondas P normais",
+}
 
 
 class EcgPipeline(Pipeline):

@@ -8,6 +8,8 @@ from transformers import HfArgumentParser
 
 from modeling_ecgclip.configuration_ecgclip import PRESETS
 
+from .augmentation import Augmentation
+
 
 @dataclass
 class DataArguments:
@@ -41,7 +43,20 @@ class DataArguments:
         default=0, metadata={"help": "Processes that read the table; 0 reads in the training process."}
     )
 
+    cache_dataset_on_device: bool = field(
+        default=False,
+        metadata={"help": "Hold all recordings in the device's memory, 98 kB each; an error where they do not fit."},
+    )
+    augment: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Random changes of training ECGs, name=strength: amplitude (factor up to 1 + strength), noise_mv, "
+            "wander_mv (mV), shift_s (seconds), lead_masking (probability). Default: none, as in the paper."
+        },
+    )
+
     def __post_init__(self) -> None:
+        Augmentation.parse(self.augment)
         if not 0 < self.train_fraction <= 1:
             raise ValueError(f"--train_fraction must lie in (0, 1]: found {self.train_fraction}")
 
@@ -96,6 +111,10 @@ class ContrastiveArguments:
         default="paired",
         metadata={"help": "paired: each ECG's own report (the paper). same_report: every exam with an equal report."},
     )
+    loss: Literal["clip", "siglip"] = field(
+        default="clip",
+        metadata={"help": "clip: softmax over the whole global batch (the paper). siglip: sigmoid of each pair."},
+    )
 
 
 @dataclass
@@ -106,6 +125,19 @@ class ClassificationArguments:
         default=False,
         metadata={"help": "Train the linear head alone, on embeddings that are computed once (linear probing)."},
     )
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate of the head; default: --learning_rate."}
+    )
+    pos_weight: Literal["none", "auto"] = field(
+        default="none",
+        metadata={"help": "auto: a label's positives weigh negatives / positives of the training exams, at most 100."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.head_learning_rate is not None and self.head_learning_rate <= 0:
+            raise ValueError(f"--head_learning_rate must be above 0: found {self.head_learning_rate}")
+        if self.freeze_encoder and self.head_learning_rate is not None:
+            raise ValueError("--freeze_encoder trains the head alone, with --learning_rate: no --head_learning_rate")
 
 
 @dataclass
@@ -115,7 +147,10 @@ class TrainingArguments:
     output_dir: str = field(metadata={"help": "Folder for the model, checkpoints, logs and plots."})
     per_device_train_batch_size: int = field(default=32, metadata={"help": "ECGs per process and forward pass."})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "The same, for evaluation."})
-    gradient_accumulation_steps: int = field(default=1, metadata={"help": "Forward passes per optimizer step."})
+    gradient_accumulation_steps: int = field(
+        default=1,
+        metadata={"help": "Forward passes per optimizer step. In stage 1 all of them are each other's negatives."},
+    )
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
     weight_decay: float = field(default=0.0, metadata={"help": "Of weights with two or more axes."})
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = field(
@@ -123,6 +158,13 @@ class TrainingArguments:
     )
     warmup_steps: int = field(default=0, metadata={"help": "Steps of linear warm-up."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are scaled down to this norm; 0: never."})
+    ema_decay: float | None = field(
+        default=None,
+        metadata={"help": "Validate and save a running average of the weights that keeps this share, such as 0.999."},
+    )
+    sync_batchnorm: bool = field(
+        default=False, metadata={"help": "BatchNorm statistics of the whole global batch; GPUs alone."}
+    )
     num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training split."})
     max_train_steps: int | None = field(default=None, metadata={"help": "Optimizer steps; replaces the epochs."})
     eval_steps: int | None = field(default=None, metadata={"help": "Steps between validations; default: an epoch."})
@@ -158,6 +200,8 @@ class TrainingArguments:
                 "--learning_rate and --num_train_epochs must be above 0: "
                 f"found {self.learning_rate} and {self.num_train_epochs}"
             )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"--ema_decay must lie between 0 and 1: found {self.ema_decay}")
         if self.checkpointing_steps not in ("epoch", "no") and not self.checkpointing_steps.isdigit():
             raise ValueError(
                 f"--checkpointing_steps must be a number, 'epoch' or 'no': found {self.checkpointing_steps!r}"

@@ -11,7 +11,27 @@ from torch.utils.data import Dataset
 
 from modeling_ecgclip.losses_ecgclip import multilabel_loss
 
+from .augmentation import Augmentation, SignalInput
 from .data import Batch, EmbeddedSplit, ExamSplit, ordered_batches
+
+
+MAX_POS_WEIGHT = 100.0  # a label with a handful of positives would otherwise drown the others
+
+
+def balanced_pos_weight(labels: np.ndarray) -> torch.Tensor:
+    """
+    Returns how much a positive of each label must weigh for positives and negatives to weigh the same.
+
+    Args:
+        labels (`np.ndarray` of shape `(exams, labels)`): 1, 0, or -1 where unknown.
+
+    Returns:
+        `torch.Tensor` float32 of shape `(labels,)`: negatives / positives, at most 100; 1 where either is missing.
+    """
+    positives, negatives = ((labels == value).sum(axis=0) for value in (1, 0))
+    defined = (positives > 0) & (negatives > 0)
+    weight = np.where(defined, negatives / np.maximum(positives, 1), 1.0)
+    return torch.from_numpy(np.minimum(weight, MAX_POS_WEIGHT).astype(np.float32))
 
 
 class ClassificationTask:
@@ -27,6 +47,8 @@ class ClassificationTask:
         microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
         eval_batch_size (`int`): ECGs of one forward pass in validation.
         num_workers (`int`): Processes that read the table.
+        augmentation (`Augmentation`, *optional*): For training batches.
+        pos_weight (`torch.Tensor` of shape `(labels,)`, *optional*): Weight of positives, in validation too.
     """
 
     def __init__(
@@ -38,9 +60,13 @@ class ClassificationTask:
         microvolts_per_unit: float,
         eval_batch_size: int,
         num_workers: int,
+        augmentation: Augmentation | None = None,
+        pos_weight: torch.Tensor | None = None,
     ):
         self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
-        self.microvolts_per_unit = microvolts_per_unit
+        self.model = accelerator.unwrap_model(module)
+        self.input = SignalInput(microvolts_per_unit, augmentation)
+        self.pos_weight = None if pos_weight is None else pos_weight.to(accelerator.device)
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
@@ -51,17 +77,18 @@ class ClassificationTask:
         for i, batch in enumerate(batches):
             last = i == len(batches) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.module):
-                loss = multilabel_loss(self._logits(batch), batch["labels"], n_known=n_known)
+                logits = self._logits(self.module, batch, training=True)
+                loss = multilabel_loss(logits, batch["labels"], self.pos_weight, n_known)
                 # DistributedDataParallel takes the mean over processes of what is a part of one sum.
                 loss = loss * self.accelerator.num_processes
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
 
-    def _logits(self, batch: Batch) -> torch.Tensor:
+    def _logits(self, module: nn.Module, batch: Batch, training: bool = False) -> torch.Tensor:
         if "embeds" in batch:
-            return self.module(batch["embeds"])
-        return self.module(batch["ecg"] / self.microvolts_per_unit).logits
+            return module(batch["embeds"])
+        return module(self.input(batch, training)).logits
 
     def after_step(self) -> None:
         """Nothing to bound."""
@@ -69,14 +96,16 @@ class ClassificationTask:
     @torch.no_grad()
     def logits(self, exams: Dataset) -> np.ndarray:
         """Returns the logits of all exams in order, float32 (exams, labels), in every process."""
-        parts = [self._logits(batch).float().cpu() for batch in self._ordered(exams)]
+        # Not the wrapped module: it would wait for the other processes, which may have one batch less.
+        parts = [self._logits(self.model, batch).float().cpu() for batch in self._ordered(exams)]
         mine = torch.cat([torch.empty(0, exams.labels.shape[1]), *parts]).numpy()
         return np.concatenate(gather_object([mine]))
 
     def evaluate(self) -> dict[str, float]:
         """Returns the validation loss."""
         logits = torch.from_numpy(self.logits(self.validation))
-        return {"loss": multilabel_loss(logits, torch.from_numpy(self.validation.labels)).item()}
+        pos_weight = None if self.pos_weight is None else self.pos_weight.cpu()
+        return {"loss": multilabel_loss(logits, torch.from_numpy(self.validation.labels), pos_weight).item()}
 
     def _ordered(self, exams: Dataset):
         return ordered_batches(

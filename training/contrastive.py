@@ -9,11 +9,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-from modeling_ecgclip.losses_ecgclip import clip_loss
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 from modeling_ecgclip.modeling_ecgclip import EcgClipOutput
 
+from .augmentation import Augmentation, SignalInput
 from .data import Batch, ExamSplit, ordered_batches
-from .evaluation import retrieval_metrics
+from .evaluation import retrieval_metrics, zero_shot_auroc
 
 
 # Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
@@ -23,7 +24,7 @@ NEGATIVES_IN_VALIDATION = 256
 @contextmanager
 def frozen_batch_norm_statistics(module: nn.Module) -> Iterator[None]:
     """Lets BatchNorm use the batch's statistics as in training without moving the running ones."""
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.SyncBatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
@@ -46,6 +47,9 @@ class ContrastiveTask:
         positives (`str`): `"paired"` or `"same_report"`.
         eval_batch_size (`int`): ECGs of one forward pass in validation.
         num_workers (`int`): Processes that read the table.
+        augmentation (`Augmentation`, *optional*): For training batches.
+        prompt_embeds (`torch.Tensor` of shape `(labels, text width)`, *optional*):
+            Pooled text embedding of each label's phrase, for zero-shot AUROC on validation.
     """
 
     def __init__(
@@ -58,11 +62,13 @@ class ContrastiveTask:
         positives: str,
         eval_batch_size: int,
         num_workers: int,
+        augmentation: Augmentation | None = None,
+        prompt_embeds: torch.Tensor | None = None,
     ):
         self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
         self.model = accelerator.unwrap_model(module)
-        self.microvolts_per_unit, self.positives = microvolts_per_unit, positives
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self.input, self.positives = SignalInput(microvolts_per_unit, augmentation), positives
+        self.eval_batch_size, self.num_workers, self.prompt_embeds = eval_batch_size, num_workers, prompt_embeds
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
         """
@@ -74,8 +80,7 @@ class ContrastiveTask:
         """
         if len(batches) == 1:
             output = self._forward(batches[0])
-            ids = batches[0]["report_ids"] if self.positives == "same_report" else None
-            loss = clip_loss(output.ecg_embeds, output.text_embeds, self.model.logit_scale, ids, gather=True)
+            loss = self._loss(output.ecg_embeds, output.text_embeds, batches[0]["report_ids"], gather=True)
             self.accelerator.backward(loss)
             return loss.detach()
         return self._backward_in_parts(batches)
@@ -90,28 +95,33 @@ class ContrastiveTask:
                 ecg_parts.append(output.ecg_embeds)
                 text_parts.append(output.text_embeds)
         ecg, text = (torch.cat(parts).requires_grad_() for parts in (ecg_parts, text_parts))
-        scale = self.model.logit_scale.detach().clone().requires_grad_()
-        ids = torch.cat([batch["report_ids"] for batch in batches]) if self.positives == "same_report" else None
-        loss = clip_loss(ecg, text, scale, ids, gather=True)
-        loss.backward()
+        loss = self._loss(ecg, text, torch.cat([batch["report_ids"] for batch in batches]), gather=True)
+        temperature = [p for p in (self.model.logit_scale, self.model.logit_bias) if p is not None]
+        # Not backward(): DistributedDataParallel must see the temperature's gradient once, with the last pass.
+        ecg_grad, text_grad, *temperature_grads = torch.autograd.grad(loss, [ecg, text, *temperature])
         sizes = [len(part) for part in ecg_parts]
         last = len(batches) - 1
-        for i, (batch, ecg_grad, text_grad) in enumerate(
-            zip(batches, ecg.grad.split(sizes), text.grad.split(sizes), strict=True)
-        ):
+        grads = zip(batches, ecg_grad.split(sizes), text_grad.split(sizes), strict=True)
+        for i, (batch, ecg_part_grad, text_part_grad) in enumerate(grads):
             self._set_random_state(dropout_states[i])
             with nullcontext() if i == last else self.accelerator.no_sync(self.module):
                 output = self._forward(batch)
                 # Its gradient is the loss's: d loss / d embeddings times d embeddings / d weights.
-                stand_in = (output.ecg_embeds * ecg_grad).sum() + (output.text_embeds * text_grad).sum()
+                stand_in = (output.ecg_embeds * ecg_part_grad).sum() + (output.text_embeds * text_part_grad).sum()
                 if i == last:
-                    stand_in = stand_in + self.model.logit_scale * scale.grad
+                    stand_in = stand_in + sum(p * g for p, g in zip(temperature, temperature_grads, strict=True))
                 self.accelerator.backward(stand_in)
         return loss.detach()
 
     def _forward(self, batch: Batch) -> EcgClipOutput:
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
-        return self.module(input_values=batch["ecg"] / self.microvolts_per_unit, text_embeds=batch["text_embeds"])
+        return self.module(input_values=self.input(batch, training=True), text_embeds=batch["text_embeds"])
+
+    def _loss(
+        self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor, report_ids: torch.Tensor, gather: bool
+    ) -> torch.Tensor:
+        ids = report_ids if self.positives == "same_report" else None
+        return self.model.contrastive_loss(ecg_embeds, text_embeds, ids, gather)
 
     def _random_state(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         cuda = torch.cuda.get_rng_state(self.accelerator.device) if self.accelerator.device.type == "cuda" else None
@@ -138,7 +148,8 @@ class ContrastiveTask:
             self.num_workers,
             self.accelerator.device,
         ):
-            output = self._forward(batch)
+            # Not the wrapped module: it would wait for the other processes, which may have one batch less.
+            output = self.model(input_values=self.input(batch), text_embeds=batch["text_embeds"])
             ecg_parts.append(output.ecg_embeds.float().cpu())
             text_parts.append(output.text_embeds.float().cpu())
         width = self.model.config.projection_dim
@@ -146,21 +157,28 @@ class ContrastiveTask:
         everyones = gather_object([mine])
         return np.concatenate([ecg for ecg, _ in everyones]), np.concatenate([text for _, text in everyones])
 
+    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Returns the validation loss with a fixed number of negatives, and retrieval in both directions."""
+        """Returns the validation loss with a fixed number of negatives, retrieval both ways, and zero-shot AUROC."""
         ecg_embeds, text_embeds = self.embed(self.validation)
         ids = self.validation.report_ids
         # Mixed once and for all: neighbours in the table may be exams of one patient.
         order = np.random.default_rng(0).permutation(len(ids))
         n_parts = max(1, len(order) // NEGATIVES_IN_VALIDATION)
+        device = self.accelerator.device
         losses = [
-            clip_loss(
-                torch.from_numpy(ecg_embeds[rows]),
-                torch.from_numpy(text_embeds[rows]),
-                self.model.logit_scale.detach().cpu(),
-                torch.from_numpy(ids[rows]) if self.positives == "same_report" else None,
-            ).item()
+            self._loss(*(torch.from_numpy(of[rows]).to(device) for of in (ecg_embeds, text_embeds, ids)), gather=False)
             for rows in np.array_split(order, n_parts)
         ]
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
-        return {"loss": float(np.mean(losses)), **retrieval}
+        return {"loss": torch.stack(losses).mean().item(), **retrieval, **self._zero_shot(ecg_embeds)}
+
+    def _zero_shot(self, ecg_embeds: np.ndarray) -> dict[str, float]:
+        """AUROC of each label that validation has both ways, and their mean."""
+        if self.prompt_embeds is None:
+            return {}
+        prompts = self.model.get_text_features(text_embeds=self.prompt_embeds.to(self.accelerator.device))
+        ranked = zero_shot_auroc(ecg_embeds, prompts, self.validation.labels, LABEL_NAMES)
+        of_label = {name: values["auroc"] for name, values in ranked["per_class"].items()}
+        found = {f"zero_shot_auroc_{name}": value for name, value in of_label.items() if value is not None}
+        return {**found, "zero_shot_auroc_mean": float(np.mean(list(found.values())))} if found else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
@@ -15,6 +16,9 @@ from data_scripts.schema import ECG_SHAPE, MICROVOLTS_PER_MILLIVOLT, ecg_array
 
 
 Batch = dict[str, torch.Tensor]
+
+CACHE_SHARE = 0.9  # of the free memory
+CACHE_BLOCK = 1024  # exams read at a time while caching
 
 
 class TextEmbeddings:
@@ -75,14 +79,44 @@ class ExamSplit(TorchDataset):
         self.exam_ids = columns.column("exam_id").to_numpy()[self.rows]
         self.patient_ids = columns.column("patient_id").to_numpy()[self.rows]
         self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
+        self.n_samples = columns.column("n_samples").to_numpy()[self.rows]
+        self._cached: torch.Tensor | None = None
         labels = columns.column("labels").combine_chunks()
         self.labels = labels.flatten().to_numpy().reshape(len(split), -1)[self.rows]  # int8 (exams, labels)
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def on_device(self) -> bool:
+        """Whether [`cache_on`] was called: recordings are then read in the training process."""
+        return self._cached is not None
+
+    def cache_on(self, device: torch.device) -> None:
+        """
+        Holds all recordings of the split on the device, 98 kB for each exam, so that no step waits for reading.
+
+        Raises:
+            `MemoryError`: where less than that, and a tenth for training, is free.
+        """
+        needed = len(self) * 2 * int(np.prod(ECG_SHAPE))
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+        if needed > CACHE_SHARE * free:
+            raise MemoryError(
+                f"--cache_dataset_on_device: {len(self):,} exams need {needed / 2**30:.1f} GiB, but {device} has "
+                f"{free / 2**30:.1f} GiB free and {1 - CACHE_SHARE:.0%} of it is kept for training: leave the flag "
+                "out; the memory map is read by --dataloader_num_workers instead"
+            )
+        cached = torch.empty((len(self), *ECG_SHAPE), dtype=torch.int16, device=device)
+        for start in range(0, len(self), CACHE_BLOCK):
+            stop = min(start + CACHE_BLOCK, len(self))
+            cached[start:stop] = self.ecg(np.arange(start, stop)).to(device)
+        self._cached = cached
+
     def ecg(self, indices: np.ndarray) -> torch.Tensor:
-        """Returns int16 (batch, 12, 4096) in microvolts."""
+        """Returns int16 (batch, 12, 4096) in microvolts, on the CPU or where it is cached."""
+        if self._cached is not None:
+            return self._cached[torch.from_numpy(np.asarray(indices)).to(self._cached.device)]
         rows = self.rows[indices]
         chunk_of_row = np.searchsorted(self._starts, rows, side="right") - 1
         recordings = torch.empty((len(rows), *ECG_SHAPE), dtype=torch.int16)
@@ -96,10 +130,17 @@ class ExamSplit(TorchDataset):
         """Returns one batch; torch's DataLoader calls this with all indices of the batch at once."""
         indices = np.asarray(indices)
         batch = {"ecg": self.ecg(indices), "labels": torch.from_numpy(self.labels[indices])}
+        batch["n_samples"] = torch.from_numpy(self.n_samples[indices])
         if self.text is not None:
             batch["report_ids"] = torch.from_numpy(self.report_ids[indices])
             batch["text_embeds"] = torch.from_numpy(self.text[self.report_ids[indices]])
         return batch
+
+
+def cache_splits(splits: dict[str, ExamSplit], device: torch.device) -> None:
+    """Holds what every epoch reads on the device; see [`ExamSplit.cache_on`]."""
+    for name in ("train", "validation"):
+        splits[name].cache_on(device)
 
 
 class EmbeddedSplit(TorchDataset):
@@ -217,12 +258,14 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _loader(exams: TorchDataset, make_batches: Any, num_workers: int, device: torch.device) -> DataLoader:
+    cached = getattr(exams, "on_device", False)
+    num_workers = 0 if cached else num_workers
     return DataLoader(
         exams,
         batch_sampler=_Batches(make_batches),
         collate_fn=_as_it_is,
         num_workers=num_workers,
-        pin_memory=device.type == "cuda",
+        pin_memory=device.type == "cuda" and not cached,
         prefetch_factor=4 if num_workers else None,
     )
 

@@ -4,12 +4,14 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
@@ -19,17 +21,15 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
-from .checkpoints import (
-    check_num_processes,
-    find_checkpoint,
-    save_checkpoint,
-)
+from .averaging import WeightAverage
+from .checkpoints import check_num_processes, find_checkpoint, save_checkpoint
 from .data import Batch, StepPlan, training_batches
 from .files import write_json
 
 
 logger = get_logger(__name__)
 
+HEAD_PREFIX = "classifier."
 STOP_CHECK_STEPS = 10  # several processes agree on stopping this often; each agreement costs a synchronisation
 
 
@@ -59,6 +59,7 @@ class LoopState:
     best_loss: float = math.inf
     evaluations_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # since the last log entry, as of the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, as `Accelerator.register_for_checkpointing` wants them."""
@@ -87,13 +88,18 @@ class StopRequest:
         self.asked = True
 
 
-def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Returns two groups for the optimizer: weight decay is for matrices and kernels, not for biases and scales."""
-    trained = [parameter for _, parameter in parameters if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def plan_steps(args: TrainingArguments, n_exams: int, world_size: int) -> StepPlan:
+    """Returns which of `n_exams` exams each step of each of `world_size` processes sees."""
+    return StepPlan(n_exams, args.per_device_train_batch_size, args.gradient_accumulation_steps, world_size, args.seed)
 
 
 def total_steps(args: TrainingArguments, plan: StepPlan) -> int:
@@ -101,9 +107,24 @@ def total_steps(args: TrainingArguments, plan: StepPlan) -> int:
     return args.max_train_steps or math.ceil(args.num_train_epochs * plan.steps_per_epoch)
 
 
-def make_optimizer(module: nn.Module, args: TrainingArguments, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """Returns AdamW and its schedule over `steps` optimizer steps."""
-    groups = decay_groups(module.named_parameters(), args.weight_decay)
+def make_optimizer(
+    module: nn.Module, args: TrainingArguments, steps: int, head_learning_rate: float | None = None
+) -> tuple[torch.optim.Optimizer, Any]:
+    """
+    Returns AdamW and its schedule over `steps` optimizer steps.
+
+    Args:
+        module (`nn.Module`): Its parameters that require a gradient are trained.
+        args (`TrainingArguments`): The command line's.
+        steps (`int`): Over which the schedule runs.
+        head_learning_rate (`float`, *optional*): Peak rate of what is named `classifier`, in place of the common one.
+    """
+    named = list(module.named_parameters())
+    head = [p for name, p in named if head_learning_rate is not None and name.startswith(HEAD_PREFIX)]
+    in_head = {id(p) for p in head}
+    groups = decay_groups((p for _, p in named if id(p) not in in_head), args.weight_decay)
+    if head:
+        groups += [{**group, "lr": head_learning_rate} for group in decay_groups(head, args.weight_decay)]
     optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, foreach=True)
     schedule = get_scheduler(
         args.lr_scheduler_type, optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=steps
@@ -114,6 +135,17 @@ def make_optimizer(module: nn.Module, args: TrainingArguments, steps: int) -> tu
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Makes a step's dropout depend on nothing but its number and process, so that a resumed run repeats it."""
     torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1))
+
+
+def broadcast_statistics(module: nn.Module) -> None:
+    """
+    Gives every process the main one's BatchNorm statistics: all evaluate the same model.
+
+    DistributedDataParallel does so in each training pass, but evaluation runs the bare model.
+    """
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        for statistic in module.buffers():
+            dist.broadcast(statistic, src=0)
 
 
 class TrainingLoop:
@@ -151,7 +183,12 @@ class TrainingLoop:
         self.saved_step = 0
         self.state = LoopState()
         self.grad_norm = torch.zeros(())
+        self.losses: list[torch.Tensor] = []  # since the last log entry, left on the device
         accelerator.register_for_checkpointing(self.state, schedule)
+        self.average = None
+        if args.ema_decay is not None:
+            self.average = WeightAverage(accelerator.unwrap_model(task.module), args.ema_decay)
+            accelerator.register_for_checkpointing(self.average)
 
     def resume(self) -> None:
         """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
@@ -164,6 +201,7 @@ class TrainingLoop:
         check_num_processes(path, self.accelerator.num_processes)
         self.accelerator.load_state(str(path))
         self.saved_step = self.state.step
+        self.losses = list(torch.tensor(self.state.losses, device=self.accelerator.device))
         logger.info(f"resumed from {path}: {self.state.step} of {self.steps} steps done")
 
     def run(self) -> bool:
@@ -183,7 +221,6 @@ class TrainingLoop:
             self.num_workers,
             accelerator.device,
         )
-        losses: list[torch.Tensor] = []
         clock = time.perf_counter()
         progress = tqdm(
             total=self.steps, initial=state.step, disable=not accelerator.is_main_process, unit="step", desc="training"
@@ -196,15 +233,15 @@ class TrainingLoop:
                     clock = time.perf_counter()  # validation is not training time
                 exhausted = self._patience_is_over()
                 asked = self._asked_to_stop(stop)
-                self._save(last=done or exhausted or asked)
+                self._save(last=done or exhausted, asked=asked)
                 if done or exhausted or asked:
                     return done or exhausted
-                losses.append(self._step([next(batches) for _ in range(self.plan.accumulation)]))
+                self.losses.append(self._step([next(batches) for _ in range(self.plan.accumulation)]))
                 state.step += 1
                 progress.update()
                 if state.step % self.args.logging_steps == 0 or state.step == self.steps:
-                    self._log(losses, time.perf_counter() - clock, progress)
-                    losses, clock = [], time.perf_counter()
+                    self._log(time.perf_counter() - clock, progress)
+                    clock = time.perf_counter()
 
     def _step(self, batches: list[Batch]) -> torch.Tensor:
         seed_step(self.args.seed, self.state.step, self.accelerator.process_index)
@@ -217,21 +254,28 @@ class TrainingLoop:
         self.schedule.step()
         self.optimizer.zero_grad()
         self.task.after_step()
+        if self.average is not None:
+            self.average.update()
         return loss
 
     def _evaluate(self) -> None:
         state = self.state
+        self._check_finite()
         self.task.module.eval()
-        results = self.task.evaluate()
+        with self.average.applied() if self.average is not None else nullcontext():
+            broadcast_statistics(self.task.module)
+            results = self.task.evaluate()
+            if not math.isfinite(results["loss"]):
+                self._stop_for("validation loss", results["loss"])
+            if results["loss"] < state.best_loss:
+                state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
+                self.save_best()
+            else:
+                state.evaluations_since_best += 1
         state.evaluated_step = state.step
         self._record({f"eval_{name}": value for name, value in results.items()})
         shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
         logger.info(f"step {state.step}, validation: {shown}")
-        if results["loss"] < state.best_loss:
-            state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
-            self.save_best()
-        else:
-            state.evaluations_since_best += 1
 
     def _patience_is_over(self) -> bool:
         patience = self.args.early_stopping_patience
@@ -245,32 +289,49 @@ class TrainingLoop:
             return False
         return any(gather_object([stop.asked]))
 
-    def _save(self, last: bool) -> None:
+    def _save(self, last: bool, asked: bool) -> None:
+        """Saves where a checkpoint is due; who asks the run to stop gets one even with `--checkpointing_steps no`."""
         step = self.state.step
-        if self.save_steps is None or step == self.saved_step or not (last or step % self.save_steps == 0):
+        due = self.save_steps is not None and (last or step % self.save_steps == 0)
+        if step == self.saved_step or not (due or asked):
             return
+        self._check_finite()
+        # Of all processes: each resumes from the same file.
+        self.losses = [self.accelerator.reduce(loss, reduction="mean") for loss in self.losses]
+        self.state.losses = [loss.item() for loss in self.losses]
         save_checkpoint(self.accelerator, self.checkpoints, step, self.args.checkpoints_total_limit)
         self.saved_step = step
 
-    def _log(self, losses: list[torch.Tensor], seconds: float, progress: tqdm) -> None:
+    def _log(self, seconds: float, progress: tqdm) -> None:
         # The only synchronisation with the device between two log entries.
-        loss = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+        self._check_finite()
+        loss = self.accelerator.reduce(torch.stack(self.losses).mean(), reduction="mean").item()
         grad_norm = float(self.grad_norm)
         entry = {
             "loss": loss,
             # With float16 it overflows now and then; the scaler then passes over the step.
             **({"grad_norm": grad_norm} if math.isfinite(grad_norm) else {}),
             "learning_rate": self.schedule.get_last_lr()[0],
-            "ecg_per_s": len(losses) * self.plan.global_batch_size / seconds,
+            "ecg_per_s": len(self.losses) * self.plan.global_batch_size / seconds,
         }
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} between steps {self.state.step - len(losses)} and {self.state.step}; "
-                f"learning rate {entry['learning_rate']:.2g}, gradient norm {grad_norm:.3g}. "
-                f"{self._likely_cause()}"
-            )
+        self.losses = []
         progress.set_postfix(loss=f"{loss:.4f}", ecg_per_s=f"{entry['ecg_per_s']:.0f}")
         self._record(entry)
+
+    def _check_finite(self) -> None:
+        """Raises where a loss since the last log entry is not a number: such weights must not be saved."""
+        if not self.losses:
+            return
+        loss = self.accelerator.reduce(torch.stack(self.losses).sum(), reduction="sum").item()
+        if not math.isfinite(loss):
+            self._stop_for("loss", loss)
+
+    def _stop_for(self, what: str, value: float) -> None:
+        raise FloatingPointError(
+            f"the {what} is {value} between steps {self.state.step - len(self.losses)} and {self.state.step}; "
+            f"learning rate {self.schedule.get_last_lr()[0]:.2g}, gradient norm {float(self.grad_norm):.3g}. "
+            f"{self._likely_cause()}"
+        )
 
     def _likely_cause(self) -> str:
         if self.args.mixed_precision == "fp16":

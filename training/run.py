@@ -77,6 +77,21 @@ def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Acce
     return accelerator
 
 
+def with_sync_batchnorm(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """
+    Returns the model with BatchNorm statistics over the batches of all processes; weights keep their names.
+
+    Raises:
+        `ValueError`: on a CPU, for which torch has no such layer.
+    """
+    if accelerator.device.type == "cpu":
+        raise ValueError(
+            "--sync_batchnorm needs GPUs: torch's SyncBatchNorm does not run on a CPU. Without it each process "
+            "normalises its own batch, so give each at least 16 ECGs"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
 def print_plan(
     accelerator: Accelerator,
     table: DatasetDict,
