@@ -123,11 +123,11 @@ def _rounded(value: object) -> object:
 
 
 def _measurement_row(exam: SimulatedExam) -> list:
-    truth, reading = asdict(exam.measurements), exam.reading
+    truth, reading = exam.measurements, exam.reading
     return [
         exam.exam_id,
         exam.signal.shape[1],
-        *(_rounded(truth[name]) for name in TRUTH_COLUMNS),
+        *(_rounded(getattr(truth, name)) for name in TRUTH_COLUMNS),
         *(_rounded(getattr(reading, name)) for name in READ_COLUMNS),
         " ".join(reading.findings),
         " ".join(exam.flaws),

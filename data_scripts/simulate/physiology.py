@@ -125,8 +125,7 @@ def case_probability(label: str, age: float, prevalence_scale: float) -> float:
     """
     found, false = LABEL_RATES[label]
     share = (TARGET_PREVALENCE[label] * prevalence_scale - false) / (found - false)
-    lowest, highest = RISK_RANGE
-    risk = min(highest, max(lowest, math.exp((age - AGE_MEAN) / RISK_YEARS[label]))) / risk_norm(label)
+    risk = _clip(math.exp((age - AGE_MEAN) / RISK_YEARS[label]), *RISK_RANGE) / risk_norm(label)
     return min(1.0, share * risk)
 
 
@@ -172,20 +171,25 @@ def patient_of(seed: int, index: int) -> tuple[int, int]:
     return block_plan(seed, index // EXAMS_PER_BLOCK)[index % EXAMS_PER_BLOCK]
 
 
+def _clip(value: float, low: float, high: float) -> float:
+    """As `np.clip`, which takes several times as long for a single number."""
+    return float(min(high, max(low, value)))
+
+
 def _draw_conduction(rng: np.random.Generator, cases: dict[str, bool]) -> tuple[Block, float, float]:
     """Block, its severity (1 is the textbook picture) and QRS duration in ms."""
     if cases["LBBB"]:
-        return "lbbb", float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)), 117 + rng.gamma(3.0, 8.5)
+        return "lbbb", _clip(rng.normal(1.0, 0.12), 0.7, 1.3), 117 + rng.gamma(3.0, 8.5)
     if cases["RBBB"]:
-        return "rbbb", float(np.clip(rng.normal(1.0, 0.18), 0.6, 1.4)), 113 + rng.gamma(3.0, 9.0)
+        return "rbbb", _clip(rng.normal(1.0, 0.18), 0.6, 1.4), 113 + rng.gamma(3.0, 9.0)
     which = rng.random()
     if which < 0.060:
-        return "incomplete_rbbb", float(np.clip(rng.normal(0.55, 0.14), 0.25, 0.9)), min(126.0, rng.normal(108, 6.5))
+        return "incomplete_rbbb", _clip(rng.normal(0.55, 0.14), 0.25, 0.9), min(126.0, rng.normal(108, 6.5))
     if which < 0.085:
-        return "incomplete_lbbb", float(np.clip(rng.normal(0.55, 0.14), 0.25, 0.9)), min(126.0, rng.normal(112, 5.5))
+        return "incomplete_lbbb", _clip(rng.normal(0.55, 0.14), 0.25, 0.9), min(126.0, rng.normal(112, 5.5))
     if which < 0.140:
         return "delay", 1.0, min(135.0, rng.normal(114, 7.5))
-    return "none", 0.0, float(np.clip(rng.normal(86, 8), 66, 110))
+    return "none", 0.0, _clip(rng.normal(86, 8), 66, 110)
 
 
 def _draw_frontal_axis(rng: np.random.Generator, block: Block) -> float:
@@ -220,7 +224,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         `Patient`
     """
     rng = stream(seed, Purpose.PATIENT, index)
-    age = float(np.clip(rng.normal(AGE_MEAN, AGE_SD), AGE_MIN, AGE_MAX))
+    age = _clip(rng.normal(AGE_MEAN, AGE_SD), AGE_MIN, AGE_MAX)
     is_male = bool(rng.random() < 0.4)
     luck = dict(zip(LABEL_NAMES, rng.random(len(LABEL_NAMES)), strict=True))
     chance = {name: case_probability(name, age, prevalence_scale) for name in LABEL_NAMES}
@@ -345,7 +349,7 @@ def draw_condition(seed: int, index: int, prevalence_scale: float) -> tuple[Pati
         sinus_arrhythmia=sinus_arrhythmia,
         pr_ms=pr_ms,
         qrs_ms=float(patient.qrs_ms + rng.normal(0, 1.5)),
-        qtc_ms=float(np.clip(patient.qtc_ms + rng.normal(0, 9) + 0.35 * max(0.0, patient.qrs_ms - 100), 350, 540)),
+        qtc_ms=_clip(patient.qtc_ms + rng.normal(0, 9) + 0.35 * max(0.0, patient.qrs_ms - 100), 350, 540),
         block=patient.block,
         block_severity=patient.block_severity,
         repolarisation=_draw_repolarisation(rng, patient),
