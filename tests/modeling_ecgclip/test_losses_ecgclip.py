@@ -1,9 +1,12 @@
+import multiprocessing
+import socket
+
 import pytest
 import torch
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, multilabel_loss
+from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, multilabel_loss, siglip_loss
 
 
 BATCH, WIDTH = 7, 5
@@ -17,8 +20,11 @@ def raw_features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return ecg, text, torch.tensor(1.5, requires_grad=True)
 
 
-def loss_of(ecg, text, scale, ids):
-    return clip_loss(F.normalize(ecg, dim=1), F.normalize(text, dim=1), scale, ids, gather=True)
+def loss_of(ecg, text, scale, ids, kind="clip"):
+    ecg, text = F.normalize(ecg, dim=1), F.normalize(text, dim=1)
+    if kind == "siglip":
+        return siglip_loss(ecg, text, scale, scale - 4, ids, gather=True)  # a bias that has a gradient too
+    return clip_loss(ecg, text, scale, ids, gather=True)
 
 
 def test_paired_loss_is_cross_entropy_on_the_diagonal():
@@ -55,39 +61,58 @@ def test_multilabel_loss_weights_positives():
     torch.testing.assert_close(weighted, plain * 2)
 
 
-def _worker(rank: int, sizes: list[int], ids: bool, port: int, folder: str) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(sizes)
-    )
+def test_siglip_loss_asks_each_pair_once():
     ecg, text, scale = raw_features()
-    mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-    loss = loss_of(ecg[mine], text[mine], scale, REPORT_IDS[mine] if ids else None)
-    loss.backward()
-    # What DistributedDataParallel does to losses' gradients: the mean over processes.
-    results = [loss.detach(), scale.grad, ecg.grad, text.grad]
-    for result in results:
-        torch.distributed.all_reduce(result)
-        result.div_(len(sizes))
-    if rank == 0:
-        torch.save(results, f"{folder}/results.pt")
+    similarity = F.normalize(ecg, dim=1) @ F.normalize(text, dim=1).T * scale.exp() - 2
+    for ids, same in ((None, torch.eye(BATCH)), (REPORT_IDS, (contrastive_targets(REPORT_IDS, REPORT_IDS, 0) > 0))):
+        expected = F.binary_cross_entropy_with_logits(similarity, same.float(), reduction="sum") / BATCH
+        found = siglip_loss(F.normalize(ecg, dim=1), F.normalize(text, dim=1), scale, torch.tensor(-2.0), ids)
+        torch.testing.assert_close(found, expected)
+
+
+CASES = {
+    f"{kind}-{positives}-{name}": (kind, ids, sizes)
+    for kind in ("clip", "siglip")
+    for positives, ids in (("paired", None), ("same_report", REPORT_IDS))
+    for name, sizes in (("nearly_even", [4, 3]), ("uneven", [6, 1]))
+}
+
+
+def _worker(rank, port, folder):
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    for name, (kind, ids, sizes) in CASES.items():
+        ecg, text, scale = raw_features()
+        mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        loss = loss_of(ecg[mine], text[mine], scale, None if ids is None else ids[mine], kind)
+        loss.backward()
+        # What DistributedDataParallel does to losses' gradients: the mean over processes.
+        results = [loss.detach(), scale.grad, ecg.grad, text.grad]
+        for result in results:
+            torch.distributed.all_reduce(result)
+            result.div_(2)
+        if rank == 0:
+            torch.save(results, f"{folder}/{name}.pt")
     torch.distributed.destroy_process_group()
 
 
-def _free_port() -> int:
-    import socket
-
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """Folder with the results of two processes."""
+    folder = tmp_path_factory.mktemp("two")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        port = s.getsockname()[1]
+    multiprocessing.set_forkserver_preload(["train_clip", "train_cls"])  # imported once for all such tests
+    mp.start_processes(_worker, args=(port, str(folder)), nprocs=2, start_method="forkserver")
+    return folder
 
 
-@pytest.mark.parametrize("ids", [False, True], ids=["paired", "same_report"])
-@pytest.mark.parametrize("sizes", [[4, 3], [6, 1]], ids=["nearly_even", "uneven"])
-def test_two_processes_equal_one_with_the_joined_batch(sizes, ids, tmp_path):
-    mp.spawn(_worker, args=(sizes, ids, _free_port(), str(tmp_path)), nprocs=2)
-    found = torch.load(tmp_path / "results.pt", weights_only=True)
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_equal_one_with_the_joined_batch(name, of_two):
+    found = torch.load(of_two / f"{name}.pt", weights_only=True)
     features = raw_features()
-    loss = loss_of(*features, REPORT_IDS if ids else None)
+    kind, ids, _ = CASES[name]
+    loss = loss_of(*features, ids, kind)
     loss.backward()
     expected = [loss.detach(), features[2].grad, features[0].grad, features[1].grad]
     for a, b in zip(found, expected, strict=True):

@@ -1,0 +1,143 @@
+"""Several processes against one: the same loss and the same gradient of every weight."""
+
+import multiprocessing
+import os
+import socket
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from accelerate import Accelerator
+from transformers import BertConfig
+
+from modeling_ecgclip import EcgClipConfig, EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification
+from training.classification import ClassificationTask
+from training.contrastive import ContrastiveTask
+from training.data import StepPlan
+
+
+N_EXAMS, TEXT_WIDTH = 12, 16
+FLOAT32_TOLERANCE, BF16_TOLERANCE = 1e-5, 0.03
+# n_exams below the batch: the last step of an epoch, uneven over the processes.
+CONTRASTIVE = {
+    "paired": {},
+    "same_report": {"positives": "same_report"},
+    "uneven": {"positives": "same_report", "n_exams": 11},
+    "accumulated": {"positives": "same_report", "passes": 2},
+    "uneven_accumulated": {"n_exams": 11, "passes": 2},
+    "siglip": {"loss": "siglip"},
+    "siglip_accumulated": {"loss": "siglip", "positives": "same_report", "n_exams": 11, "passes": 2},
+    "bf16": {"positives": "same_report", "n_exams": 11, "bf16": True},
+}
+CLASSIFICATION = {"labels": {}, "labels_uneven": {"n_exams": 11}, "labels_accumulated": {"n_exams": 11, "passes": 2}}
+
+
+def in_evaluation(accelerator, model):
+    """BatchNorm with fixed statistics: of a batch, they differ by process."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=generator) / 10)
+            module.running_var.copy_(1 + torch.rand(module.running_var.shape, generator=generator))
+    return accelerator.prepare(model).eval()
+
+
+def contrastive_task(accelerator, positives="paired", loss="clip"):
+    torch.manual_seed(0)
+    text = BertConfig(hidden_size=TEXT_WIDTH, num_hidden_layers=1, num_attention_heads=1, vocab_size=10)
+    start = {"logit_bias_init_value": -10.0} if loss == "siglip" else {}
+    ecg = EcgResNetConfig.from_preset("tiny", dropout=0.0)
+    config = EcgClipConfig(
+        ecg_config=ecg.to_dict(), text_config=text.to_dict(), text_projection="linear", projection_dim=8, **start
+    )
+    model = EcgClipModel(config)
+    model.text_model.requires_grad_(False)
+    return ContrastiveTask(accelerator, in_evaluation(accelerator, model), None, None, 1000.0, positives, 8, 0)
+
+
+def classification_task(accelerator):
+    torch.manual_seed(0)
+    model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", dropout=0.0))
+    module = in_evaluation(accelerator, model)
+    return ClassificationTask(accelerator, module, None, None, 1000.0, 8, 0, None, torch.full((6,), 3.0))
+
+
+def batches_of(accelerator, n_exams, passes):
+    generator = torch.Generator().manual_seed(2)
+    exams = {
+        "ecg": torch.randint(-1000, 1000, (N_EXAMS, 12, 4096), generator=generator, dtype=torch.int16),
+        "labels": torch.randint(-1, 2, (N_EXAMS, 6), generator=generator, dtype=torch.int8),
+        "report_ids": torch.randint(0, 4, (N_EXAMS,), generator=generator),
+        "text_embeds": torch.randn(N_EXAMS, TEXT_WIDTH, generator=generator),
+    }
+    world = accelerator.num_processes
+    plan = StepPlan(n_exams, N_EXAMS // (passes * world), passes, world)
+    return [
+        {name: column[torch.tensor(indices)] for name, column in exams.items()}
+        for indices in plan.batches(accelerator.process_index, 0, 1)
+    ]
+
+
+def run_case(accelerator, name):
+    """Returns the loss of the whole batch, and the gradient of every weight that is trained."""
+    case = dict(CONTRASTIVE.get(name) or CLASSIFICATION.get(name) or {})
+    n_exams, passes, bf16 = case.pop("n_exams", N_EXAMS), case.pop("passes", 1), case.pop("bf16", False)
+    task = contrastive_task(accelerator, **case) if name in CONTRASTIVE else classification_task(accelerator)
+    with torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext():
+        loss = task.backward(batches_of(accelerator, n_exams, passes))
+    results = {"loss": accelerator.reduce(loss, reduction="mean")}
+    for weight, parameter in task.model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, weight
+            results[weight] = parameter.grad.clone()
+    return results
+
+
+def _worker(rank, port, folder):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == 2
+    for name in [*CONTRASTIVE, *CLASSIFICATION]:
+        results = run_case(accelerator, name)
+        if rank == 0:
+            torch.save(results, f"{folder}/{name}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """Folder with the results of two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    multiprocessing.set_forkserver_preload(["train_clip", "train_cls"])  # imported once for all such tests
+    mp.start_processes(_worker, args=(port, str(folder)), nprocs=2, start_method="forkserver")
+    return folder
+
+
+def largest_difference(found, expected):
+    assert found.keys() == expected.keys() and len(found) > 20
+    return max(((found[name] - expected[name]).abs().max() / expected[name].abs().max()).item() for name in expected)
+
+
+@pytest.mark.parametrize("name", [*CONTRASTIVE, *CLASSIFICATION])
+def test_two_processes_give_the_loss_and_every_gradient_of_one(name, of_two):
+    expected = run_case(Accelerator(cpu=True), name)
+    difference = largest_difference(torch.load(of_two / f"{name}.pt", weights_only=True), expected)
+    print(f"{name}: largest relative difference {difference:.1e}")
+    assert difference < (BF16_TOLERANCE if name == "bf16" else FLOAT32_TOLERANCE)
+    assert all(np.isfinite(value.numpy()).all() for value in expected.values())
+
+
+@pytest.mark.parametrize("name", ["paired", "same_report", "siglip"])
+def test_accumulation_gives_the_gradient_of_one_large_batch(name):
+    accelerator = Accelerator(cpu=True)
+    task = contrastive_task(accelerator, **CONTRASTIVE[name])
+    loss = task.backward(batches_of(accelerator, N_EXAMS, passes=3))
+    found = {"loss": loss} | {n: p.grad for n, p in task.model.named_parameters() if p.requires_grad}
+    assert largest_difference(found, run_case(accelerator, name)) < FLOAT32_TOLERANCE
