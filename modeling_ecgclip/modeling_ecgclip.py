@@ -1,5 +1,11 @@
-"""The residual ECG encoder, its classifier, and the dual encoder that pre-trains it against report text."""
+"""The residual ECG encoder, its classifier, and the dual encoder that pre-trains it against report text.
 
+Inside the encoder a signal is an image of height 1, (batch, channels, 1, samples), with the channels innermost in
+memory: processors convolve, normalise and pool this layout faster than (batch, channels, samples); see
+`benchmarks/training_speed`.
+"""
+
+import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -61,30 +67,75 @@ class EcgConv1d(nn.Conv1d):
     """Convolution that turns n samples into n / stride, zero-padded by either published rule."""
 
     def __init__(
-        self, config: EcgResNetConfig, in_channels: int, out_channels: int, stride: int = 1, bias: bool = False
+        self,
+        config: EcgResNetConfig,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        bias: bool = False,
+        kernel_size: int | None = None,
     ):
-        excess = config.kernel_size - stride
+        kernel_size = config.kernel_size if kernel_size is None else kernel_size
+        excess = kernel_size - stride
         symmetric = config.padding == "symmetric" or excess % 2 == 0
         super().__init__(
             in_channels,
             out_channels,
-            config.kernel_size,
+            kernel_size,
             stride=stride,
             padding=(excess + 1) // 2 if symmetric else 0,
             bias=bias,
         )
-        # TensorFlow's "same" puts the odd zero on the right, which Conv1d's own padding cannot state.
+        # TensorFlow's "same" puts the odd zero on the right, which a convolution's own padding cannot state.
         self.uneven_padding = None if symmetric else (excess // 2, excess - excess // 2)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(batch, in_channels, samples) -> (batch, out_channels, samples / stride)."""
+        """(batch, in_channels, 1, samples) -> (batch, out_channels, 1, samples / stride)."""
         if self.uneven_padding is not None:
             hidden_states = F.pad(hidden_states, self.uneven_padding)
-        return super().forward(hidden_states)
+        # One copy to the input's layout and precision; left to themselves, autocast and convolution make four.
+        weight = self.weight[:, :, None].to(dtype=hidden_states.dtype, memory_format=torch.channels_last)
+        return F.conv2d(hidden_states, weight, self.bias, stride=(1, *self.stride), padding=(0, *self.padding))
 
 
-def _batch_norm(config: EcgResNetConfig, channels: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+class EcgDropout(nn.Dropout):
+    """
+    Dropout whose mask costs a processor a quarter of torch's, which draws 32 random bits for each value.
+
+    Here a value takes 16, so that `p` is rounded to a multiple of 1/65536 (0.2 to 0.199997); what is kept is scaled by
+    the rounded probability, so that the expected value does not change. Other devices use torch's own.
+    """
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Any shape, without gaps in memory."""
+        dropped = round(self.p * 2**16)
+        if not self.training or dropped == 0 or hidden_states.device.type != "cpu":
+            return super().forward(hidden_states)
+        n_words = -(-hidden_states.numel() // 4)
+        bits = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        bits = bits.as_strided(hidden_states.shape, hidden_states.stride())
+        scale = (bits >= dropped - 2**15).to(hidden_states.dtype).mul_(2**16 / (2**16 - dropped))
+        return hidden_states * scale
+
+
+class EcgBatchNorm1d(nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` for (batch, channels, 1, samples)."""
+
+    def __init__(self, config: EcgResNetConfig, channels: int):
+        super().__init__(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        if input.ndim != 4:
+            raise ValueError(f"expected (batch, channels, 1, samples): found {tuple(input.shape)}")
+
+
+@torch.no_grad()
+def _fold(norm: EcgBatchNorm1d, conv: EcgConv1d) -> None:
+    """Makes a convolution do what its batch normalisation does to its output in eval mode."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # (channels,)
+    bias = 0 if conv.bias is None else conv.bias
+    conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale)
+    conv.weight.mul_(scale[:, None, None])
 
 
 class EcgResNetStem(nn.Module):
@@ -97,16 +148,23 @@ class EcgResNetStem(nn.Module):
             first, last = i == 0, i == config.stem_convs - 1
             in_channels, stride = (config.n_leads, config.stem_stride) if first else (config.stem_channels, 1)
             layers.append(EcgConv1d(config, in_channels, config.stem_channels, stride, bias=not first))
-            layers.append(_batch_norm(config, config.stem_channels))
+            layers.append(EcgBatchNorm1d(config, config.stem_channels))
             if config.stem_activation and (first or not last):
                 layers.append(nn.ReLU())
             if not first:
-                layers.append(nn.Dropout(config.dropout))
+                layers.append(EcgDropout(config.dropout))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        """(batch, leads, n_samples) -> (batch, stem_channels, n_samples / stem_stride)."""
+        """(batch, leads, 1, n_samples) -> (batch, stem_channels, 1, n_samples / stem_stride)."""
         return self.layers(input_values)
+
+    def fold_norms_(self) -> None:
+        """Folds each batch normalisation into the convolution before it."""
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, EcgBatchNorm1d):
+                _fold(layer, self.layers[i - 1])
+                self.layers[i] = nn.Identity()
 
 
 class EcgResNetBlock(nn.Module):
@@ -115,20 +173,25 @@ class EcgResNetBlock(nn.Module):
     def __init__(self, config: EcgResNetConfig, in_channels: int, out_channels: int, stride: int):
         super().__init__()
         self.conv1 = EcgConv1d(config, in_channels, out_channels, bias=config.conv_bias)
-        self.norm1 = _batch_norm(config, out_channels)
+        self.norm1 = EcgBatchNorm1d(config, out_channels)
         self.conv2 = EcgConv1d(config, out_channels, out_channels, stride, bias=config.conv_bias)
-        self.norm2 = _batch_norm(config, out_channels)
-        self.dropout = nn.Dropout(config.dropout)
-        skip: list[nn.Module] = [nn.MaxPool1d(stride)] if stride > 1 else []
+        self.norm2 = EcgBatchNorm1d(config, out_channels)
+        self.dropout = EcgDropout(config.dropout)
+        skip: list[nn.Module] = [nn.MaxPool2d((1, stride))] if stride > 1 else []
         if in_channels != out_channels:
-            skip.append(nn.Conv1d(in_channels, out_channels, 1, bias=config.conv_bias))
+            skip.append(EcgConv1d(config, in_channels, out_channels, bias=config.conv_bias, kernel_size=1))
         self.skip = nn.Sequential(*skip)
 
     def forward(self, lower: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Two streams (batch, in_channels, samples) -> two streams (batch, out_channels, samples / stride)."""
+        """Two streams (batch, in_channels, 1, samples) -> two streams (batch, out_channels, 1, samples / stride)."""
         lower = self.dropout(F.relu(self.norm1(self.conv1(lower))))
         skip = self.conv2(lower) + self.skip(skip)
         return self.dropout(F.relu(self.norm2(skip))), skip
+
+    def fold_norms_(self) -> None:
+        """Folds the first batch normalisation; the second has the skip stream, which stays as it is, before it."""
+        _fold(self.norm1, self.conv1)
+        self.norm1 = nn.Identity()
 
 
 class EcgPreTrainedModel(PreTrainedModel):
@@ -140,11 +203,44 @@ class EcgPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     # Recomputing a block would move BatchNorm's running statistics twice.
     supports_gradient_checkpointing = False
+    _is_for_inference = False
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """As in transformers; the saved configuration also says which pipelines the folder serves."""
+        if self._is_for_inference:
+            raise ValueError(
+                "a copy made by for_inference() lacks the batch normalisations that its class has: save the model "
+                "that it was made from"
+            )
         state_offers(self)
         super().save_pretrained(save_directory, **kwargs)
+
+    def for_inference(self, dtype: torch.dtype | None = None) -> "EcgPreTrainedModel":
+        """
+        Returns a copy that computes the same faster, in eval mode, and can be neither trained nor saved.
+
+        Batch normalisations that follow a convolution are folded into it. This model stays as it is.
+
+        Args:
+            dtype (`torch.dtype`, *optional*):
+                Of the copy's weights, such as `torch.bfloat16` for a processor or GPU that computes in it; what is
+                left of the batch normalisations stays in float32. Left out: this model's.
+
+        Returns:
+            A model of the same class, without gradients; pipelines take it as they take this one.
+        """
+        if self._is_for_inference:
+            raise ValueError("this is a copy made by for_inference() already: make another from the original model")
+        model = copy.deepcopy(self).float().eval().requires_grad_(False)
+        for module in model.modules():
+            if isinstance(module, EcgResNetStem | EcgResNetBlock):
+                module.fold_norms_()
+        model.to(self.dtype if dtype is None else dtype)
+        for module in model.modules():
+            if isinstance(module, EcgBatchNorm1d):
+                module.float()
+        model._is_for_inference = True
+        return model.requires_grad_(False)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -212,11 +308,13 @@ class EcgResNetModel(EcgPreTrainedModel):
             )
         if ecg_attention_mask is not None:
             input_values = input_values * ecg_attention_mask
-        lower = skip = self.stem(input_values.to(self.dtype))
-        hidden_states = (skip,)
+        image = input_values.to(self.dtype)[:, :, None]  # (batch, leads, 1, n_samples)
+        lower = skip = self.stem(image.contiguous(memory_format=torch.channels_last))
+        hidden_states = (skip[:, :, 0],)  # (batch, stem_channels, samples)
         for block in self.blocks:
             lower, skip = block(lower, skip)
-            hidden_states += (skip,)
+            hidden_states += (skip[:, :, 0],)
+        lower = lower[:, :, 0].contiguous()  # (batch, channels, final_samples)
         feature_map = lower if self.config.flatten == "channels_first" else lower.transpose(1, 2)
         return EcgResNetOutput(
             last_hidden_state=lower,

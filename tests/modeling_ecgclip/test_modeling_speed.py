@@ -1,0 +1,178 @@
+"""Fast paths of the encoder against slow ones that are written out here."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modeling_ecgclip import EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
+from modeling_ecgclip.configuration_ecgclip import PRESETS
+from modeling_ecgclip.modeling_ecgclip import EcgDropout
+
+
+def slow_encoder(config, weights, ecg, training):
+    """(batch, 12, samples) -> (batch, channels, samples): (batch, channels, samples) throughout, one call a layer."""
+
+    def conv(name, x, stride=1):
+        kernel = weights[f"{name}.weight"]
+        excess = kernel.shape[-1] - stride
+        left = excess // 2 if config.padding == "same" else (excess + 1) // 2
+        right = excess - left if config.padding == "same" else left
+        return F.conv1d(F.pad(x, (left, right)), kernel, weights.get(f"{name}.bias"), stride)
+
+    def norm(name, x):
+        mean, var = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+        gain, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        return F.batch_norm(
+            x, mean, var, gain, bias, training, momentum=config.batch_norm_momentum, eps=config.batch_norm_eps
+        )
+
+    place = 0
+    for i in range(config.stem_convs):
+        ecg = norm(f"stem.layers.{place + 1}", conv(f"stem.layers.{place}", ecg, 1 if i else config.stem_stride))
+        place += 2
+        if config.stem_activation and (i == 0 or i < config.stem_convs - 1):
+            ecg, place = F.relu(ecg), place + 1
+        place += i > 0  # dropout
+    lower = skip = ecg
+    for i, stride in enumerate(config.block_strides):
+        lower = F.relu(norm(f"blocks.{i}.norm1", conv(f"blocks.{i}.conv1", lower)))
+        lower = conv(f"blocks.{i}.conv2", lower, stride)
+        if stride > 1:
+            skip = F.max_pool1d(skip, stride)
+        names = [name for name in weights if name.startswith(f"blocks.{i}.skip.") and name.endswith(".weight")]
+        if names:
+            skip = conv(names[0].removesuffix(".weight"), skip)
+        skip = skip + lower
+        lower = F.relu(norm(f"blocks.{i}.norm2", skip))
+    return lower
+
+
+def random_norms_(model):
+    """A new model's normalisations do nothing: give them statistics and weights to be wrong about."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, -1.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.3)
+    return model
+
+
+@pytest.fixture(params=list(PRESETS))
+def tower(request):
+    torch.manual_seed(0)
+    config = EcgResNetConfig.from_preset(request.param, dropout=0.0, n_samples=1024)
+    return random_norms_(EcgResNetModel(config))
+
+
+@pytest.fixture
+def short_ecg():
+    return torch.randn(3, 12, 1024, generator=torch.Generator().manual_seed(1))
+
+
+def close(found, expected, tolerance=1e-5):
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < tolerance, float(error)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_layout_changes_neither_values_nor_gradients_nor_statistics(tower, short_ecg, training):
+    tower.double().train(training)
+    weights = copy.deepcopy(dict(tower.state_dict(keep_vars=True)))
+    slow = slow_encoder(tower.config, weights, short_ecg.double(), training)
+    fast = tower(short_ecg.double()).last_hidden_state
+    close(fast, slow, 1e-9)
+    direction = torch.randn_like(slow)
+    (slow * direction).sum().backward()
+    (fast * direction).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in tower.named_parameters()}
+    scale = max(gradient.abs().max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        # Batch normalisation makes some gradients 0 up to rounding: their error counts against the largest one's.
+        assert (gradient - weights[name].grad).abs().max() < 1e-9 * scale, name
+    for name, buffer in tower.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            close(buffer, weights[name], 1e-9)
+
+
+def test_inference_copy_computes_the_same(tower, short_ecg):
+    tower.eval()
+    names, before = list(tower.state_dict()), copy.deepcopy(tower.state_dict())
+    with torch.no_grad():
+        expected = tower(short_ecg, output_hidden_states=True)
+        model = tower.for_inference()
+        found = model(short_ecg, output_hidden_states=True)
+    close(found.pooler_output, expected.pooler_output)
+    for one, other in zip(found.hidden_states, expected.hidden_states, strict=True):
+        close(one, other)
+    # The original is what it was.
+    assert list(tower.state_dict()) == names
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tower.state_dict().items())
+    n_norms = sum(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules())
+    assert n_norms == len(tower.blocks)
+
+
+def test_inference_copy_in_bfloat16(short_ecg):
+    torch.manual_seed(0)
+    config = EcgResNetConfig.from_preset("tiny", n_samples=1024)
+    classifier = random_norms_(EcgResNetForSignalClassification(config)).eval()
+    model = classifier.for_inference(torch.bfloat16)
+    with torch.no_grad():
+        logits = model(short_ecg).logits
+        close(logits.float(), classifier(short_ecg).logits, 0.05)
+    assert logits.dtype == torch.bfloat16
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    # Statistics in bfloat16 would be off by up to 0.4 %.
+    assert all(m.running_var.dtype == torch.float32 for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
+
+
+def test_inference_copy_is_not_saved_nor_copied_again(tmp_path):
+    model = EcgResNetModel(EcgResNetConfig.from_preset("tiny")).for_inference()
+    with pytest.raises(ValueError, match="save the model that it was made from"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="from the original model"):
+        model.for_inference()
+
+
+def test_inference_copy_of_a_dual_encoder(clip_config):
+    model = random_norms_(EcgClipModel(clip_config)).eval()
+    ecg = torch.randn(2, 12, model.config.ecg_config.n_samples, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        close(model.for_inference().get_ecg_features(ecg), model.get_ecg_features(ecg))
+
+
+def test_inference_copy_of_a_bfloat16_model_stays_bfloat16(short_ecg):
+    model = EcgResNetModel(EcgResNetConfig.from_preset("tiny", n_samples=1024)).to(torch.bfloat16)
+    assert model.for_inference()(short_ecg).pooler_output.dtype == torch.bfloat16
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    torch.manual_seed(0)
+    dropout = EcgDropout(0.2)
+    values = torch.ones(16, 32, 1, 1001).to(memory_format=torch.channels_last)  # not a multiple of a word's four
+    dropped = dropout(values)
+    assert dropped.unique().tolist() == [0.0, pytest.approx(1.25, rel=1e-4)]
+    assert (dropped == 0).float().mean() == pytest.approx(0.2, abs=4 * (0.2 * 0.8 / values.numel()) ** 0.5)
+    assert dropped.mean() == pytest.approx(1, abs=4 * (0.25 / values.numel()) ** 0.5)
+    # Neighbours in memory come from one random word: they are independent all the same.
+    flat = (dropped == 0).float().permute(0, 2, 3, 1).flatten()
+    for distance in (1, 2, 3, 4):
+        both = (flat[:-distance] * flat[distance:]).mean()
+        assert both == pytest.approx(0.04, abs=5 * (0.04 * 0.96 / len(flat)) ** 0.5)
+
+
+def test_dropout_is_seeded_drops_the_same_in_backward_and_rests_in_eval():
+    dropout = EcgDropout(0.5)
+    values = torch.ones(4, 8, 1, 64, requires_grad=True)
+    torch.manual_seed(3)
+    once = dropout(values)
+    torch.manual_seed(3)
+    assert torch.equal(once, dropout(values))
+    assert not torch.equal(once, dropout(values))
+    once.sum().backward()
+    assert torch.equal(values.grad, once.detach())
+    assert dropout.eval()(values) is values
