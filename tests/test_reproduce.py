@@ -1,0 +1,134 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import reproduce
+from training.reproduction.settings import RECIPES
+
+
+PROJECT = Path(__file__).resolve().parent.parent
+SETTINGS, ARMS, SEEDS = ["exp-1", "unseen"], ["random", "pretrained_linear"], ["1"]
+CELLS = [f"cells/{s}/{a}/seed-{n}" for s in SETTINGS for a in ARMS for n in SEEDS]
+
+
+def arguments(exam_table, text_model, output_dir, *more):
+    words = ["--dataset_name_or_path", str(exam_table), "--text_model_name_or_path", str(text_model)]
+    words += ["--output_dir", str(output_dir), "--settings", *SETTINGS, "--arms", *ARMS, "--seeds", *SEEDS]
+    words += ["--max_train_steps", "5", "--pretrain_epochs", "3", "--n_resamples", "20"]
+    return [*words, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(exam_table, text_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reproductions") / "whole"
+    reproduce.main(arguments(exam_table, text_model, folder, "--num_proc", "1"))
+    return folder
+
+
+def test_every_output_is_there_and_says_that_the_exams_are_simulated(whole):
+    tables = (whole / "tables.md").read_text()
+    headings = [line for line in tables.splitlines() if line.startswith("#")]
+    assert {"## Table 3: 36.8 % of the labels (simulated)", "## Table 6: data unseen in pre-training (simulated)"} <= (
+        set(headings)
+    )
+    assert all("simulated" in line for line in headings)
+    assert "0.726 → 0.743" in tables and "0.521 → 0.707" in tables
+    assert (whole / "figure4.png").read_bytes().startswith(b"\x89PNG")
+    svg = (whole / "figure4.svg").read_text()
+    assert svg.startswith("<?xml") and "simulated exams" in svg
+    with (whole / "csv" / "cells.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(CELLS) * 7 * 7  # six classes and their mean, seven metrics
+    f1 = next(row for row in rows if row["class"] == "mean" and row["metric"] == "f1")
+    cell = json.loads(
+        (whole / "cells" / f1["setting"] / f1["arm"] / f"seed-{f1['seed']}" / "metrics.json").read_text()
+    )
+    assert float(f1["value"]) == cell["test"]["mean"]["f1"]
+
+
+def test_finished_cells_keep_numbers_and_no_weights(whole):
+    for cell in CELLS:
+        names = {path.name for path in (whole / cell).iterdir()}
+        assert names == {"job.json", "metrics.json", "run.json", "history.json", "predictions.parquet"}
+    assert (whole / "pretrained" / "seed-1" / "model.safetensors").is_file()
+    assert not list(whole.rglob("*.incomplete"))
+
+
+def test_arms_differ_in_what_they_should(whole):
+    jobs = {cell: json.loads((whole / cell / "job.json").read_text()) for cell in CELLS}
+    random, linear = jobs["cells/exp-1/random/seed-1"], jobs["cells/exp-1/pretrained_linear/seed-1"]
+    assert linear["encoder"]["seed"] == 1 and linear["freeze_encoder"] is True
+    differing = {name for name in random.keys() | linear.keys() if random.get(name) != linear.get(name)}
+    assert differing == {"encoder", "encoder_preset", "freeze_encoder"}
+    used = [json.loads((whole / cell / "run.json").read_text())["used"] for cell in CELLS]
+    assert all(entry["test"]["exams"] == 30 for entry in used)
+    of = dict(zip(CELLS, used, strict=True))
+    assert of["cells/exp-1/random/seed-1"]["train"]["exams"] in range(33, 37)
+    assert of["cells/unseen/random/seed-1"]["train"]["exams"] in range(12, 19)
+    assert of["cells/unseen/random/seed-1"] == of["cells/unseen/pretrained_linear/seed-1"]
+
+
+def test_killed_in_the_middle_it_continues_to_the_same_numbers(whole, exam_table, text_model, tmp_path):
+    folder = tmp_path / "killed"
+    command = [sys.executable, str(PROJECT / "reproduce.py")]
+    command += arguments(exam_table, text_model, folder, "--num_proc", "2")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any((folder / cell / "metrics.json").is_file() for cell in CELLS):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {
+        cell: (folder / cell / "metrics.json").stat().st_mtime_ns for cell in CELLS if (folder / cell).is_dir()
+    }
+    assert 0 < len(finished) < len(CELLS)
+    assert not (folder / "tables.md").exists()
+
+    reproduce.main(arguments(exam_table, text_model, folder, "--num_proc", "2"))
+    for cell, written in finished.items():
+        assert (folder / cell / "metrics.json").stat().st_mtime_ns == written, f"{cell} was run again"
+    assert (folder / "tables.md").read_text() == (whole / "tables.md").read_text()
+    for path in (whole / "csv").iterdir():
+        assert (folder / "csv" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_other_parameters_than_those_of_the_folder_are_refused(whole, exam_table, text_model):
+    before = (whole / "tables.md").read_text()
+    with pytest.raises(ValueError, match="learning_rate: expected 0.5, found 0.001"):
+        reproduce.main(arguments(exam_table, text_model, whole, "--learning_rate", "0.5"))
+    assert (whole / "tables.md").read_text() == before
+
+
+def test_a_cohort_is_simulated_once_and_another_refused(tmp_path):
+    cohort = {**RECIPES["demo"].cohort, "num_exams": 60}
+    exams = reproduce.simulated_table(tmp_path, cohort, num_proc=1)
+    table = reproduce.load_exam_table(exams)
+    assert sum(len(rows) for rows in table.values()) == 60 and set(table["train"]["source"]) == {"simulated"}
+    assert not (tmp_path / "raw").exists()
+    assert reproduce.simulated_table(tmp_path, cohort, num_proc=1) == exams
+    with pytest.raises(ValueError, match="is another cohort"):
+        reproduce.simulated_table(tmp_path, {**cohort, "seed": 1}, num_proc=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "paper"], "--preset paper needs --dataset_name_or_path"),
+        (["--seeds", "1", "1"], "--seeds must name at least one, each once"),
+        (["--num_proc", "0"], "--num_proc must be at least 1"),
+        (["--settings", "half"], "invalid choice"),
+        (["--dataset_name_or_path", "x", "--num_exams", "9"], "--num_exams is for a simulated cohort"),
+    ],
+)
+def test_impossible_arguments_end_with_a_reason(flags, message, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(["--output_dir", str(tmp_path), *flags])
+    assert message in capsys.readouterr().err
