@@ -125,7 +125,8 @@ def make_optimizer(
     groups = decay_groups((p for _, p in named if id(p) not in in_head), args.weight_decay)
     if head:
         groups += [{**group, "lr": head_learning_rate} for group in decay_groups(head, args.weight_decay)]
-    optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, foreach=True)
+    # fused: one pass over the weights in place of ten, a third of the time on a processor; benchmarks/training_speed
+    optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, fused=True)
     schedule = get_scheduler(
         args.lr_scheduler_type, optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=steps
     )
