@@ -1,7 +1,7 @@
 """
 Speed and memory of the simulator, to HDF5, at two sizes: cost must grow linearly, memory not at all.
 
-    python benchmarks/simulate/run.py [--sizes 1000 10000] [--num_proc 1] [--compression lzf]
+    python benchmarks/simulate/run.py [--sizes 1000 10000] [--num_proc 1] [--compression none]
 
 Each size runs in a process of its own, whose peak memory is that of the run. Ends in one line of JSON.
 """
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--num_proc", type=int, default=1)
-    parser.add_argument("--compression", default="lzf")
+    parser.add_argument("--compression", default="none")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     sys.path.insert(0, str(PROJECT))

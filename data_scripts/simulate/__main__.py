@@ -26,7 +26,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=DEFAULT_EXAMS_PER_PART,
         help=f"exams in one HDF5 file, each made by one process (default {DEFAULT_EXAMS_PER_PART})",
     )
-    parser.add_argument("--compression", choices=COMPRESSIONS, default="lzf", help="of the tracings (default lzf)")
+    parser.add_argument("--compression", choices=COMPRESSIONS, default="none", help="of the tracings (default none)")
     parser.add_argument("--clean", action="store_true", help="no noise, offset or exchanged electrode")
     return parser.parse_args(argv)
 

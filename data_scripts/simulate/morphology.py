@@ -40,7 +40,15 @@ RBBB_TERMINAL = np.array([(44, 13, -0.30, 0.00, -0.36), (70, 17, -0.28, 0.03, -0
 # Of the normal waves: late forces to the right and front cancel those to the back.
 RBBB_KEPT = np.array([1.0, 1.0, 1.0, 1.0, 0.40, 0.40, 0.40])
 LBBB_SPLINTERS = np.array([1.6, 1.4, 0.7, 0.7, 0.7])  # how a patient's splinters change in a broad QRS
-VENTRICULAR_QRS = np.array([(-30, 18, -0.35, 0.35, -0.45), (5, 20, -0.70, 0.95, -0.85), (45, 20, -0.10, 0.55, -0.30)])
+# Broad, without P, and with a T wave (the last row) against the QRS.
+VENTRICULAR_BEAT = np.array(
+    [
+        (-30, 18, -0.35, 0.35, -0.45),
+        (5, 20, -0.70, 0.95, -0.85),
+        (45, 20, -0.10, 0.55, -0.30),
+        (290, 55, 0.245, -0.3325, 0.2975),
+    ]
+)
 P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
 ECTOPIC_P_WAVE = np.array([(35, 14, 0.05, -0.03, -0.03), (62, 15, 0.05, -0.05, 0.04)])
 
@@ -87,11 +95,10 @@ class Heart:
     The waves of one exam.
 
     Args:
-        qrs, ventricular (`Waves`): of conducted and of ventricular beats.
+        qrs, ventricular (`Waves`): of conducted beats, and of ventricular ones with their T wave.
         onset_s, offset_s (`float`): begin and end of the conducted QRS from its reference point.
         p, ectopic_p (`Waves`): seconds from P onset.
         t_leads, st_leads (`np.ndarray` of shape `(8,)`): amplitude, mV.
-        ventricular_t_leads (`np.ndarray` of shape `(8,)`): of the T wave of ventricular beats, mV.
         axis_deg (`float`): electrical axis of the conducted QRS.
         projection (`np.ndarray` of shape `(8, 3)`): of this patient.
     """
@@ -104,7 +111,6 @@ class Heart:
     ectopic_p: Waves
     t_leads: np.ndarray
     st_leads: np.ndarray
-    ventricular_t_leads: np.ndarray
     axis_deg: float
     projection: np.ndarray
 
@@ -184,7 +190,7 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
     begin, end = qrs_span(table)
     scale = condition.qrs_ms / (end - begin)
     qrs = _waves(table, projection, scale)
-    ventricular = VENTRICULAR_QRS.copy()
+    ventricular = VENTRICULAR_BEAT.copy()
     ventricular[:, 2:] *= rng.choice([-1.0, 1.0], size=3, p=[0.4, 0.6]) * np.exp(rng.normal(0, 0.2, 3))
     p = P_WAVE.copy()
     p[:, 2:] *= patient.wave_gain[14:16, None]
@@ -199,7 +205,6 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
         ectopic_p=_waves(ECTOPIC_P_WAVE, projection),
         t_leads=t_projection @ t,
         st_leads=t_projection @ st,
-        ventricular_t_leads=projection @ (-0.35 * ventricular[1, 2:]),
         axis_deg=frontal_axis((qrs.leads * qrs.sigmas[:, None]).sum(axis=0)),
         projection=projection,
     )
@@ -212,11 +217,9 @@ def _add(buffer: np.ndarray, times: np.ndarray, centres: np.ndarray, sigmas: np.
     Args:
         buffer (`np.ndarray` of shape `(8, n)`): begins `MARGIN_S` before time 0.
         times (`np.ndarray` of shape `(n_beats,)`): reference points in seconds.
-        centres, sigmas (`np.ndarray` of shape `(n_beats, n_waves)`): seconds, centres from the reference points.
+        centres, sigmas (`np.ndarray` of shape `(n_beats or 1, n_waves)`): seconds, centres from the reference points.
         leads (`np.ndarray` of shape `(n_beats, n_waves, 8)`): amplitudes in mV.
     """
-    if len(times) == 0:
-        return
     low = float((centres - REACH * sigmas).min())
     width = int((float((centres + REACH * sigmas).max()) - low) * SAMPLING_RATE) + 2
     first = np.floor((times + low + MARGIN_S) * SAMPLING_RATE).astype(np.int64)
@@ -232,16 +235,21 @@ def _add(buffer: np.ndarray, times: np.ndarray, centres: np.ndarray, sigmas: np.
             buffer[:, begin:end] += wave[:, begin - start : end - start]
 
 
-def _repeat(waves: Waves, n_beats: int, shift_s: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and sigmas (n_beats, n_waves) of the same waves in each beat, moved by `shift_s` (n_beats,)."""
-    shift = np.broadcast_to(np.asarray(shift_s, dtype=np.float64), (n_beats,))
-    return waves.centres + shift[:, None], np.broadcast_to(waves.sigmas, (n_beats, len(waves.sigmas)))
+def _add_waves(
+    buffer: np.ndarray, beats: Beats, chosen: np.ndarray, waves: Waves, gains: np.ndarray, shift_s: float = 0.0
+) -> None:
+    """Add the same waves to each of the chosen beats, moved by `shift_s`."""
+    if chosen.any():
+        centres, sigmas = waves.centres[None] + shift_s, waves.sigmas[None]
+        _add(buffer, beats.times[chosen], centres, sigmas, waves.leads * gains[chosen, None, :])
 
 
 def _add_repolarisation(
     buffer: np.ndarray, beats: Beats, chosen: np.ndarray, heart: Heart, qtc_ms: float, gains: np.ndarray
 ) -> None:
     """ST segment and T wave of the conducted beats; QT by Bazett from the interval that it follows."""
+    if not chosen.any():
+        return
     qt = qtc_ms / 1000 * np.sqrt(beats.rr_s[chosen])
     peak = heart.onset_s + qt - 2 * T_SIGMA * qt
     st = 0.5 * (heart.offset_s + peak - ST_BEFORE_T * qt)
@@ -249,15 +257,6 @@ def _add_repolarisation(
     sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA, T_SIGMA])
     leads = np.stack([heart.st_leads, T_SHOULDER_GAIN * heart.t_leads, heart.t_leads])
     _add(buffer, beats.times[chosen], centres, sigmas, leads * gains[chosen, None, :])
-
-
-def _add_ventricular(buffer: np.ndarray, beats: Beats, chosen: np.ndarray, heart: Heart, gains: np.ndarray) -> None:
-    """Ventricular beats: broad, without P, with a T wave against the QRS."""
-    times = beats.times[chosen]
-    centres, sigmas = _repeat(heart.ventricular, len(times))
-    _add(buffer, times, centres, sigmas, heart.ventricular.leads * gains[chosen, None, :])
-    centres, sigmas = np.full((len(times), 1), 0.29), np.full((len(times), 1), 0.055)
-    _add(buffer, times, centres, sigmas, heart.ventricular_t_leads * gains[chosen, None, :])
 
 
 def _atrial_waves(rng: np.random.Generator, condition: Condition, heart: Heart, n: int) -> np.ndarray:
@@ -269,7 +268,7 @@ def _atrial_waves(rng: np.random.Generator, condition: Condition, heart: Heart, 
         return np.outer(heart.projection @ FLUTTER_DIRECTION, rng.uniform(0.08, 0.2) * tooth)
     # Slow random walks of frequency, size and direction: one fixed sine would look like flutter.
     knots = int(np.ceil(clock[-1] * 3)) + 2
-    walk = rng.standard_normal((5, knots))
+    walk = rng.standard_normal((4, knots))
     walk = np.stack([np.interp(clock * 3, np.arange(knots), row) for row in walk])
     phase = 2 * np.pi * np.cumsum(rng.normal(6.2, 0.8) + 1.1 * walk[0]) / SAMPLING_RATE
     other = 2 * np.pi * np.cumsum(rng.normal(7.4, 0.8) + 1.5 * walk[1]) / SAMPLING_RATE
@@ -302,16 +301,13 @@ def render(rng: np.random.Generator, beats: Beats, heart: Heart, condition: Cond
     # Beats that end before the recording or begin after it are not drawn.
     seen = (beats.times > -SEEN_BEFORE_S) & (beats.times < n_samples / SAMPLING_RATE + SEEN_AFTER_S)
     conducted = seen & (beats.kinds != VENTRICULAR)
-    times = beats.times[conducted]
-    _add(buffer, times, *_repeat(heart.qrs, len(times)), heart.qrs.leads * gains[conducted, None, :])
+    _add_waves(buffer, beats, conducted, heart.qrs, gains)
     _add_repolarisation(buffer, beats, conducted, heart, condition.qtc_ms, gains)
-    _add_ventricular(buffer, beats, seen & (beats.kinds == VENTRICULAR), heart, gains)
+    _add_waves(buffer, beats, seen & (beats.kinds == VENTRICULAR), heart.ventricular, gains)
     if condition.pr_ms is not None:
         onset = heart.onset_s - condition.pr_ms / 1000
-        for kind, waves in ((NORMAL, heart.p), (SUPRAVENTRICULAR, heart.ectopic_p)):
-            chosen = seen & (beats.kinds == kind)
-            times = beats.times[chosen]
-            _add(buffer, times, *_repeat(waves, len(times), onset), waves.leads * gains[chosen, None, :])
+        _add_waves(buffer, beats, seen & (beats.kinds == NORMAL), heart.p, gains, onset)
+        _add_waves(buffer, beats, seen & (beats.kinds == SUPRAVENTRICULAR), heart.ectopic_p, gains, onset)
     signal = buffer[:, margin : margin + n_samples]
     if condition.rhythm != "sinus":
         signal += _atrial_waves(rng, condition, heart, n_samples)
