@@ -46,6 +46,8 @@ def test_a_run_leaves_what_the_documentation_says(finished):
     history = json.loads((folder / "history.json").read_text())
     assert [entry["step"] for entry in history if "eval_loss" in entry] == [0, 3, 6]
     assert results["loss"] == min(entry["eval_loss"] for entry in history if "eval_loss" in entry)
+    assert all(0 <= results[f"zero_shot_auroc_{name}"] <= 1 for name in ("RBBB", "AF", "mean"))
+    assert all(entry["grad_norm"] > 0 and entry["ecg_per_s"] > 0 for entry in history if "loss" in entry)
     assert str(folder.parent) not in (folder / "config.json").read_text() + (folder / "run.json").read_text()
 
 
@@ -94,14 +96,21 @@ def test_accumulation_keeps_the_negatives(embedded_table, text_model, tmp_path):
 
 
 def test_two_processes_write_one_output(embedded_table, text_model, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(PROJECT / "train_clip.py")]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    command += [str(PROJECT / "configs" / "cpu_two_processes.yaml"), str(PROJECT / "train_clip.py")]
     command += arguments(embedded_table, text_model, tmp_path / "two", "--positives", "same_report")
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert json.loads((tmp_path / "two" / "run.json").read_text())["num_processes"] == 2
     assert EcgClipModel.from_pretrained(tmp_path / "two").config.projection_dim == 32
+
+
+def test_the_sigmoid_loss_learns_its_bias(embedded_table, text_model, tmp_path):
+    train_clip.main(arguments(embedded_table, text_model, tmp_path / "siglip", "--loss", "siglip"))
+    model = EcgClipModel.from_pretrained(tmp_path / "siglip")
+    assert model.config.logit_bias_init_value == -10
+    assert model.logit_bias.item() != -10 and -11 < model.logit_bias.item() < -9
 
 
 def test_missing_text_table_says_how_to_make_it(exam_table, text_model, tmp_path):

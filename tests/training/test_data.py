@@ -119,3 +119,24 @@ def test_unit_conversion_knows_scale_and_refuses_filters():
     assert microvolts_per_unit(EcgFeatureExtractor(do_scale=True, scale=2.0)) == 500
     with pytest.raises(ValueError, match="without filters"):
         microvolts_per_unit(EcgFeatureExtractor(highpass_hz=0.5))
+
+
+def test_a_cached_split_gives_the_same_batches(train):
+    rows = np.random.default_rng(0).permutation(90)[:50]
+    read, cached = ExamSplit(train, rows), ExamSplit(train, rows)
+    cached.cache_on(torch.device("cpu"))
+    assert cached.on_device and not read.on_device
+    plan = StepPlan(50, batch_size=16, seed=0)
+    both = (training_batches(split, plan, 0, 0, 6, 2, torch.device("cpu")) for split in (read, cached))
+    for a, b in zip(*both, strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_cache_that_does_not_fit_says_how_much_is_missing(train, monkeypatch):
+    class Memory:
+        available = 1_000_000
+
+    monkeypatch.setattr("training.data.psutil.virtual_memory", Memory)
+    with pytest.raises(MemoryError, match=r"90 exams need 0.0 GiB, but cpu has 0.0 GiB free.*leave the flag out"):
+        ExamSplit(train).cache_on(torch.device("cpu"))
