@@ -46,7 +46,7 @@ WANTED: dict[str, Callable[[Draft], bool]] = {
     "RBBB": lambda d: d.condition.block == "rbbb" and d.condition.block_severity > 0.9,
     "LBBB": lambda d: d.condition.block == "lbbb" and d.condition.block_severity > 0.9,
     "SB": lambda d: d.condition.rhythm == "sinus" and d.condition.heart_rate < 46,
-    "AF": lambda d: d.condition.rhythm == "af" and d.condition.rr_variation > 0.15,
+    "AF": lambda d: d.condition.rhythm == "af" and d.condition.rr_variation > 0.15 and d.condition.heart_rate < 95,
     "ST": lambda d: d.condition.rhythm == "sinus" and d.condition.heart_rate > 112,
 }
 
