@@ -102,6 +102,16 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
     return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
 
 
+def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
+    """Says so where the texts are known to state what stage 2 is to learn: a result is then not comparable."""
+    reports = data_facts.get("conversion", {}).get("reports", {})
+    if not reports.get("free_of_conclusions", True):
+        logger.warning(
+            "the reports of this table state diagnoses (see docs/data.md): pre-training sees what labels say. "
+            "Report it with every result"
+        )
+
+
 def main(argv: list[str] | None = None) -> dict[str, float] | None:
     """Runs stage 1; returns its validation results, or None where SIGTERM stopped it (after saving a checkpoint)."""
     # ---- 1 arguments and checks
@@ -126,6 +136,8 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         contrastive.text_pooling,
         model.text_model,
     )
+    facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
+    warn_of_conclusions(facts)
     splits = read_splits(data, TextEmbeddings(text_table), table)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
@@ -170,7 +182,6 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         write_json(output_dir / "metrics.json", {"validation": results})
         save_figure(plot_loss(loop.state.history, "Contrastive loss"), output_dir / "loss.png")
         save_figure(plot_retrieval_history(loop.state.history), output_dir / "retrieval.png")
-        facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         write_run_record(
             output_dir, accelerator, arguments, facts, stage="contrastive", best_step=loop.state.best_step
         )

@@ -120,3 +120,11 @@ def test_missing_text_table_says_how_to_make_it(exam_table, text_model, tmp_path
                 exam_table, text_model, tmp_path / "x", "--text_pooling", "cls", "--text_table_dir", str(tmp_path)
             )
         )
+
+
+def test_texts_that_state_diagnoses_are_warned_of(caplog):
+    train_clip.warn_of_conclusions({"conversion": {"reports": {"free_of_conclusions": True}}})
+    train_clip.warn_of_conclusions({})
+    assert not caplog.records
+    train_clip.warn_of_conclusions({"conversion": {"reports": {"free_of_conclusions": False}}})
+    assert "state diagnoses" in caplog.text
