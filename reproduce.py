@@ -11,7 +11,6 @@ The same command continues an interrupted run: finished runs are kept, and the n
 docs/reproduce.md.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -25,16 +24,14 @@ from datasets.utils.logging import disable_progress_bar
 
 import train_clip
 import train_cls
-from data_scripts import code15, embed_reports
-from data_scripts.embed_reports import RECORD_FILE, load_text_encoder, text_table_folder, weights_fingerprint
 from data_scripts.schema import load_exam_table
-from data_scripts.simulate.cohort import CohortSettings, write_cohort
 from examples.demo.make_text_model import make_text_model
 from training.arguments import parse
 from training.files import write_json
 from training.plots import save_figure
 from training.reproduction.figure import plot_labels_against_f1
-from training.reproduction.jobs import Job, check_jobs, file_fingerprint, make_jobs, table_fingerprint
+from training.reproduction.jobs import Job, check_jobs, make_jobs, table_fingerprint
+from training.reproduction.preparation import given_encoder, simulated_table, text_side
 from training.reproduction.results import read_results
 from training.reproduction.running import run_jobs
 from training.reproduction.settings import ARMS, RECIPES, SETTINGS, Recipe
@@ -42,9 +39,6 @@ from training.reproduction.tables import write_tables
 
 
 logger = logging.getLogger(__name__)
-
-WEIGHTS = "model.safetensors"
-COHORT_RECORD = "cohort.json"
 
 
 @dataclass
@@ -118,68 +112,19 @@ class ReproduceArguments:
         return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
 
 
-def simulated_table(folder: Path, cohort: dict[str, Any], num_proc: int) -> Path:
-    """
-    Returns the exam table of a simulated cohort, made in `folder` unless it is there.
-
-    Raises:
-        `ValueError`: where another cohort lies there.
-    """
-    exams, raw = folder / "exams", folder / "raw"
-    if exams.is_dir():
-        found = json.loads((folder / COHORT_RECORD).read_text(encoding="utf-8"))
-        if found != cohort:
-            raise ValueError(f"{exams} is another cohort: expected {cohort}, found {found}; give another --output_dir")
-        return exams
-    write_json(folder / COHORT_RECORD, cohort)
-    write_cohort(raw, CohortSettings(**cohort), num_proc=num_proc)
-    code15.main(
-        ["--source_dir", str(raw), "--reports", str(raw / "reports.csv"), "--output_dir", str(exams)]
-        + ["--num_proc", str(num_proc)]
-    )
-    shutil.rmtree(raw)  # the exam table has it all
-    return exams
-
-
-def small_text_model(folder: Path, table: DatasetDict) -> Path:
-    """Returns a small text encoder with random weights, made from the reports of the training split."""
+def text_model_of(args: ReproduceArguments, table: DatasetDict) -> str:
+    """Returns the text encoder of stage 1; for the demo one with random weights, made from the training reports."""
+    if args.text_model_name_or_path is not None:
+        return args.text_model_name_or_path
+    if args.preset != "demo":
+        raise ValueError("stage 1 needs --text_model_name_or_path, such as pucpr/biobertpt-all")
+    folder = Path(args.output_dir) / "text_model"
     if not folder.is_dir():
         aside = folder.with_name(f".{folder.name}.incomplete")
         shutil.rmtree(aside, ignore_errors=True)
         make_text_model(sorted(report for report in table["train"].unique("report") if report), aside)
         aside.rename(folder)
-    return folder
-
-
-def text_side(args: ReproduceArguments, exams: str, table: DatasetDict) -> dict[str, Any]:
-    """Returns flags and identity of stage 1's text side, with the reports embedded."""
-    output_dir = Path(args.output_dir)
-    text_model = args.text_model_name_or_path
-    if text_model is None:
-        if args.preset != "demo":
-            raise ValueError("stage 1 needs --text_model_name_or_path, such as pucpr/biobertpt-all")
-        text_model = str(small_text_model(output_dir / "text_model", table))
-    place = exams
-    if not (text_table_folder(exams, text_model, "mean") / RECORD_FILE).is_file():
-        place = str(output_dir)
-        embed_reports.main(
-            ["--dataset_name_or_path", exams, "--text_model_name_or_path", text_model, "--output_dir", place]
-        )
-    model, _ = load_text_encoder(text_model)
-    return {
-        "flags": {"text_model_name_or_path": text_model, "text_table_dir": place},
-        "identity": {"text_model": weights_fingerprint(model)},
-    }
-
-
-def pretrained_encoder(args: ReproduceArguments) -> dict[str, Any]:
-    """Returns flags and identity of the encoder that was named."""
-    name = args.model_name_or_path
-    weights = Path(name, WEIGHTS)
-    identity = (
-        f"sha256 {file_fingerprint(weights)}" if weights.is_file() else f"{name}@{args.model_revision or 'main'}"
-    )
-    return {"flags": {"model_name_or_path": name, "model_revision": args.model_revision}, "identity": identity}
+    return str(folder)
 
 
 def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> tuple[list[Job], DatasetDict]:
@@ -194,9 +139,9 @@ def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> tuple[
     }
     encoder = pretraining = None
     if args.model_name_or_path is not None:
-        encoder = pretrained_encoder(args)
+        encoder = given_encoder(args.model_name_or_path, args.model_revision)
     elif any(ARMS[arm].pretrained for arm in args.arms):
-        pretraining = text_side(args, exams, table)
+        pretraining = text_side(exams, text_model_of(args, table), Path(args.output_dir))
     sizes = {split: len(rows) for split, rows in table.items()}
     return make_jobs(recipe, args.settings, args.arms, data, sizes, encoder, pretraining), table
 

@@ -80,12 +80,14 @@ def test_killed_in_the_middle_it_continues_to_the_same_numbers(whole, exam_table
     command = [sys.executable, str(PROJECT / "reproduce.py")]
     command += arguments(exam_table, text_model, folder, "--num_proc", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any((folder / cell / "metrics.json").is_file() for cell in CELLS):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        deadline = time.monotonic() + 300
+        while not any((folder / cell / "metrics.json").is_file() for cell in CELLS):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
     finished = {
         cell: (folder / cell / "metrics.json").stat().st_mtime_ns for cell in CELLS if (folder / cell).is_dir()
     }

@@ -1,6 +1,5 @@
 """Runs jobs in processes of one thread each; whatever is killed, finished runs stay and the others are not there."""
 
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -110,11 +109,6 @@ def clean(folder: Path, everything_else: bool) -> None:
     for path in folder.iterdir():
         if path.name in ("checkpoints", LOG_FILE) or (everything_else and path.name not in KEPT):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def read_job(folder: Path) -> dict[str, Any]:
-    """Returns what is in `job.json`."""
-    return json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
 
 
 def _pool(num_proc: int) -> ProcessPoolExecutor:

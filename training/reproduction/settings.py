@@ -138,9 +138,9 @@ RECIPES = {
     "demo": Recipe(
         encoder_preset="tiny",
         seeds=(0, 1, 2),
-        batch_size=32,
+        batch_size=16,
         learning_rate=1e-3,
-        num_train_epochs=0,
+        num_train_epochs=3,
         min_train_steps=1000,
         evaluations=10,
         pretrain_batch_size=128,
