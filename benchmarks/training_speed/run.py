@@ -1,0 +1,330 @@
+"""
+Training and inference speed of the project against a plain float32 loop over HDF5, in one run on one machine.
+
+    python benchmarks/training_speed/run.py [--preset fernandes2024] [--threads 2] [--turns 20] [--loss_steps 200]
+
+Every arm is a process of its own with the same start weights, exams and order. For speed they take turns, a few steps
+each, so that other programs on the machine slow all of them alike; numbers are medians over the turns. For the loss
+they run untimed, side by side. Ends in one line of JSON.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+import plain  # noqa: E402
+import torch  # noqa: E402
+from accelerate import Accelerator  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from data_scripts.schema import ECG_SHAPE, load_exam_table  # noqa: E402
+from modeling_ecgclip import EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
+from training.arguments import TrainingArguments  # noqa: E402
+from training.classification import ClassificationTask  # noqa: E402
+from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
+from training.loop import TrainingLoop, make_optimizer  # noqa: E402
+
+
+MICROVOLTS = 1000.0
+LOSS_OVER = 50  # the loss after N steps is the mean over the last so many: one step's batch of 32 says little
+
+
+def write_data(folder: Path, num_exams: int) -> None:
+    """A simulated exam table, and its training split as float32 tracings in an uncompressed HDF5 file."""
+    for module, arguments in {
+        "data_scripts.simulate": ["--output_dir", "raw", "--num_exams", str(num_exams), "--compression", "none"],
+        "data_scripts.code15": ["--source_dir", "raw", "--output_dir", "exams"],
+    }.items():
+        command = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    exams = ExamSplit(load_exam_table(str(folder / "exams"))["train"])
+    leads, samples = ECG_SHAPE
+    with h5py.File(folder / "plain.hdf5", "w") as file:
+        tracings = file.create_dataset("tracings", (len(exams), samples, leads), "float32")
+        for i in range(len(exams)):
+            tracings[i] = exams.ecg(np.array([i]))[0].numpy().T / MICROVOLTS
+        file["labels"] = exams.labels.astype(np.float32)
+
+
+class Setting:
+    """What every arm starts from: device, exams, their order, start weights."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path):
+        self.options, self.folder = options, folder
+        torch.set_num_threads(options.threads)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.exams = ExamSplit(load_exam_table(str(folder / "exams"))["train"])
+        self.plan = StepPlan(len(self.exams), options.batch_size, seed=options.seed)
+        torch.manual_seed(options.seed)
+        self.model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset(options.preset))
+
+    def plain_model(self) -> plain.PlainResNet:
+        return plain.make_model(self.model.config.to_dict(), list(self.model.state_dict().values()), self.device)
+
+    def batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        workers = self.options.dataloader_num_workers
+        return training_batches(self.exams, self.plan, 0, 0, 1_000_000, workers, self.device)
+
+
+def plain_training(setting: Setting) -> Iterator[tuple[float, float]]:
+    with h5py.File(setting.folder / "plain.hdf5") as file:
+        steps = setting.plan.batches(0, 0, 1_000_000)
+        for loss in plain.training(setting.plain_model(), file, steps, setting.device):
+            yield loss, 0.0
+
+
+def our_training(setting: Setting, precision: str, resident: bool) -> Iterator[tuple[torch.Tensor, float]]:
+    """Yields loss and seconds waited for data, of the project's own steps; `resident`: one batch for ever."""
+    options = setting.options
+    args = TrainingArguments(
+        output_dir="unused",
+        per_device_train_batch_size=options.batch_size,
+        lr_scheduler_type="constant_with_warmup",
+        max_grad_norm=0,
+        max_train_steps=1_000_000,
+        checkpointing_steps="no",
+        seed=options.seed,
+    )
+    accelerator = Accelerator(cpu=setting.device.type == "cpu", mixed_precision=precision)
+    optimizer, schedule = make_optimizer(setting.model, args, args.max_train_steps)
+    module, optimizer = accelerator.prepare(setting.model, optimizer)
+    size = options.batch_size
+    task = ClassificationTask(accelerator, module, setting.exams, setting.exams, MICROVOLTS, size, 0)
+    loop = TrainingLoop(accelerator, task, optimizer, schedule, setting.plan, args, 0, lambda: None)
+    batches = setting.batches()
+    if resident:
+        batches = itertools.repeat(next(batches))
+    while True:
+        start = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - start
+        yield loop._step([batch]), waited  # the very step that training runs
+        loop.state.step += 1
+
+
+def plain_inference(setting: Setting) -> Iterator[tuple[float, float]]:
+    with h5py.File(setting.folder / "plain.hdf5") as file:
+        for probabilities in plain.inference(setting.plain_model(), file, setting.options.batch_size, setting.device):
+            yield float(probabilities[0, 0]), 0.0
+
+
+def our_inference(setting: Setting, dtype: torch.dtype) -> Iterator[tuple[float, float]]:
+    model = setting.model.to(setting.device).for_inference(dtype)
+    workers = setting.options.dataloader_num_workers
+    while True:
+        for batch in ordered_batches(setting.exams, setting.options.batch_size, 0, 1, workers, setting.device):
+            if len(batch["ecg"]) == setting.options.batch_size:
+                with torch.inference_mode():
+                    logits = model(batch["ecg"] / MICROVOLTS).logits
+                    yield float(logits.sigmoid().float().cpu()[0, 0]), 0.0
+
+
+ARMS: dict[str, Callable[[Setting], Iterator[tuple[Any, float]]]] = {
+    "train plain": plain_training,
+    "train ours float32": lambda setting: our_training(setting, "no", False),
+    "train ours": lambda setting: our_training(setting, "bf16", False),
+    "train ours, data on device": lambda setting: our_training(setting, "bf16", True),
+    "infer plain": plain_inference,
+    "infer ours float32": lambda setting: our_inference(setting, torch.float32),
+    "infer ours": lambda setting: our_inference(setting, torch.bfloat16),
+}
+
+
+def serve(name: str, options: argparse.Namespace, folder: Path, pipe: Any) -> None:
+    """One arm: takes a number of steps, answers with seconds, processor seconds, seconds waited and losses."""
+    setting = Setting(options, folder)
+    steps = ARMS[name](setting)
+
+    def wait_for_device() -> None:
+        if setting.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    while (n_steps := pipe.recv()) is not None:
+        wait_for_device()
+        start, cpu_start = time.perf_counter(), time.process_time()
+        done = list(itertools.islice(steps, n_steps))
+        wait_for_device()
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+        pipe.send((seconds, cpu, sum(waited for _, waited in done), [float(loss) for loss, _ in done]))
+
+
+class Arm:
+    """The other end of `serve`, and what it has measured."""
+
+    def __init__(self, name: str, options: argparse.Namespace, folder: Path):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far_end = context.Pipe()
+        self.process = context.Process(target=serve, args=(name, options, folder, far_end), daemon=True)
+        self.process.start()
+        self.batch_size = options.batch_size
+        self.turns: list[tuple[float, float, float]] = []  # of one step: seconds, processor seconds, seconds waited
+        self.losses: list[float] = []
+
+    def begin(self, n_steps: int) -> None:
+        self.n_steps = n_steps
+        self.pipe.send(n_steps)
+
+    def finish(self, counts: bool) -> None:
+        *times, losses = self.pipe.recv()
+        self.losses += losses
+        if counts:
+            self.turns.append(tuple(seconds / self.n_steps for seconds in times))
+
+    def ecg_per_s(self, column: int = 0) -> float:
+        return self.batch_size / median(turn[column] for turn in self.turns)
+
+    def stop(self) -> None:
+        self.pipe.send(None)
+        self.process.join()
+
+
+def take_turns(stage: str, steps: int, options: argparse.Namespace, folder: Path) -> dict[str, Arm]:
+    """Runs the arms of a stage one after the other, `steps` each, again and again; the first turn only warms up."""
+    arms = {name: Arm(name, options, folder) for name in ARMS if name.startswith(stage)}
+    for turn in range(options.turns + 1):
+        for arm in arms.values():
+            arm.begin(steps)
+            arm.finish(counts=turn > 0)
+        rates = ", ".join(f"{name} {arm.ecg_per_s():.1f}" for name, arm in arms.items() if arm.turns)
+        print(f"turn {turn} of {options.turns}, ECG/s: {rates}", file=sys.stderr, flush=True)
+    for arm in arms.values():
+        arm.stop()
+    return arms
+
+
+def final_losses(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Mean training loss of the last steps; the arms share the processor, since no time is taken."""
+    names = ["train plain", "train ours float32", "train ours"]
+    share = argparse.Namespace(**{**vars(options), "threads": max(1, options.threads // len(names))})
+    arms = {name: Arm(name, share, folder) for name in names}
+    for arm in arms.values():
+        arm.begin(options.loss_steps)
+    for arm in arms.values():
+        arm.finish(counts=False)
+        arm.stop()
+    return {name: float(np.mean(arm.losses[-LOSS_OVER:])) for name, arm in arms.items()}
+
+
+def loading_speed(setting: Setting, seconds: float = 3.0) -> float:
+    """ECG/s from the memory map to millivolts on the device, in shuffled batches."""
+    batches, n_exams = setting.batches(), 0
+    next(batches)
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        n_exams += len(next(batches)["ecg"] / MICROVOLTS)
+    return n_exams / (time.perf_counter() - start)
+
+
+def check_plain_model(setting: Setting) -> None:
+    """Two implementations written apart must agree, or the comparison means nothing."""
+    ecg = next(setting.batches())["ecg"] / MICROVOLTS
+    with torch.no_grad():
+        difference = (setting.plain_model()(ecg) - setting.model.to(setting.device).eval()(ecg).logits).abs().max()
+    if difference > 1e-3:
+        raise RuntimeError(f"the plain model's logits differ from the project's by {difference}")
+
+
+def matrix_peak(device: torch.device, size: int) -> float:
+    """Floating-point operations per second of a bfloat16 matrix product."""
+    left, right = torch.randn(2, size, size, device=device, dtype=torch.bfloat16)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product = left @ right
+        float(product[0, 0])  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def operations_per_ecg(setting: Setting) -> int:
+    """Of a training step."""
+    batch = next(setting.batches())
+    model = setting.model.to(setting.device).train()
+    with FlopCounterMode(display=False) as counter:
+        model(batch["ecg"] / MICROVOLTS, labels=batch["labels"]).loss.backward()
+    return counter.get_total_flops() // len(batch["ecg"])
+
+
+def paired_ratio(slow: Arm, fast: Arm, column: int = 0) -> float:
+    """Of neighbouring turns: what else the machine did was alike for both."""
+    return round(median(a[column] / b[column] for a, b in zip(slow.turns, fast.turns, strict=True)), 2)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    write_data(folder, options.num_exams)
+    setting = Setting(options, folder)
+    check_plain_model(setting)
+    loading = loading_speed(setting)
+    arms = take_turns("train", options.steps, options, folder) | take_turns(
+        "infer", 2 * options.steps, options, folder
+    )
+    train, infer, resident = arms["train ours"], arms["infer ours"], arms["train ours, data on device"]
+    cuda = setting.device.type == "cuda"
+    peak = matrix_peak(setting.device, 8192 if cuda else 2048)
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
+        "preset": options.preset,
+        "batch_size": options.batch_size,
+        "ecg_per_s": {name: round(arm.ecg_per_s(), 1) for name, arm in arms.items()},
+        "ecg_per_processor_s": {name: round(arm.ecg_per_s(1), 1) for name, arm in arms.items()},
+        "train_ratio": paired_ratio(arms["train plain"], train),
+        "infer_ratio": paired_ratio(arms["infer plain"], infer),
+        "train_processor_ratio": paired_ratio(arms["train plain"], train, 1),
+        "infer_processor_ratio": paired_ratio(arms["infer plain"], infer, 1),
+        "data_wait_share": round(median(waited / seconds for seconds, _, waited in train.turns), 4),
+        "step_against_data_on_device": paired_ratio(train, resident),
+        "loading_ecg_per_s": round(loading),
+        "loading_against_training": round(loading / train.ecg_per_s(), 1),
+        "loading_against_inference": round(loading / infer.ecg_per_s(), 1),
+        "matrix_peak_tflops": round(peak / 1e12, 3),
+        "matrix_peak_share": round(operations_per_ecg(setting) * train.ecg_per_s() / peak, 3),
+    }
+    if options.loss_steps:
+        loss = final_losses(options, folder)
+        result["loss_steps"] = options.loss_steps
+        result["loss"] = {name: round(value, 4) for name, value in loss.items()}
+        result["loss_against_float32"] = round(loss["train ours"] / loss["train ours float32"] - 1, 4)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="fernandes2024", choices=["fernandes2024", "tiny"])
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--num_exams", type=int, default=1000)
+    parser.add_argument("--turns", type=int, default=20, help="how often every arm is timed")
+    parser.add_argument("--steps", type=int, default=2, help="training steps of a turn; inference does twice as many")
+    parser.add_argument(
+        "--loss_steps", type=int, default=200, help="training steps before losses are compared; 0: none"
+    )
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seed", type=int, default=0)
+    workers = 4 if torch.cuda.is_available() else 0
+    parser.add_argument("--dataloader_num_workers", type=int, default=workers)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(options, Path(folder))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
