@@ -31,7 +31,7 @@ def plot_labels_against_f1(results: Results) -> Figure:
     if not names:
         raise ValueError(f"figure 4 needs settings with a share of the labels, found {', '.join(results.settings)}")
     shares = [100 * SETTINGS[name].share for name in names]
-    figure = Figure(figsize=(7.6, 5.0), layout="constrained")
+    figure = Figure(figsize=(7.8, 5.4), layout="constrained")
     axes = figure.subplots()
     for arm in results.arms:
         values = [results.summary(name, arm, MEAN, "f1") for name in names]
@@ -42,6 +42,7 @@ def plot_labels_against_f1(results: Results) -> Figure:
         label = f"paper, {ARMS[arm].title} (real exams)"
         axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
     _finish(axes, shares)
+    figure.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="outside lower center", ncols=3)
     title = "Mean F1 of six diagnoses against the share of labels"
     figure.suptitle(title + (", simulated exams" if results.simulated else ""), fontsize=12.5, fontweight="bold")
     seeds = len(results.seeds)
@@ -57,7 +58,7 @@ def _finish(axes, shares: list[float]) -> None:
     axes.set(xscale="log", ylim=(0, 1), ylabel="mean F1 on test")
     axes.xaxis.set_major_locator(FixedLocator(shares))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(shares, [f"{share:.3g} %" for share in shares])
+    axes.set_xticks(shares, [f"{share:.2f} %" if share < 10 else f"{share:.3g} %" for share in shares])
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -65,4 +66,3 @@ def _finish(axes, shares: list[float]) -> None:
     axes.tick_params(color=MUTED, labelcolor=INK, labelsize=9)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right")

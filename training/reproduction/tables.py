@@ -59,7 +59,9 @@ def write_tables(results: Results, output_dir: Path, recipe_lines: Sequence[str]
         markdown(_shown_convergence(convergence)),
         "Best step: of the lowest validation loss, for each seed; its weights are those that were tested. Training "
         "loss: mean of the last fifth of the steps. Late gain: by how much the last fifth lowered the lowest "
-        "validation loss, mean over seeds; near 0 %, more steps would not have helped.",
+        "validation loss, mean over seeds; near 0 %, the run had come to rest. The "
+        "learning rate falls to zero by then, so a longer schedule may still help where the training loss has not "
+        "fallen below the validation loss.",
         f"## Undefined values{mark}",
         _undefined(results),
     ]

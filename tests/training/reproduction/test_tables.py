@@ -108,7 +108,7 @@ def test_figure_has_each_arm_and_the_papers_curve(results):
     assert list(dashed.values()) == [[PAPER[name][place] for name in SETTINGS] for place in (0, 1)]
     assert "paper, pre-trained (real exams)" in dashed
     assert len(axes.containers) == 2
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["100 %", "0.674 %"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100 %", "0.67 %"]
 
 
 def test_cells_of_another_test_split_are_refused():
