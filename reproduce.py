@@ -24,8 +24,8 @@ from datasets.utils.logging import disable_progress_bar
 
 import train_clip
 import train_cls
+from data_scripts.make_text_model import make_text_model
 from data_scripts.schema import load_exam_table
-from examples.demo.make_text_model import make_text_model
 from training.arguments import parse
 from training.files import write_json
 from training.plots import save_figure

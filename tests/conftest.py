@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
+from data_scripts.make_text_model import make_text_model
 from data_scripts.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
-from examples.demo.make_text_model import make_text_model
 
 
 PROJECT = Path(__file__).resolve().parent.parent

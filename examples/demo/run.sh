@@ -21,7 +21,7 @@ python -m data_scripts.code15 --source_dir "$out/raw" --reports "$out/raw/report
     --output_dir "$out/exams" --num_proc 2
 
 step "3/7 embed the reports' descriptions with a small text encoder made on the spot"
-python -m examples.demo.make_text_model --dataset_name_or_path "$out/exams" --output_dir "$out/text_model"
+python -m data_scripts.make_text_model --dataset_name_or_path "$out/exams" --output_dir "$out/text_model"
 python -m data_scripts.embed_reports --dataset_name_or_path "$out/exams" --text_model_name_or_path "$out/text_model"
 
 step "4/7 stage 1: pre-train the ECG encoder against the report embeddings"

@@ -27,11 +27,12 @@ Train = Callable[[list[str]], Any]
 
 
 def command_line(flags: Mapping[str, Any]) -> list[str]:
-    """Returns flags as a training script reads them; True is a switch, None is left out."""
+    """Returns flags as a training script reads them: True is a switch, None left out, a list several words."""
     words = []
     for name, value in flags.items():
         if value is not None and value is not False:
-            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            words += [f"--{name}", *map(str, values)]
     return words
 
 

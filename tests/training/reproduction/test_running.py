@@ -8,7 +8,8 @@ from training.reproduction.jobs import Job
 from training.reproduction.running import clean, command_line, run_jobs
 
 
-def test_command_line_has_switches_and_leaves_none_out():
+def test_command_line_has_switches_and_lists_and_leaves_none_out():
+    assert command_line({"augment": ["a=1", "b=2"]}) == ["--augment", "a=1", "b=2"]
     flags = {"seed": 3, "freeze_encoder": True, "model_revision": None, "keep": False, "output_dir": "a b"}
     assert command_line(flags) == ["--seed", "3", "--freeze_encoder", "--output_dir", "a b"]
 

@@ -5,7 +5,7 @@ It stands in for a real one (pucpr/biobertpt-all) where there is no network. Ran
 their words, which is all that the demo needs; for real work use a real encoder.
 
 Example:
-    python examples/demo/make_text_model.py --dataset_name_or_path exams --output_dir text_model
+    python -m data_scripts.make_text_model --dataset_name_or_path exams --output_dir text_model
 """
 
 import argparse
