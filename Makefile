@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about ten minutes on two cores
+demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
 
 test: $(STAMP)  ## Run the tests that need neither network nor accelerator

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole way of an ECG on a simulated cohort, in about eight minutes on two cores and without a network:
+# The whole way of an ECG on a simulated cohort, in about four minutes on two cores and without a network:
 # simulate, convert, embed the reports, pre-train, fine-tune with and without pre-training on 5 % of the labels,
 # compare, and load the result back in an interpreter that knows nothing of this project.
 #
