@@ -9,6 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from data_scripts.make_text_model import make_text_model
 from data_scripts.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
+from tests.loopback_hub import LoopbackHub
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -72,3 +73,10 @@ def text_model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "toy-text"
     make_text_model(REPORTS, folder, hidden_size=32)
     return folder
+
+
+@pytest.fixture
+def loopback_hub():
+    """A Hub on this machine, empty; clients run in processes with `loopback_hub.environment(tmp_path)`."""
+    with LoopbackHub() as hub:
+        yield hub
