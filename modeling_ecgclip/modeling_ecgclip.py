@@ -239,6 +239,9 @@ class EcgPreTrainedModel(PreTrainedModel):
         for module in model.modules():
             if isinstance(module, EcgBatchNorm1d):
                 module.float()
+            elif isinstance(module, EcgConv1d):
+                # Channels innermost once and for all: of a single ECG's time, laying out the weights is a good part.
+                module.weight.data = module.weight.transpose(1, 2).contiguous().transpose(1, 2)
         model._is_for_inference = True
         return model.requires_grad_(False)
 

@@ -118,12 +118,11 @@ class ExamSplit(TorchDataset):
         if self._cached is not None:
             return self._cached[torch.from_numpy(np.asarray(indices)).to(self._cached.device)]
         rows = self.rows[indices]
-        chunk_of_row = np.searchsorted(self._starts, rows, side="right") - 1
+        chunks = np.searchsorted(self._starts, rows, side="right") - 1
         recordings = torch.empty((len(rows), *ECG_SHAPE), dtype=torch.int16)
-        target = recordings.numpy()
-        for chunk in np.unique(chunk_of_row):
-            of_chunk = np.flatnonzero(chunk_of_row == chunk)
-            target[of_chunk] = self._chunks[chunk][rows[of_chunk] - self._starts[chunk]]
+        # Row by row: shuffled rows share next to no chunk, and fancy indexing would copy each of them twice.
+        for target, row, chunk in zip(recordings.numpy(), rows, chunks, strict=True):
+            target[:] = self._chunks[chunk][row - self._starts[chunk]]
         return recordings
 
     def __getitems__(self, indices: list[int]) -> Batch:

@@ -1,7 +1,7 @@
 """
 Training and inference speed of the project against a plain float32 loop over HDF5, in one run on one machine.
 
-    python benchmarks/training_speed/run.py [--preset fernandes2024] [--threads 2] [--turns 20] [--loss_steps 200]
+    python benchmarks/training_speed/run.py [--preset fernandes2024] [--threads 2] [--turns 12] [--loss_steps 200]
 
 Every arm is a process of its own with the same start weights, exams and order. For speed they take turns, a few steps
 each, so that other programs on the machine slow all of them alike; numbers are medians over the turns. For the loss
@@ -211,17 +211,27 @@ def take_turns(stage: str, steps: int, options: argparse.Namespace, folder: Path
     return arms
 
 
-def final_losses(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+def final_losses(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
     """Mean training loss of the last steps; the arms share the processor, since no time is taken."""
     names = ["train plain", "train ours float32", "train ours"]
-    share = argparse.Namespace(**{**vars(options), "threads": max(1, options.threads // len(names))})
-    arms = {name: Arm(name, share, folder) for name in names}
+    share = {"seed": seed, "threads": max(1, options.threads // len(names))}
+    arms = {name: Arm(name, argparse.Namespace(**{**vars(options), **share}), folder) for name in names}
     for arm in arms.values():
         arm.begin(options.loss_steps)
     for arm in arms.values():
         arm.finish(counts=False)
         arm.stop()
-    return {name: float(np.mean(arm.losses[-LOSS_OVER:])) for name, arm in arms.items()}
+    return {name: round(float(np.mean(arm.losses[-LOSS_OVER:])), 5) for name, arm in arms.items()}
+
+
+def compare_losses(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Final losses of every seed, and how far bfloat16 is from the same steps in float32."""
+    losses, apart = {}, []
+    for seed in range(options.seed, options.seed + options.loss_seeds):
+        losses[seed] = final_losses(options, folder, seed)
+        apart.append(round(losses[seed]["train ours"] / losses[seed]["train ours float32"] - 1, 4))
+        print(f"seed {seed}: {losses[seed]}, {apart[-1]:+.2%}", file=sys.stderr, flush=True)
+    return {"loss_steps": options.loss_steps, "loss": losses, "loss_against_float32": apart}
 
 
 def loading_speed(setting: Setting, seconds: float = 3.0) -> float:
@@ -269,21 +279,15 @@ def paired_ratio(slow: Arm, fast: Arm, column: int = 0) -> float:
     return round(median(a[column] / b[column] for a, b in zip(slow.turns, fast.turns, strict=True)), 2)
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    write_data(folder, options.num_exams)
-    setting = Setting(options, folder)
-    check_plain_model(setting)
+def compare_speed(options: argparse.Namespace, folder: Path, setting: Setting) -> dict[str, Any]:
+    """Rates of all arms and their ratios, what loading takes of a step, and the share of the matrix peak."""
     loading = loading_speed(setting)
     arms = take_turns("train", options.steps, options, folder) | take_turns(
         "infer", 2 * options.steps, options, folder
     )
     train, infer, resident = arms["train ours"], arms["infer ours"], arms["train ours, data on device"]
-    cuda = setting.device.type == "cuda"
-    peak = matrix_peak(setting.device, 8192 if cuda else 2048)
-    result: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
-        "preset": options.preset,
-        "batch_size": options.batch_size,
+    peak = matrix_peak(setting.device, 8192 if setting.device.type == "cuda" else 2048)
+    return {
         "ecg_per_s": {name: round(arm.ecg_per_s(), 1) for name, arm in arms.items()},
         "ecg_per_processor_s": {name: round(arm.ecg_per_s(1), 1) for name, arm in arms.items()},
         "train_ratio": paired_ratio(arms["train plain"], train),
@@ -298,11 +302,22 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "matrix_peak_tflops": round(peak / 1e12, 3),
         "matrix_peak_share": round(operations_per_ecg(setting) * train.ecg_per_s() / peak, 3),
     }
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    write_data(folder, options.num_exams)
+    setting = Setting(options, folder)
+    check_plain_model(setting)
+    cuda = setting.device.type == "cuda"
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
+        "preset": options.preset,
+        "batch_size": options.batch_size,
+    }
+    if options.turns:
+        result |= compare_speed(options, folder, setting)
     if options.loss_steps:
-        loss = final_losses(options, folder)
-        result["loss_steps"] = options.loss_steps
-        result["loss"] = {name: round(value, 4) for name, value in loss.items()}
-        result["loss_against_float32"] = round(loss["train ours"] / loss["train ours float32"] - 1, 4)
+        result |= compare_losses(options, folder)
     return result
 
 
@@ -310,12 +325,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--preset", default="fernandes2024", choices=["fernandes2024", "tiny"])
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--num_exams", type=int, default=1000)
-    parser.add_argument("--turns", type=int, default=20, help="how often every arm is timed")
+    parser.add_argument("--num_exams", type=int, default=8000)
+    parser.add_argument("--turns", type=int, default=12, help="how often every arm is timed; 0: losses only")
     parser.add_argument("--steps", type=int, default=2, help="training steps of a turn; inference does twice as many")
     parser.add_argument(
         "--loss_steps", type=int, default=200, help="training steps before losses are compared; 0: none"
     )
+    parser.add_argument("--loss_seeds", type=int, default=3, help="seeds (weights, order, dropout) of that comparison")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
     workers = 4 if torch.cuda.is_available() else 0
