@@ -1,8 +1,6 @@
 """The loopback Hub answers the unmodified client as the public one does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -22,9 +20,7 @@ api = HfApi()
 
 def run_client(hub: LoopbackHub, folder: Path, code: str, token: str | None = LoopbackHub.write_token):
     """Runs code in a fresh process that knows this Hub alone; returns what it prints as JSON."""
-    command = [sys.executable, "-c", BEGINNING + dedent(code)]
-    environment = hub.environment(folder, token)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = hub.run(["-c", BEGINNING + dedent(code)], folder, token)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,6 +7,8 @@ keeps all in memory. A second port stands for the storage servers, which get no 
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,6 +79,20 @@ class LoopbackHub:
             "NO_PROXY": "127.0.0.1",
         }
         return kept | settings | ({"HF_TOKEN": token} if token else {})
+
+    def run(
+        self, arguments: list[str], home: str | Path, token: str | None = write_token, cwd: str | Path | None = None
+    ) -> subprocess.CompletedProcess:
+        """Runs Python with these arguments in a process that knows this Hub alone, and returns how it ended."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=self.environment(home, token),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     def repository(self, name: str) -> Repository:
         """A repository by a name like `"datasets/user/name"`; `KeyError` where there is none."""
