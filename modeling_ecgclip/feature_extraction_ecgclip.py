@@ -206,20 +206,25 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         names = self.lead_names if lead_names is None else _canonical_lead_names(lead_names, record_name)
         rate = self._check_rate(sampling_rate, record_name)
         signal = _leads_first(ecg, names, record_name, named=lead_names is not None)
-        signal = signal.astype(np.float64) / _units_per_mv(unit, record_name)
+        per_mv = _units_per_mv(unit, record_name)
 
         flags: list[str] = []
-        leads = dict(zip(names, signal, strict=True))
-        _repair_leads(leads, repair_nan, record_name, flags)
-        leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
-        lead_mask = np.array([name in leads for name in self.lead_names])
-        n = signal.shape[1]
-        ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
-        _check_amplitude(ordered[lead_mask], unit, record_name)
+        if names == self.lead_names and per_mv == 1 and signal.dtype == np.float32 and np.isfinite(signal).all():
+            # What CODE-15% gives: nothing to compute before the resampling, and float64 would only be a copy.
+            ordered, lead_mask = np.array(signal, order="C"), np.ones(len(names), dtype=bool)
+        else:
+            signal = signal.astype(np.float64) / per_mv
+            leads = dict(zip(names, signal, strict=True))
+            _repair_leads(leads, repair_nan, record_name, flags)
+            leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
+            lead_mask = np.array([name in leads for name in self.lead_names])
+            n = signal.shape[1]
+            ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
+        _check_amplitude(ordered if lead_mask.all() else ordered[lead_mask], unit, record_name)
         if rate != self.sampling_rate:
-            ordered = resample(ordered, rate, self.sampling_rate)
+            ordered = resample(ordered.astype(np.float64), rate, self.sampling_rate)
             flags.append("resampled")
-        return StandardEcg(ordered.astype(np.float32), lead_mask, flags)
+        return StandardEcg(ordered.astype(np.float32, copy=False), lead_mask, flags)
 
     def center(self, signal: np.ndarray) -> np.ndarray:
         """
@@ -232,7 +237,9 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             start = (n - self.n_samples) // 2
             return np.ascontiguousarray(signal[:, start : start + self.n_samples])
         left = (self.n_samples - n) // 2
-        return np.pad(signal, ((0, 0), (left, self.n_samples - n - left)))
+        padded = np.zeros((signal.shape[0], self.n_samples), dtype=signal.dtype)
+        padded[:, left : left + n] = signal
+        return padded
 
     def _check_rate(self, sampling_rate: float | None, record_name: str) -> float:
         if sampling_rate is None:
@@ -345,6 +352,8 @@ def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[s
     """Standard spellings of a recording's leads, none of them twice."""
     if isinstance(lead_names, str):
         raise TypeError(f"{record_name}: lead_names must be a list of names: found the text {lead_names!r}")
+    if tuple(lead_names) == LEAD_NAMES:
+        return list(LEAD_NAMES)
     names = [canonical_lead_name(name, record_name) for name in lead_names]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -434,8 +443,12 @@ def _repair_leads(leads: dict[str, np.ndarray], repair_nan: bool, record_name: s
 
 def _check_amplitude(signal: np.ndarray, unit: str | None, record_name: str) -> None:
     """Refuses what no heart gives: no change in any lead, or more than 100 mV."""
-    if np.all(signal == signal[:, :1]):
+    span = signal.max(axis=1).astype(np.float64) - signal.min(axis=1)
+    if not span.any():
         raise ValueError(f"{record_name}: no signal: every lead is constant over all {signal.shape[1]} samples")
+    if span.max() <= MAX_PLAUSIBLE_MV:
+        return  # no sample is further than that from its lead's median: the percentile, which is slow, cannot be
+    signal = signal.astype(np.float64)
     amplitude = float(np.percentile(np.abs(signal - np.median(signal, axis=1, keepdims=True)), 99))
     if amplitude > MAX_PLAUSIBLE_MV:
         raise ValueError(
