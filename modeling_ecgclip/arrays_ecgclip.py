@@ -1,0 +1,124 @@
+"""Arrays of `.npy` and `.npz` files from strangers: never unpickled, never larger than an ECG."""
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from tokenize import TokenError
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .limits_ecgclip import MAX_FILE_BYTES, MAX_ZIP_DIRECTORY_BYTES, check_values, shorten
+
+
+# The end of a zip archive: signature, two disk numbers, members here and in all, bytes of the directory, its place,
+# bytes of the comment.
+_ZIP_END = struct.Struct("<4s4H2LH")
+# What numpy raises for a damaged header, whose text it parses as Python.
+_HEADER_ERRORS = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
+
+
+def check_zip_directory(file: BinaryIO, name: str) -> None:
+    """
+    Refuses a zip archive of more members than arrays of an ECG, before `zipfile` lists them.
+
+    Args:
+        file: Open for reading, at any place; left at its beginning.
+        name (`str`): What errors call it.
+
+    Raises:
+        `ValueError`: also where the file is no zip archive, or a pickle.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _ZIP_END.size - 65_535))  # the longest comment
+    tail = file.read()
+    file.seek(0)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < _ZIP_END.size:
+        raise ValueError(
+            f"{name}: not a numeric numpy file (pickled objects are never loaded): expected an archive of arrays"
+        )
+    _, _, _, _, members, directory_bytes, _, _ = _ZIP_END.unpack_from(tail, at)
+    # With a locator of the 64-bit format `zipfile` believes another record instead.
+    is_64_bit = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07")
+    if is_64_bit or directory_bytes > MAX_ZIP_DIRECTORY_BYTES:
+        raise ValueError(f"{name}: expected an archive of a few arrays: found {members} members or more")
+
+
+def read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, kinds: str = "fiu", max_values: int | None = None
+) -> np.ndarray:
+    """
+    Returns one array of an `.npz` file, whose size is checked before it is unpacked.
+
+    Args: as in [`read_array`], with the archive and the member.
+
+    Raises:
+        `ValueError`: naming file and member.
+    """
+    member = f"{name}: {shorten(info.filename)}"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member}: expected an array stored or deflated: found compression {info.compress_type}")
+    if info.file_size > MAX_FILE_BYTES:
+        raise ValueError(f"{member}: expected at most {MAX_FILE_BYTES:,} bytes unpacked: found {info.file_size:,}")
+    try:
+        with archive.open(info) as file:
+            return read_array(file, member, kinds, max_values)
+    except (RuntimeError, NotImplementedError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{member}: not a readable member of an archive: {shorten(error)}") from error
+
+
+def read_array(file: Any, name: str, kinds: str = "fiu", max_values: int | None = None) -> np.ndarray:
+    """
+    Returns the array of an open `.npy` file, whose claims about its size are checked before anything is read.
+
+    `np.load` would allocate what the header claims.
+
+    Args:
+        file: Binary, at the beginning of the array's header.
+        name (`str`): What errors call it.
+        kinds (`str`): Allowed kinds of dtype, as numpy writes them.
+        max_values (`int`, *optional*): Fewer than `MAX_VALUES`.
+
+    Raises:
+        `ValueError`: for pickled objects, other kinds, too large or truncated arrays.
+    """
+    header_readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in header_readers:
+            raise ValueError(f"format version {version}")
+        shape, fortran_order, dtype = header_readers[version](file)
+    except _HEADER_ERRORS as error:
+        raise ValueError(
+            f"{name}: not a numeric numpy file (pickled objects are never loaded): {shorten(error) or 'it is empty'}"
+        ) from error
+    if dtype.hasobject:
+        raise ValueError(f"{name}: holds pickled objects, which are never loaded")
+    if dtype.kind not in kinds or dtype.itemsize == 0:
+        wanted = "numbers" if kinds == "fiu" else "text"
+        raise ValueError(f"{name}: expected an array of {wanted}: found dtype {shorten(dtype)}")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"{name}: expected an array of at least no length: found shape {shorten(shape)}")
+    check_values(shape, name)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if n_bytes > MAX_FILE_BYTES or (max_values is not None and math.prod(shape) > max_values):
+        raise ValueError(f"{name}: expected a smaller array: found shape {shorten(shape)} of dtype {shorten(dtype)}")
+    data = bytearray(file.read(n_bytes))  # writable, unlike bytes
+    if len(data) < n_bytes:
+        raise ValueError(f"{name}: truncated: shape {shorten(shape)} takes {n_bytes:,} bytes: found {len(data):,}")
+    return np.ndarray(shape, dtype, buffer=data, order="F" if fortran_order else "C")
+
+
+__all__ = ["check_zip_directory", "read_array", "read_member"]
