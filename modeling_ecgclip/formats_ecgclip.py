@@ -326,10 +326,11 @@ def code15_tracing_to_mv(tracing: np.ndarray, record_name: str) -> np.ndarray:
     Raises:
         `ValueError`: for a tracing of nothing but zeros.
     """
-    recorded = np.flatnonzero(np.any(tracing != 0, axis=1))
-    if recorded.size == 0:
+    moves = np.ravel(tracing != 0)
+    if not moves.any():
         raise ValueError(f"{record_name}: the tracing is all zeros")
-    padding = min(recorded[0], len(tracing) - 1 - recorded[-1])
+    # Rows of zeros before the first and after the last value, found from either end without a look at each row.
+    padding = min(moves.argmax(), moves[::-1].argmax()) // tracing.shape[1]
     return tracing[padding : len(tracing) - padding].T / tracing.dtype.type(CODE15_UNITS_PER_MV)
 
 
