@@ -37,15 +37,17 @@ from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
 from training.data import ExamSplit, TextEmbeddings, cache_splits, fraction_of_patients, microvolts_per_unit
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
+from training.evaluation import RetrievalRanks
 from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
-from training.plots import plot_loss, plot_retrieval_history, save_figure
+from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
+from training.publish import exit_code, finish_folder, open_for_run
 from training.run import (
-    STOPPED_BY_SIGNAL,
     dataset_facts,
     print_plan,
-    push_to_hub,
     start,
+    starting_point,
+    used_exams,
     with_sync_batchnorm,
     write_run_record,
 )
@@ -112,12 +114,24 @@ def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
         )
 
 
+def write_figures(folder: Path, history: list[dict[str, float]], ranks: RetrievalRanks) -> None:
+    """Writes the pictures of a finished run into its folder; `ranks` are those of the test split."""
+    figures = {
+        "loss": plot_loss(history, "Contrastive loss"),
+        "retrieval": plot_retrieval_history(history),
+        "retrieval_test": plot_retrieval(ranks, "Retrieval, test"),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, folder / f"{name}.png")
+
+
 def main(argv: list[str] | None = None) -> dict[str, float] | None:
     """Runs stage 1; returns its validation results, or None where SIGTERM stopped it (after saving a checkpoint)."""
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, contrastive, data, args, hub = parse(argv, __doc__, *groups)
     arguments = as_record(encoder, contrastive, data, args, hub)
+    open_for_run(args.output_dir, hub)
 
     # ---- 2 accelerator and logging
     accelerator = start(args, "ecgclip-clip", arguments)
@@ -177,21 +191,27 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     best.load()
     module.eval()
     results = {"step": loop.state.best_step, **task.evaluate()}
+    tested, ranks = task.report(splits["test"])
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
-        write_json(output_dir / "metrics.json", {"validation": results})
-        save_figure(plot_loss(loop.state.history, "Contrastive loss"), output_dir / "loss.png")
-        save_figure(plot_retrieval_history(loop.state.history), output_dir / "retrieval.png")
+        write_figures(output_dir, loop.state.history, ranks)
         write_run_record(
-            output_dir, accelerator, arguments, facts, stage="contrastive", best_step=loop.state.best_step
+            output_dir,
+            accelerator,
+            arguments,
+            facts,
+            stage="contrastive",
+            best_step=loop.state.best_step,
+            used=used_exams(splits, list(LABEL_NAMES)),
+            starts_from=starting_point(encoder.model_name_or_path, encoder.model_revision),
         )
+        # Last: a folder with metrics is a finished one.
+        write_json(output_dir / "metrics.json", {"validation": results, "test": tested})
         best.path.unlink()
-        if hub.push_to_hub:
-            logger.info(f"pushed to {push_to_hub(output_dir, hub)}")
+        finish_folder(output_dir, hub)
     accelerator.end_training()
     return results
 
 
 if __name__ == "__main__":
-    if main() is None:
-        sys.exit(STOPPED_BY_SIGNAL)
+    sys.exit(exit_code(main))

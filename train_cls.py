@@ -40,12 +40,13 @@ from training.evaluation import SplitPredictions, evaluate_predictions, metrics_
 from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
+from training.publish import exit_code, finish_folder, open_for_run
 from training.run import (
-    STOPPED_BY_SIGNAL,
     dataset_facts,
     print_plan,
-    push_to_hub,
     start,
+    starting_point,
+    used_exams,
     with_sync_batchnorm,
     write_run_record,
 )
@@ -73,18 +74,6 @@ def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
         "train": ExamSplit(source, training),
         "validation": ExamSplit(table["validation"], validation),
         "test": ExamSplit(table["test"]),
-    }
-
-
-def used_exams(splits: dict[str, ExamSplit], labels: list[str]) -> dict[str, Any]:
-    """Returns how many exams, patients and positives of each label this run's splits have, for `run.json`."""
-    return {
-        name: {
-            "exams": len(split),
-            "patients": len(np.unique(split.patient_ids.astype(str))),
-            "positives": dict(zip(labels, (split.labels == 1).sum(axis=0).tolist(), strict=True)),
-        }
-        for name, split in splits.items()
     }
 
 
@@ -142,6 +131,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     if classification.freeze_encoder and data.augment:
         raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
     arguments = as_record(encoder, classification, data, args, hub)
+    open_for_run(args.output_dir, hub)
 
     # ---- 2 accelerator and logging
     accelerator = start(args, "ecgclip-cls", arguments)
@@ -204,17 +194,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
         write_results(output_dir, predictions, metrics, labels, loop.state.history)
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         results = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
+        results["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
         write_run_record(output_dir, accelerator, arguments, facts, **results)
         # Last: a folder with metrics is a finished one.
         write_json(output_dir / "metrics.json", metrics)
         best.path.unlink()
         logger.info(f"test results\n{metrics_table(metrics)}")
-        if hub.push_to_hub:
-            logger.info(f"pushed to {push_to_hub(output_dir, hub)}")
+        finish_folder(output_dir, hub)
     accelerator.end_training()
     return metrics
 
 
 if __name__ == "__main__":
-    if main() is None:
-        sys.exit(STOPPED_BY_SIGNAL)
+    sys.exit(exit_code(main))

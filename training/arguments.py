@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from transformers import HfArgumentParser
 
+from data_scripts.hub_access import check_repo_id
 from modeling_ecgclip.configuration_ecgclip import PRESETS
 
 from .augmentation import Augmentation
@@ -216,11 +217,15 @@ class HubArguments:
 
     push_to_hub: bool = field(default=False, metadata={"help": "Upload the finished folder to the Hub."})
     hub_model_id: str | None = field(
-        default=None, metadata={"help": "Repository, user/name; default: the name of --output_dir."}
+        default=None, metadata={"help": "Repository, user/name or name; default: the name of --output_dir."}
     )
     hub_private_repo: bool = field(
         default=True, metadata={"help": "A new repository is private; --no_hub_private_repo makes it public."}
     )
+
+    def __post_init__(self) -> None:
+        if self.hub_model_id is not None:
+            check_repo_id(self.hub_model_id if "/" in self.hub_model_id else f"user/{self.hub_model_id}")
 
 
 def parse(argv: list[str] | None, description: str, *groups: type) -> tuple[Any, ...]:

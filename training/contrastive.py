@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,14 @@ from modeling_ecgclip.modeling_ecgclip import EcgClipOutput
 
 from .augmentation import Augmentation, SignalInput
 from .data import Batch, ExamSplit, ordered_batches
-from .evaluation import retrieval_metrics, zero_shot_auroc
+from .evaluation import (
+    RetrievalRanks,
+    retrieval_metrics,
+    retrieval_ranks,
+    retrieval_report,
+    zero_shot_auroc,
+    zero_shot_metrics,
+)
 
 
 # Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
@@ -49,7 +57,7 @@ class ContrastiveTask:
         num_workers (`int`): Processes that read the table.
         augmentation (`Augmentation`, *optional*): For training batches.
         prompt_embeds (`torch.Tensor` of shape `(labels, text width)`, *optional*):
-            Pooled text embedding of each label's phrase, for zero-shot AUROC on validation.
+            Pooled text embedding of each label's phrase, for zero-shot AUROC.
     """
 
     def __init__(
@@ -173,11 +181,37 @@ class ContrastiveTask:
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
         return {"loss": torch.stack(losses).mean().item(), **retrieval, **self._zero_shot(ecg_embeds)}
 
+    @torch.no_grad()
+    def report(self, exams: ExamSplit) -> tuple[dict[str, Any], RetrievalRanks]:
+        """
+        Returns what `metrics.json` says of a split that neither weights nor step were chosen on, and its ranks.
+
+        Args:
+            exams (`ExamSplit`): With text embeddings, usually the test split.
+        """
+        ecg_embeds, text_embeds = self.embed(exams)
+        ranks = retrieval_ranks(ecg_embeds, text_embeds, exams.report_ids)
+        patients = exams.patient_ids.astype(str)
+        result = {
+            "n_exams": len(exams),
+            "n_patients": len(np.unique(patients)),
+            "retrieval": retrieval_report(ranks, patients),
+        }
+        if self.prompt_embeds is not None:
+            result["zero_shot"] = zero_shot_metrics(
+                ecg_embeds, self._prompts(), exams.labels, LABEL_NAMES, patients.tolist()
+            )
+        return result, ranks
+
+    def _prompts(self) -> torch.Tensor:
+        """The labels' phrases in the joint space, (labels, projection_dim)."""
+        return self.model.get_text_features(text_embeds=self.prompt_embeds.to(self.accelerator.device))
+
     def _zero_shot(self, ecg_embeds: np.ndarray) -> dict[str, float]:
         """AUROC of each label that validation has both ways, and their mean."""
         if self.prompt_embeds is None:
             return {}
-        prompts = self.model.get_text_features(text_embeds=self.prompt_embeds.to(self.accelerator.device))
+        prompts = self._prompts()
         ranked = zero_shot_auroc(ecg_embeds, prompts, self.validation.labels, LABEL_NAMES)
         of_label = {name: values["auroc"] for name, values in ranked["per_class"].items()}
         found = {f"zero_shot_auroc_{name}": value for name, value in of_label.items() if value is not None}

@@ -276,7 +276,7 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
                 shown += f" [{of_row['f1']['low']:.3f}, {of_row['f1']['high']:.3f}]"
             cells.append(shown)
         rows.append([name, *cells])
-    lines = _aligned(rows)
+    lines = markdown_table(rows)
     lines += [
         "",
         f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients; "
@@ -296,7 +296,7 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
     return "\n".join(lines)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table whose first row is the head: first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -434,8 +434,94 @@ def zero_shot_auroc(
     Raises:
         ValueError: if shapes do not fit, or an embedding is zero or not finite.
     """
+    scores = _prompt_scores(ecg_embeds, prompt_embeds, label_names, negative_prompt_embeds)
+    return rank_metrics(scores, to_numpy(labels), label_names)
+
+
+def zero_shot_metrics(
+    ecg_embeds: Any,
+    prompt_embeds: Any,
+    labels: Any,
+    label_names: Sequence[str],
+    patient_ids: Sequence[str],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """
+    The result of [`zero_shot_auroc`] with `intervals` by a bootstrap over patients.
+
+    Args:
+        ecg_embeds, prompt_embeds, labels, label_names:
+            As for [`zero_shot_auroc`].
+        patient_ids (`Sequence[str]` of length `exams`):
+            Patients group the exams.
+        n_resamples (`int`, defaults to 1000), seed (`int`, defaults to 0):
+            Of the bootstrap.
+
+    Returns:
+        `dict` ready for `write_json`: `per_class`, `mean`, `undefined`, and `intervals` of `bootstrap_intervals` for
+        the two metrics that need no threshold.
+    """
+    scores = _prompt_scores(ecg_embeds, prompt_embeds, label_names)
+    labels = to_numpy(labels)
+    # Any rising function of the cosine has the same ranks; the bootstrap takes probabilities.
+    as_probabilities = np.clip((scores.astype(np.float64) + 1) / 2, 0, 1)
+    unused = [0.5] * len(label_names)
+    intervals = bootstrap_intervals(
+        as_probabilities, labels, unused, label_names, patient_ids, n_resamples=n_resamples, seed=seed
+    )
+    ranked = rank_metrics(scores, labels, label_names)
+    kept = ranked["mean"]
+    intervals["per_class"] = {
+        name: {metric: values[metric] for metric in kept} for name, values in intervals["per_class"].items()
+    }
+    intervals["mean"] = {metric: intervals["mean"][metric] for metric in kept}
+    intervals["undefined"] = [entry for entry in intervals["undefined"] if entry["metric"] in kept]
+    return {**ranked, "intervals": intervals}
+
+
+def retrieval_report(
+    ranks: RetrievalRanks, patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """
+    Recall at 1, 5 and 10 in both directions with what chance would reach, as nested `dict` ready for `write_json`.
+
+    Args:
+        ranks (`RetrievalRanks`):
+            Of [`retrieval_ranks`].
+        patient_ids (`Sequence[str]` of length `ecgs`):
+            Of the ECGs that were ranked. The intervals of ECG to report come from a bootstrap over patients; a report
+            is no patient's own, so the other direction has none.
+        n_resamples (`int`, defaults to 1000), seed (`int`, defaults to 0):
+            Of the bootstrap.
+
+    Returns:
+        `dict` with `ecgs`, `reports` (distinct), and for `ecg_to_text` and `text_to_ecg`: `median_rank` and
+        `recall_at_<k>` {`value`, `chance`, and for ECG to report `low`, `high`}.
+    """
+    names = [f"recall_at_{k}" for k in RECALL_AT]
+    hits = (ranks.ecg_to_text[:, None] <= np.array(RECALL_AT)).astype(float)
+    # Where every query has a hit to find, the share of queries that found it is the recall of a classifier.
+    drawn = bootstrap_intervals(
+        hits, np.ones_like(hits, dtype=int), [0.5] * len(names), names, patient_ids, n_resamples=n_resamples, seed=seed
+    )
+    report: dict[str, Any] = {"ecgs": len(ranks.ecg_to_text), "reports": len(ranks.text_to_ecg)}
+    directions = zip(("ecg_to_text", "text_to_ecg"), ranks.recall(RECALL_AT), ranks.chance(RECALL_AT), strict=True)
+    for direction, recall, chance in directions:
+        report[direction] = {"median_rank": float(np.median(getattr(ranks, direction)))}
+        for name, value, by_chance in zip(names, recall, chance, strict=True):
+            report[direction][name] = {"value": float(value), "chance": float(by_chance)}
+            if direction == "ecg_to_text":
+                report[direction][name] |= {end: drawn["per_class"][name]["recall"][end] for end in ("low", "high")}
+    return report
+
+
+def _prompt_scores(
+    ecg_embeds: Any, prompt_embeds: Any, label_names: Sequence[str], negative_prompt_embeds: Any | None = None
+) -> np.ndarray:
+    """`(exams, labels)` cosines of ECGs and texts, less those of the negative texts where there are some."""
     ecg = _unit_rows(to_numpy(ecg_embeds).astype(np.float32), "ecg_embeds")
-    scores: np.ndarray | float = 0.0
+    scores = np.zeros((len(ecg), len(label_names)), dtype=np.float32)
     for sign, name, given in (
         (1, "prompt_embeds", prompt_embeds),
         (-1, "negative_prompt_embeds", negative_prompt_embeds),
@@ -446,7 +532,7 @@ def zero_shot_auroc(
         if prompts.shape != (len(label_names), ecg.shape[1]):
             raise ValueError(f"{name}: expected shape ({len(label_names)}, {ecg.shape[1]}), found {prompts.shape}")
         scores = scores + sign * (ecg @ prompts.T)
-    return rank_metrics(scores, to_numpy(labels), label_names)
+    return scores
 
 
 def _unit_rows(embeds: np.ndarray, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The beginning and the end of a training run: accelerator, logging, plan, record, publishing."""
+"""The beginning and the end of a training run: accelerator, logging, plan and record."""
 
 import json
 import logging
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import DatasetDict
 from datasets.utils.logging import disable_progress_bar
-from huggingface_hub import HfApi
 from torch import nn
+from transformers.utils import cached_file
 
-from data_scripts.schema import check_patients
+from data_scripts.schema import NO_REPORT, check_patients
 
-from .arguments import HubArguments, TrainingArguments, check_output_dir
+from .arguments import TrainingArguments, check_output_dir
 from .data import ExamSplit, StepPlan
 from .files import write_json
 
@@ -30,7 +31,6 @@ logger = get_logger(__name__)
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "numpy", "scipy")
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
-NOT_PUBLISHED = ("checkpoints/*", "best.safetensors", "tracking/*", ".*")
 
 
 def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Accelerator:
@@ -128,8 +128,8 @@ def print_plan(
 
 def dataset_facts(name_or_path: str, revision: str | None, table: DatasetDict) -> dict[str, Any]:
     """
-    Returns what the run record says of the data: name, revision, source, fingerprints and numbers of exams and
-    patients.
+    Returns what the run record says of the data: name, revision, source, fingerprints and numbers of exams, patients
+    and exams with a report.
 
     Args:
         name_or_path (`str`): Folder or Hub id; of a folder the last part is kept, not where it lies.
@@ -143,8 +143,58 @@ def dataset_facts(name_or_path: str, revision: str | None, table: DatasetDict) -
         facts["conversion"] = json.loads(conversion.read_text())
     facts["sources"] = sorted({source for rows in table.values() for source in rows.unique("source")})
     facts["exams"] = {split: len(rows) for split, rows in table.items()}
+    facts["exams_with_report"] = {
+        split: int((rows.data.column("report_id").to_numpy() != NO_REPORT).sum()) for split, rows in table.items()
+    }
     facts["patients"] = check_patients(table, name_or_path)
     return facts
+
+
+def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, Any] | None:
+    """
+    Returns what the run record says of the model that training starts from, or None for random weights.
+
+    Its own run record, where it has one, tells which exams it has seen: they are part of what the new model is made
+    of.
+
+    Args:
+        name_or_path (`str`, *optional*): Folder or Hub id; of a folder the last part is kept, not where it lies.
+        revision (`str`, *optional*): On the Hub.
+
+    Returns:
+        `dict` with `name`, `revision`, `on_hub` and, from its own record, `stage`, `data` (its name, `sources`,
+        `exams_with_report`, `free_of_conclusions`) and `starts_from`.
+    """
+    if name_or_path is None:
+        return None
+    on_hub = not Path(name_or_path).is_dir()
+    found: dict[str, Any] = {
+        "name": name_or_path if on_hub else Path(name_or_path).resolve().name,
+        "revision": revision,
+        "on_hub": on_hub,
+    }
+    path = cached_file(name_or_path, "run.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    if path is not None:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = record.get("data", {})
+        reports = data.get("conversion", {}).get("reports", {})
+        found["stage"] = record.get("stage")
+        found["data"] = {name: data.get(name) for name in ("name", "sources", "exams_with_report")}
+        found["data"]["free_of_conclusions"] = reports.get("free_of_conclusions")
+        found["starts_from"] = record.get("starts_from")
+    return found
+
+
+def used_exams(splits: dict[str, ExamSplit], labels: list[str]) -> dict[str, Any]:
+    """Returns how many exams, patients and positives of each label this run's splits have, for `run.json`."""
+    return {
+        name: {
+            "exams": len(split),
+            "patients": len(np.unique(split.patient_ids.astype(str))),
+            "positives": dict(zip(labels, (split.labels == 1).sum(axis=0).tolist(), strict=True)),
+        }
+        for name, split in splits.items()
+    }
 
 
 def write_run_record(
@@ -174,25 +224,6 @@ def write_run_record(
         **results,
     }
     write_json(folder / "run.json", record)
-
-
-def push_to_hub(folder: Path, hub: HubArguments) -> str:
-    """
-    Uploads a finished folder in one commit and returns its address.
-
-    Args:
-        folder (`Path`): Of [`save_for_hub`], with the run's record.
-        hub (`HubArguments`): Repository and visibility; an existing repository keeps its own.
-    """
-    api = HfApi()
-    url = api.create_repo(hub.hub_model_id or folder.name, private=hub.hub_private_repo, exist_ok=True)
-    api.upload_folder(
-        repo_id=url.repo_id,
-        folder_path=folder,
-        ignore_patterns=list(NOT_PUBLISHED),
-        commit_message="Weights, preprocessing, code and run record",
-    )
-    return str(url)
 
 
 def _commit() -> str | None:

@@ -1,0 +1,52 @@
+"""What published code imports, with the versions that it was run with."""
+
+import ast
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from .files import write_text
+
+
+REQUIREMENTS = "requirements.txt"
+# Of use only beside the files that they run.
+RUNTIMES = {"onnxruntime": "onnx", "openvino": "openvino"}
+
+
+def imported_modules(paths: Iterable[Path]) -> set[str]:
+    """Returns the first parts of the names of all absolute imports in some Python files, within functions too."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def requirements_of(modules: Iterable[str]) -> list[str]:
+    """
+    Returns lines for `requirements.txt`: the packages that hold some modules, in the versions installed here.
+
+    Modules of Python itself and those that are not installed (all of them optional) are left out, and of a version
+    what names a build (`+cpu`).
+
+    Args:
+        modules (`Iterable[str]`): First parts of module names.
+    """
+    owners = metadata.packages_distributions()
+    packages = {name for module in modules if module not in sys.stdlib_module_names for name in owners.get(module, ())}
+    return sorted(f"{name}=={metadata.version(name).split('+')[0]}" for name in packages)
+
+
+def write_requirements(folder: Path) -> Path:
+    """Writes `requirements.txt` for the code in the folder of a run, and returns its path."""
+    code = sorted(folder.glob("*.py"))
+    without = {module for module, kept in RUNTIMES.items() if not (folder / kept).is_dir()}
+    modules = imported_modules(code) - {path.stem for path in code} - without
+    path = folder / REQUIREMENTS
+    # safetensors holds the weights, though no code here names it.
+    write_text(path, "\n".join(requirements_of(modules | {"safetensors"})))
+    return path
