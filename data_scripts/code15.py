@@ -3,14 +3,17 @@
     python -m data_scripts.code15 --source_dir D [--reports FILE] --output_dir O [--num_proc N]
 
 `exams.csv` names the exams; `exams_part{i}.hdf5` hold `exam_id` (n,) and `tracings` (n, 4096, 12) at 400 Hz, whose
-value is twice the millivolts. Rows are joined by `exam_id`; each part ends in a row of zeros with `exam_id` 0.
+value is twice the millivolts. Rows are joined by `exam_id`; each part ends in a row of zeros with `exam_id` 0. A part
+may stay in its `exams_part{i}.zip`.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,6 @@ from datasets.utils import tqdm
 from transformers import HfArgumentParser
 
 from data_scripts.base import (
-    ROWS_PER_BLOCK,
     EcgBuilder,
     EcgBuilderConfig,
     ExamPlan,
@@ -34,13 +36,17 @@ from data_scripts.base import (
 from data_scripts.conversion import ConversionArguments, run_conversion
 from data_scripts.reports import id_strings, parse_report, read_report_table, report_counts
 from data_scripts.schema import UNKNOWN_LABEL, split_of
+from data_scripts.writing import remove, written_aside
+from data_scripts.zipped import member_of, unpack
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
+from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
 
 
 INDEX_COLUMNS = ("exam_id", "age", "is_male", *LABEL_NAMES, "patient_id", "trace_file")
 BOOLEANS = {"true": 1, "1": 1, "1.0": 1, "false": 0, "0": 0, "0.0": 0, "": UNKNOWN_LABEL}
-CHUNK_CACHE_BYTES = 64 << 20  # so that a compressed chunk of several exams is unpacked once for its neighbours
+ROWS_PER_READ = 16  # 3 MB: few enough calls, and still in the processor's cache when they are converted
+MAX_READ_BYTES = 128 << 20  # whole chunks of a compressed dataset are read at once up to this size
+CHUNK_CACHE_BYTES = 64 << 20  # for chunks beyond it
 
 
 @dataclass
@@ -66,11 +72,16 @@ class Code15(EcgBuilder):
 
     BUILDER_CONFIG_CLASS = Code15Config
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._unpacked: tuple[Path, Path] | None = None  # a zip file, and where its content lies
+
     def plan(self) -> ExamPlan:
         """Returns the exams of `exams.csv` joined with the rows of the parts that are there."""
         folder = Path(self.config.source_dir)
         index = read_exams_csv(folder / "exams.csv")
-        rows, n_zero_rows, rejected = read_part_rows(folder, index)
+        remove(self.work_dir / "unpacked")  # of a killed run
+        rows, n_zero_rows, rejected = read_part_rows(folder, index, self.work_dir, self.num_proc)
         exams, unusable = join_rows(index, rows)
         rejected += unusable
         exams["split"] = [split_of(patient, self.config.seed) for patient in exams["patient_id"]]
@@ -89,19 +100,44 @@ class Code15(EcgBuilder):
 
     def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
         """Yields the tracings of one part in millivolts, without their zero padding."""
-        path = Path(self.config.source_dir, exams[0]["part"])
-        with h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
-            for start in range(0, len(exams), ROWS_PER_BLOCK):
-                block = exams[start : start + ROWS_PER_BLOCK]
-                tracings = read_tracings(file["tracings"], [int(exam["location"]) for exam in block])
-                for exam, tracing in zip(block, tracings, strict=True):
-                    name = f"{path.name}, row {exam['location']}, exam {exam['exam_id']}"
-                    if isinstance(tracing, OSError):
-                        yield Rejection(exam["exam_id"], "unreadable tracing", f"{name}: {tracing}")
-                    elif not tracing.any():
-                        yield Rejection(exam["exam_id"], "all-zero tracing", name)
-                    else:
-                        yield EcgRecord(code15_tracing_to_mv(tracing, name), SAMPLING_RATE, LEAD_NAMES, "mV", name)
+        part = exams[0]["part"]
+        path = self._part_file(part)
+        try:
+            with h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
+                dataset = file["tracings"]
+                step = _rows_per_read(dataset)
+                for _, group in groupby(exams, key=lambda exam: int(exam["location"]) // step):
+                    block = list(group)
+                    tracings = read_tracings(dataset, [int(exam["location"]) for exam in block])
+                    for exam, tracing in zip(block, tracings, strict=True):
+                        yield _recording(exam, tracing)
+        except OSError as error:
+            raise ValueError(f"{self.part_path(part)}: not a readable HDF5 file, or truncated: {error}") from error
+
+    def part_path(self, part: str) -> Path:
+        """Returns the HDF5 file, or the zip file that holds it."""
+        return part_path(Path(self.config.source_dir), part)
+
+    def unpacked_bytes(self, part: str) -> int:
+        """Returns the size of the HDF5 file in a zip file."""
+        path = self.part_path(part)
+        return member_of(path, HDF5_SUFFIXES).file_size if path.suffix == ".zip" else 0
+
+    def close_part(self) -> None:
+        """Removes what was unpacked."""
+        if self._unpacked is not None:
+            remove(self._unpacked[1])
+            self._unpacked = None
+
+    def _part_file(self, part: str) -> Path:
+        """The HDF5 file of a part; a zipped one is unpacked, and the one before it removed."""
+        path = self.part_path(part)
+        if path.suffix != ".zip":
+            return path
+        if self._unpacked is None or self._unpacked[0] != path:
+            self.close_part()
+            self._unpacked = (path, unpack(path, HDF5_SUFFIXES, self.work_dir / "unpacked"))
+        return self._unpacked[1]
 
 
 def read_exams_csv(path: Path) -> pd.DataFrame:
@@ -127,13 +163,38 @@ def read_exams_csv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns | {label: _booleans(index[label], path, exam_ids) for label in LABEL_NAMES})
 
 
-def read_part_rows(folder: Path, index: pd.DataFrame) -> tuple[pd.DataFrame, int, list[Rejection]]:
+def part_path(folder: Path, part: str) -> Path:
+    """Returns the file of a part: HDF5, or the zip file of the same name where there is no such HDF5 file."""
+    path = folder / part
+    zipped = path.with_suffix(".zip")
+    return zipped if zipped.is_file() and not path.is_file() else path
+
+
+@dataclass
+class PartRows:
+    """
+    Which exams a part holds.
+
+    Args:
+        ids (`list[int]`): `exam_id` of each row, 0 where there is none.
+        tracings_without_id (`list[int]`): Rows with `exam_id` 0 that are not the published rows of zeros.
+    """
+
+    ids: list[int]
+    tracings_without_id: list[int]
+
+
+def read_part_rows(
+    folder: Path, index: pd.DataFrame, work_dir: Path, num_proc: int = 1
+) -> tuple[pd.DataFrame, int, list[Rejection]]:
     """
     Returns which row of which part holds which exam, from all parts that are there.
 
     Args:
         folder (`Path`): Of the source.
         index (`pandas.DataFrame`): From [`read_exams_csv`].
+        work_dir (`Path`): Where zipped parts are unpacked, and remembered, since unpacking takes long.
+        num_proc (`int`, defaults to 1): Zipped parts that are unpacked at the same time.
 
     Returns:
         `tuple`: the rows (`exam_id`, `part`, `row`, in the order of parts and rows), the number of zero rows with
@@ -143,24 +204,54 @@ def read_part_rows(folder: Path, index: pd.DataFrame) -> tuple[pd.DataFrame, int
         `ValueError`: for a part that is no HDF5 file, is truncated, or has other contents; naming it.
     """
     named = set(index["trace_file"]) - {""}
-    parts = sorted(named | {path.name for path in folder.glob("exams_part*.hdf5")}, key=_natural_order)
+    zipped = {f"{path.stem}.hdf5" for path in folder.glob("exams_part*.zip")}
+    parts = sorted(named | zipped | {path.name for path in folder.glob("exams_part*.hdf5")}, key=_natural_order)
+    parts = [part for part in parts if part_path(folder, part).is_file()]
     pieces, rejected, n_zero_rows = [], [], 0
-    for part in tqdm([part for part in parts if (folder / part).is_file()], desc="Reading exam ids", unit=" parts"):
-        try:
-            with h5py.File(folder / part, "r") as file:
-                ids = _checked_ids(file, folder / part)
-                for row in np.flatnonzero(ids == 0):
-                    if file["tracings"][row].any():
-                        rejected.append(Rejection("0", "no exam_id", f"{part}, row {row} holds a tracing"))
-                    else:
-                        n_zero_rows += 1
-        except OSError as error:
-            raise ValueError(f"{folder / part}: not a readable HDF5 file, or truncated: {error}") from error
-        rows = np.flatnonzero(ids)
-        pieces.append(pd.DataFrame({"exam_id": ids[rows].astype(str).astype(object), "part": part, "row": rows}))
+    with ThreadPoolExecutor(num_proc) as executor:
+        found = executor.map(lambda part: _rows_of_part(part_path(folder, part), work_dir), parts)
+        for part, rows in zip(
+            parts, tqdm(found, desc="Reading exam ids", unit=" parts", total=len(parts)), strict=True
+        ):
+            ids = np.array(rows.ids, dtype=np.int64)
+            for row in rows.tracings_without_id:
+                rejected.append(Rejection("0", "no exam_id", f"{part}, row {row} holds a tracing"))
+            n_zero_rows += int((ids == 0).sum()) - len(rows.tracings_without_id)
+            exams = np.flatnonzero(ids)
+            exam_ids = ids[exams].astype(str).astype(object)
+            pieces.append(pd.DataFrame({"exam_id": exam_ids, "part": part, "row": exams}))
     if not pieces:
         raise ValueError(f"{folder}: none of the parts that exams.csv names is there: {', '.join(sorted(named)[:5])}")
     return pd.concat(pieces, ignore_index=True), n_zero_rows, rejected
+
+
+def _rows_of_part(path: Path, work_dir: Path) -> PartRows:
+    """What a part holds; of a zipped one as an earlier, killed run found it, if the file is still the same."""
+    if path.suffix != ".zip":
+        return _read_rows(path, path)
+    stat = path.stat()
+    known = work_dir / "ids" / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}.json"
+    if known.is_file():
+        return PartRows(**json.loads(known.read_text(encoding="utf-8")))
+    unpacked = unpack(path, HDF5_SUFFIXES, work_dir / "unpacked")
+    try:
+        rows = _read_rows(unpacked, path)
+    finally:
+        remove(unpacked)
+    with written_aside(known) as aside:
+        aside.write_text(json.dumps(asdict(rows)), encoding="utf-8")
+    return rows
+
+
+def _read_rows(path: Path, name: Path) -> PartRows:
+    """What an HDF5 file holds; errors call it `name`."""
+    try:
+        with h5py.File(path, "r") as file:
+            ids = _checked_ids(file, name)
+            without_id = np.flatnonzero(ids == 0).tolist()
+            return PartRows(ids.tolist(), [row for row in without_id if file["tracings"][row].any()])
+    except OSError as error:
+        raise ValueError(f"{name}: not a readable HDF5 file, or truncated: {error}") from error
 
 
 def join_rows(index: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
@@ -255,6 +346,25 @@ def read_tracings(tracings: h5py.Dataset, rows: Sequence[int]) -> list[np.ndarra
         except OSError as error:
             read.append(error)
     return read
+
+
+def _rows_per_read(tracings: h5py.Dataset) -> int:
+    """How many rows to read at once: `ROWS_PER_READ`, and whole chunks, so that each is unpacked once."""
+    in_chunk = tracings.chunks[0] if tracings.chunks else 1
+    step = -(-ROWS_PER_READ // in_chunk) * in_chunk
+    most = MAX_READ_BYTES // (N_SAMPLES * len(LEAD_NAMES) * tracings.dtype.itemsize)
+    return min(step, most)
+
+
+def _recording(exam: dict[str, Any], tracing: np.ndarray | OSError) -> EcgRecord | Rejection:
+    """A tracing in millivolts without its zero padding, or why there is none."""
+    name = f"{exam['part']}, row {exam['location']}, exam {exam['exam_id']}"
+    if isinstance(tracing, OSError):
+        return Rejection(exam["exam_id"], "unreadable tracing", f"{name}: {tracing}")
+    try:
+        return EcgRecord(code15_tracing_to_mv(tracing, name), SAMPLING_RATE, LEAD_NAMES, "mV", name)
+    except ValueError as error:  # raised for nothing else
+        return Rejection(exam["exam_id"], "all-zero tracing", str(error))
 
 
 def _checked_ids(file: h5py.File, path: Path) -> np.ndarray:

@@ -1,30 +1,54 @@
 """The run of a converter: from a source folder to an exam table that is whole and checked, or to an error.
 
-The builder's Arrow files are moved into place, so there is never a second copy of the data.
+All is written in a folder beside the final one, `<output_dir>.incomplete`, which gets the final name when it is whole.
+A run that was killed is continued there by the same command.
 """
 
 import csv
+import errno
+import hashlib
 import json
-import os
 import shutil
+import sys
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, load_from_disk
-from datasets.exceptions import DatasetGenerationError
-from datasets.fingerprint import generate_random_fingerprint
 
-from data_scripts.base import FACTS_FILE, EcgBuilder
-from data_scripts.schema import EXAM_FEATURES, NO_REPORT, SPLITS, UNKNOWN_LABEL, check_exam_table, check_patients
-from data_scripts.writing import written_aside
+from data_scripts import base, shards
+from data_scripts.base import EcgBuilder
+from data_scripts.digest import combined_digest
+from data_scripts.schema import (
+    ECG_LENGTH,
+    EXAM_FEATURES,
+    NO_REPORT,
+    SPLITS,
+    UNKNOWN_LABEL,
+    check_exam_table,
+    check_patients,
+)
+from data_scripts.writing import incomplete_path, put_in_place, remove, written_aside
+from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
 
 
-BYTES_PER_FILE = 1_000_000_000
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing stops a second run that writes the same table
+    fcntl = None
+
+
+WORK = "work"  # below the incomplete folder: what only the conversion needs
+LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
+PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
 
 
 @dataclass
@@ -53,7 +77,8 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
     Converts a source into the exam table `arguments.output_dir` and returns what `conversion.json` says.
 
     The folder appears when it is whole: the Arrow files and `dataset_dict.json` (`load_from_disk`), `README.md`
-    (`load_dataset`), `rejected.csv` and `conversion.json`.
+    (`load_dataset`), `rejected.csv` and `conversion.json`. After a kill, a full disk or Ctrl-C the same call goes on
+    with the shards that are not finished, provided that source, settings and code are the same; else it starts over.
 
     Args:
         builder_class (`type[EcgBuilder]`): The converter.
@@ -63,44 +88,146 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
     Raises:
         `FileNotFoundError`: where there is no source folder.
         `FileExistsError`: where the output folder exists, and is not an exam table that may be overwritten.
+        `BlockingIOError`: where another run writes the same table.
+        `OSError`: for a full disk; what is finished stays for the next run.
         `ValueError`: for a source that cannot be read, or more rejected exams than allowed.
     """
     source_dir, output_dir = Path(arguments.source_dir), Path(arguments.output_dir)
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
-    with written_aside(output_dir) as aside:
-        work = aside / "work"
-        builder = builder_class(
-            cache_dir=str(work / "cache"),
-            dataset_name="exams",
-            source_dir=str(source_dir),
-            repair_nan=arguments.repair_nan,
-            **settings,
-        )
+    folder = incomplete_path(output_dir)
+    (folder / WORK).mkdir(parents=True, exist_ok=True)
+    keep = False
+    with _only_run(folder / WORK / "lock"):
         try:
-            builder.download_and_prepare(
-                output_dir=str(work / "tables"), num_proc=arguments.num_proc, max_shard_size=BYTES_PER_FILE
+            builder = builder_class(
+                folder / WORK,
+                arguments.num_proc,
+                source_dir=str(source_dir),
+                repair_nan=arguments.repair_nan,
+                **settings,
             )
-        except DatasetGenerationError as error:
-            if isinstance(error.__cause__, OSError | ValueError):
-                raise error.__cause__ from error
+            record = _convert(builder, folder, arguments)
+            shutil.rmtree(folder / WORK)
+            put_in_place(folder, output_dir)
+        except (OSError, KeyboardInterrupt):
+            n_finished = len(list((folder / WORK / "shards").glob("*.json")))
+            keep = n_finished > 0
+            if keep:
+                print(f"{folder} keeps {n_finished} finished shards: the same command goes on there", file=sys.stderr)
             raise
-        table = _move_into_place(work / "tables", aside)
-        plan, rejected = _collect_rejections(work / "tables")
-        kept = sum(len(rows) for rows in table.values())
-        if plan["found"] != kept + len(rejected):
-            raise RuntimeError(
-                f"{source_dir}: {plan['found']} records found, but {kept} kept and {len(rejected)} rejected"
-            )
-        _check_rejections(source_dir, kept, len(plan["rejected"]), rejected, arguments.max_rejected_fraction)
-        check_exam_table(table, str(output_dir))
-        record = _conversion_record(builder, table, plan, rejected, settings | {"repair_nan": arguments.repair_nan})
-        _write_records(aside, record, rejected)
-        del table  # its memory maps, before the folder gets another name
-        shutil.rmtree(work)
+        finally:
+            if not keep:
+                remove(folder)
     print_summary(record, output_dir)
     return record
+
+
+def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) -> dict[str, Any]:
+    """Fills the incomplete folder, checks it, and returns what `conversion.json` says."""
+    plan = builder.plan()
+    table = shards.plan_table(plan)
+    n_found, facts, rejected = plan.found, plan.facts, [asdict(record) for record in plan.rejected]
+    n_planned = len(rejected)
+    parts = sorted(set(table["part"].to_pylist()))
+    plan_path, planned = folder / WORK / "plan.arrow", shards.plan_shards(table)
+    del plan  # hundreds of megabytes of Python text, of which each process would get a copy
+    with written_aside(plan_path) as aside, pa.OSFile(str(aside), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+    del table
+    _continue_or_start(folder, _identity(builder, plan_path, parts))
+    _check_space(builder, folder, planned, parts)
+    records = shards.run_shards(builder, folder, plan_path, planned, arguments.num_proc)
+    digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+    for record in records:
+        rejected += record["rejected"]
+        for split, of_shard in record["digests"].items():
+            digests[split].append(bytes.fromhex(of_shard))
+    made = _describe(folder, planned, combined_digest(digests))
+    kept = sum(len(rows) for rows in made.values())
+    if n_found != kept + len(rejected):
+        raise RuntimeError(
+            f"{arguments.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
+        )
+    _check_rejections(Path(arguments.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
+    check_exam_table(made, arguments.output_dir)
+    record = _conversion_record(builder, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
+    _write_records(folder, record, rejected)
+    return record
+
+
+@contextmanager
+def _only_run(path: Path) -> Iterator[None]:
+    """
+    Refuses to work in a folder where another run does, processes that outlive a killed one included.
+
+    They hold the lock as well, since they inherit it, and end by themselves within a moment.
+    """
+    with path.open("a") as file:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(
+                        errno.EAGAIN, "another conversion writes the same table", str(path.parent.parent)
+                    ) from error
+                time.sleep(0.1)
+        yield
+
+
+def _identity(builder: EcgBuilder, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """What must be the same for finished shards to be those that this run would write."""
+    modules = (sys.modules[type(builder).__module__], base, shards, feature_extraction_ecgclip, reading_ecgclip)
+    code = hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules))
+    found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
+    source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())
+    with plan_path.open("rb") as file:
+        plan = hashlib.file_digest(file, "sha256")
+    settings = {name: value for name, value in asdict(builder.config).items() if name != "source_dir"}
+    return {
+        "converter": type(builder).__name__,
+        "settings": settings,
+        "plan": plan.hexdigest(),
+        "parts": source.hexdigest(),
+        "code": code.hexdigest(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _continue_or_start(folder: Path, identity: dict[str, Any]) -> None:
+    """Removes what another source, other settings or other code left in the incomplete folder."""
+    path = folder / WORK / "identity.json"
+    text = json.dumps(identity, sort_keys=True, default=str)
+    if (folder / WORK / "shards").is_dir():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            print(f"going on in {folder}, which an interrupted run left", file=sys.stderr)
+        else:
+            print(f"starting over: {folder} is of another source, other settings or another version", file=sys.stderr)
+            remove(folder / WORK / "shards")
+            for split in SPLITS:
+                remove(folder / split)
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _check_space(builder: EcgBuilder, folder: Path, planned: Sequence[shards.Shard], parts: Sequence[str]) -> None:
+    """Refuses to start what the disk cannot hold."""
+    of_table = (planned[-1].stop if planned else 0) * ECG_LENGTH * 2
+    unpacked = sorted((builder.unpacked_bytes(part) for part in parts), reverse=True)[: builder.num_proc]
+    written = sum(path.stat().st_size for split in SPLITS for path in (folder / split).glob("*.arrow"))
+    needed, free = of_table + sum(unpacked) - written, shutil.disk_usage(folder).free
+    if needed > free:
+        note = f", {sum(unpacked) >> 20} of them for unpacked parts" if sum(unpacked) else ""
+        raise OSError(
+            errno.ENOSPC,
+            f"{planned[-1].stop} exams need {needed >> 20} MiB{note}: found {free >> 20} MiB free",
+            str(folder),
+        )
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
@@ -130,17 +257,17 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
     print(f"  written to {output_dir}")
 
 
-def _move_into_place(tables: Path, folder: Path) -> DatasetDict:
-    """Gives the builder's Arrow files the names and the two small files that `load_from_disk` looks for."""
+def _describe(folder: Path, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:
+    """Adds to the Arrow files the small files that `load_from_disk` looks for, and opens the table."""
     for split in SPLITS:
-        files = sorted(tables.glob(f"exams-{split}*.arrow"))
-        (folder / split).mkdir()
-        names = [f"data-{i:05d}-of-{len(files):05d}.arrow" for i in range(len(files))]
-        for file, new_name in zip(files, names, strict=True):
-            os.rename(file, folder / split / new_name)
+        names = [Path(shard.files[split]).name for shard in planned if split in shard.files]
+        if not names:
+            names = ["data-00000-of-00001.arrow"]
+            with pa.OSFile(str(folder / split / names[0]), "wb") as sink:
+                pa.ipc.new_stream(sink, EXAM_FEATURES.arrow_schema).close()
         state = {
-            "_data_files": [{"filename": new_name} for new_name in names],
-            "_fingerprint": generate_random_fingerprint(),
+            "_data_files": [{"filename": name} for name in names],
+            "_fingerprint": hashlib.sha256(f"{digest}:{split}".encode()).hexdigest()[:16],
             "_format_columns": None,
             "_format_kwargs": {},
             "_format_type": None,
@@ -151,15 +278,6 @@ def _move_into_place(tables: Path, folder: Path) -> DatasetDict:
         DatasetInfo(features=EXAM_FEATURES).write_to_directory(str(folder / split), pretty_print=True)
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
     return load_from_disk(str(folder))
-
-
-def _collect_rejections(tables: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The plan's facts, and all rejections: the plan's, then those of each shard in order."""
-    plan = json.loads((tables / FACTS_FILE).read_text(encoding="utf-8"))
-    rejected = list(plan["rejected"])
-    for path in sorted(tables.glob("rejected-*.json")):
-        rejected += json.loads(path.read_text(encoding="utf-8"))
-    return plan, rejected
 
 
 def _check_rejections(
@@ -181,11 +299,7 @@ def _check_rejections(
 
 
 def _conversion_record(
-    builder: EcgBuilder,
-    table: DatasetDict,
-    plan: dict[str, Any],
-    rejected: list[dict[str, str]],
-    settings: dict[str, Any],
+    builder: EcgBuilder, table: DatasetDict, n_found: int, rejected: list[dict[str, str]], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """What `conversion.json` says; paths, the only settings in text, are left out, since the table travels."""
     patients = check_patients(table, "the conversion")
@@ -205,12 +319,12 @@ def _conversion_record(
         ids = rows.data.column("report_id").to_numpy()
         n_reports += int((ids != NO_REPORT).sum())
         report_ids.update(ids[ids != NO_REPORT].tolist())
-    facts = dict(plan["facts"])
+    facts = dict(facts)
     reports = {"exams_with_report": n_reports, "distinct_reports": len(report_ids)} | facts.pop("reports", {})
     return {
         "converter": type(builder).__name__,
         "source": facts.pop("source"),
-        "found": plan["found"],
+        "found": n_found,
         "kept": sum(len(rows) for rows in table.values()),
         "rejected": len(rejected),
         "rejected_by_reason": dict(Counter(record["reason"] for record in rejected).most_common()),
@@ -218,8 +332,8 @@ def _conversion_record(
         "reports": reports,
         "quality": dict(quality.most_common()),
         "sampling_rate_hz": SAMPLING_RATE,
-        "settings": {name: value for name, value in settings.items() if not isinstance(value, str)},
-        "versions": {name: version(name) for name in ("datasets", "numpy", "pyarrow", "scipy")},
+        "settings": {n: value for n, value in asdict(builder.config).items() if not isinstance(value, str)},
+        "versions": {name: version(name) for name in PACKAGES},
         **facts,
     }
 

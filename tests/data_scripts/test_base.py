@@ -1,22 +1,12 @@
 """What every converter shares: from a recording to whole microvolts, and shards that depend on the source alone."""
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 
-from data_scripts.base import (
-    ROWS_PER_SHARD,
-    ExamPlan,
-    Rejection,
-    _plan_table,
-    _shard_ranges,
-    file_version,
-    standard_recording,
-)
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
+from data_scripts.base import Rejection, file_version, read_index, standard_recording
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.reading_ecgclip import EcgRecord
+from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
 
 
 def record_of(signal, rate=400, leads=LEAD_NAMES, unit="mV"):
@@ -61,7 +51,7 @@ def test_nan_is_rejected_or_repaired(value, reason):
     signal = make_signal()
     signal[3, 100:120] = value
     assert standard_recording("7", record_of(signal), EcgFeatureExtractor()) == Rejection(
-        "7", reason, "20 of 48000 values"
+        "7", reason, "record 7: 20 of 48000 values"
     )
     repaired = standard_recording("7", record_of(signal), EcgFeatureExtractor(repair_nan=True))
     assert repaired["quality"] == ["nan_repaired"]
@@ -71,54 +61,66 @@ def test_nan_is_rejected_or_repaired(value, reason):
 
 def test_zeros_are_rejected_and_rejections_passed_on():
     zeros = standard_recording("7", record_of(np.zeros((12, 4000))), EcgFeatureExtractor())
-    assert zeros == Rejection("7", "all-zero tracing")
+    assert (zeros.reason, zeros.record) == ("all-zero tracing", "7") and "record 7" in zeros.detail
     assert standard_recording("7", zeros, EcgFeatureExtractor()) is zeros
-
-
-def make_plan(n, part="a"):
-    columns = {
-        "exam_id": [str(i) for i in range(n)],
-        "patient_id": [str(i) for i in range(n)],
-        "split": ["train" if i % 10 else "test" for i in range(n)],
-        "age": 50.0,
-        "sex": None,
-        "report": [["x", None, "y"][i % 3] for i in range(n)],
-        "part": part,
-        "location": [str(i) for i in range(n)],
-    }
-    return ExamPlan(pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, 0)), "test", n)
-
-
-def test_shards_cover_each_row_once_and_never_two_parts():
-    plan = make_plan(2000)
-    plan.exams.loc[1200:, "part"] = "b"
-    table = _plan_table(plan)
-    covered = []
-    for split in ("train", "validation", "test"):
-        for start, stop in _shard_ranges(table, split):
-            rows = table.slice(start, stop - start)
-            assert 0 < stop - start <= ROWS_PER_SHARD
-            assert len(set(rows["part"].to_pylist())) == 1 and set(rows["split"].to_pylist()) == {split}
-            covered += range(start, stop)
-    assert covered == list(range(2000))
-    assert _shard_ranges(table, "validation") == []
-
-
-def test_report_ids_are_equal_for_equal_texts():
-    table = _plan_table(make_plan(60))
-    pairs = set(zip(table["report"].to_pylist(), table["report_id"].to_pylist(), strict=True))
-    assert pairs == {("x", 0), ("y", 1), (None, -1)}
-    assert table["report_id"].type == pa.int32()
-
-
-def test_unknown_split_is_refused():
-    plan = make_plan(10)
-    plan.exams.loc[3, "split"] = "holdout"
-    with pytest.raises(ValueError, match="splits must be train, validation, test: found holdout"):
-        _plan_table(plan)
 
 
 def test_file_version_is_the_sha256(tmp_path):
     (tmp_path / "exams.csv").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert file_version(tmp_path / "exams.csv") == f"exams.csv sha256:{expected}"
+
+
+def slow_recording(signal):
+    """The same by the long way: every step in float64, on a copy, looked at sample by sample."""
+    signal = signal.astype(np.float32)  # the extractor's output
+    exact = signal.astype(np.float64) * 1000
+    microvolts = np.where(exact - np.floor(exact) == 0.5, 2 * np.round(exact / 2), np.floor(exact + 0.5))
+    flags = ["offset"] if max(abs(lead.mean()) for lead in signal) > 1 else []
+    flags += ["clipped"] if (abs(microvolts) > 32767).any() else []
+    microvolts = np.minimum(np.maximum(microvolts, -32767), 32767)
+    flags += ["flat_lead"] if any(len(set(lead)) == 1 for lead in microvolts.tolist()) else []
+    left = (4096 - signal.shape[1]) // 2
+    padded = [[0] * left + lead + [0] * (4096 - signal.shape[1] - left) for lead in microvolts.tolist()]
+    return {"ecg": np.array(padded, np.int16), "n_samples": signal.shape[1], "quality": flags}
+
+
+@pytest.mark.parametrize("case", ["plain", "halves", "offset", "flat", "clipped", "short", "lead of zeros"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_fast_way_gives_what_the_long_way_gives(case, dtype):
+    rng = np.random.default_rng(len(case))
+    tracing = rng.normal(0, 1, (4096, 12)).astype(dtype)  # (samples, leads), 2 x mV, as CODE-15% has it
+    if case == "halves":
+        tracing = (rng.integers(-20_000, 20_000, (4096, 12)) / 1000).astype(
+            dtype
+        )  # every other one is half a microvolt
+    tracing[:, 4] += 2.5 if case == "offset" else 0
+    tracing[:, 7] *= 0 if case in ("flat", "lead of zeros") else 1
+    tracing[:, 7] += 1e-4 * rng.random(4096) if case == "flat" else 0
+    tracing[2000:2003, 3] = [-90, 90, 65.535] if case == "clipped" else 0
+    tracing[: 581 if case == "short" else 0] = 0
+    tracing[4096 - 581 if case == "short" else 4096 :] = 0
+    signal = code15_tracing_to_mv(tracing, "record 7")
+    fast, slow = standard_recording("7", record_of(signal), EcgFeatureExtractor()), slow_recording(signal)
+    np.testing.assert_array_equal(fast.pop("ecg"), slow.pop("ecg"))
+    assert fast == slow
+    copied = standard_recording("7", record_of(np.ascontiguousarray(signal)), EcgFeatureExtractor())
+    assert np.array_equal(copied["ecg"], standard_recording("7", record_of(signal), EcgFeatureExtractor())["ecg"])
+
+
+def test_the_source_is_not_written_to():
+    signal = np.random.default_rng(0).normal(size=(12, 4096)).astype(np.float32)
+    before = signal.copy()
+    standard = EcgFeatureExtractor().standardize(signal, 400, LEAD_NAMES, "mV")
+    assert not np.shares_memory(standard.signal, signal)
+    standard_recording("7", record_of(signal), EcgFeatureExtractor())
+    np.testing.assert_array_equal(signal, before)
+
+
+def test_an_index_that_is_not_utf8_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "exams.csv"
+    path.write_bytes("exam_id,report\n1,normal\n2,padrão\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"exams.csv, line 3: expected text in UTF-8, found the byte 0xe3"):
+        read_index(path, ("exam_id",))
+    path.write_text("exam_id,report\n1,normal\n2,padrão\n", encoding="utf-8")
+    assert list(read_index(path, ("exam_id",))["report"]) == ["normal", "padrão"]
