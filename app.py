@@ -1,0 +1,323 @@
+"""
+The Space: upload a 12-lead ECG and see it on paper, its probabilities, what drove them, and the nearest reports.
+
+On a Space the environment variables ECGCLIP_MODEL, ECGCLIP_CLIP_MODEL and ECGCLIP_REPORT_INDEX name the models. On
+your own machine `make app` runs it with the demo's models, or:
+
+    python app.py --model_name_or_path someone/ecgclip-code15 --clip_model_name_or_path someone/ecgclip-clip
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from space import page
+from space.analysis import TEMPLATES, Analyser, Analysis
+from space.make_examples import EXAMPLES, Example
+from space.nearest import DEFAULT_FILE
+from space.report import build_json, build_pdf, draw_png, file_name
+from space.uploads import FORM_TITLE, KINDS, Form, read_upload
+
+
+MAX_FILE_MB = 20
+TIMEOUT_S = 60.0
+MAX_WAITING = 16
+KEEP_S, DELETE_EVERY_S = 1200, 300  # deleted when older than 20 minutes; looked for every 5
+PLAIN = "nothing"
+NO_MODEL = (
+    "no model: run `make demo` once and then `make app`, or name a classifier with --model_name_or_path "
+    "(or the environment variable ECGCLIP_MODEL)"
+)
+NO_CLIP_MODEL = (
+    "This page runs without a dual encoder, which compares ECGs with text. Start it with `--clip_model_name_or_path` "
+    "(on a Space: the variable `ECGCLIP_CLIP_MODEL`) to use your own words and to see the nearest reports."
+)
+NO_REPORTS = (
+    "This page has no set of reports to search. `python -m space.nearest` makes one; start the page with "
+    "`--report_index` (on a Space: the variable `ECGCLIP_REPORT_INDEX`, or a file `report_index.npz` beside `app.py`)."
+)
+# Findings rather than names of diagnoses: pre-training sees the description of an exam and not its conclusion.
+WORDS = {
+    "Português": (
+        "ritmo regular, ondas P e QRS normais\n"
+        "QRS alargado, rSR' em V1 e S alargada em V6\n"
+        "QRS alargado, R alargada e entalhada em V5 e V6\n"
+        "intervalos RR irregulares e ausência de ondas P\n"
+        "intervalo PR aumentado"
+    ),
+    "English": (
+        "regular rhythm, normal P waves and QRS\n"
+        "wide QRS, rSR' in V1 and wide S in V6\n"
+        "wide QRS, broad notched R in V5 and V6\n"
+        "irregular RR intervals and no P waves\n"
+        "prolonged PR interval"
+    ),
+}
+
+
+def one_message(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns what is wrong with an ECG or a phrase into the one sentence that the page shows."""
+
+    @wraps(function)
+    def guarded(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except (ValueError, TypeError, FileNotFoundError, TimeoutError) as error:
+            raise gr.Error(str(error), duration=None, title="This did not work", print_exception=False) from error
+
+    return guarded
+
+
+class Page:
+    """
+    What happens on the page.
+
+    Args:
+        analyser ([`Analyser`]): The models.
+        results_dir (`Path`): Where files to download are written, which the server deletes after a while.
+    """
+
+    def __init__(self, analyser: Analyser, results_dir: Path):
+        self.analyser = analyser
+        self.results_dir = results_dir
+
+    def show_upload(self, paths: list[str] | None, *fields: Any) -> list[Any]:
+        """Analyses an upload; `fields` are those of [`Form`], in its order, then words and language."""
+        *stated, words, language = fields
+        form = Form(*stated)
+        return self.analyser.within_time(self._show_new, paths or [], form, words, language, None)
+
+    def show_example(self, example: Example, words: str, language: str) -> list[Any]:
+        """Analyses an example."""
+        title = f"Simulated example: {example.title.lower()}"
+        return self.analyser.within_time(self._show_new, example.paths, Form(), words, language, title)
+
+    def _show_new(
+        self, paths: Sequence[str | Path], form: Form, words: str, language: str, name: str | None
+    ) -> list[Any]:
+        """All outputs for a new ECG."""
+        record, notes = read_upload(paths, form)
+        record = record if name is None else replace(record, name=name)
+        analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
+        analysis = self.analyser.explain(analysis, analysis.strongest_label)
+        comparison = ""
+        if self.analyser.zero_shot is not None:
+            try:
+                analysis = self.analyser.compare(analysis, words, language)
+                comparison = page.words(analysis)
+            except ValueError as error:
+                # The ECG is fine; only the phrases, which may be half typed, are not.
+                comparison = f"Your own words: {error}"
+        return [
+            gr.Column(visible=True),
+            page.facts(analysis),
+            page.probabilities(analysis),
+            comparison,
+            page.nearest(analysis) if analysis.nearest else "",
+            gr.Radio(choices=[PLAIN, *self.analyser.labels], value=analysis.saliency.label),
+            *self._show_drawn(analysis),
+        ]
+
+    def mark(self, analysis: Analysis, label: str) -> list[Any]:
+        """Marks what drove another label, or nothing."""
+        if label == PLAIN:
+            return self.analyser.within_time(self._show_drawn, replace(analysis, saliency=None))
+        return self.analyser.within_time(lambda: self._show_drawn(self.analyser.explain(analysis, label)))
+
+    def compare(self, analysis: Analysis, words: str, language: str) -> list[Any]:
+        """Compares the ECG with the user's own words."""
+
+        def compared() -> list[Any]:
+            result = self.analyser.compare(analysis, words, language)
+            return [page.words(result), *self._files(result)]
+
+        return self.analyser.within_time(compared)
+
+    def _show_drawn(self, analysis: Analysis) -> list[Any]:
+        """Outputs that follow the drawing."""
+        return [page.paper(analysis, *draw_png(analysis)), page.saliency(analysis), *self._files(analysis)]
+
+    def _files(self, analysis: Analysis) -> list[Any]:
+        """The two downloads and the state."""
+        # A folder that nobody can guess: whoever knows a path may download it.
+        folder = self.results_dir / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        written = []
+        for suffix, content in ((".json", build_json(analysis)), (".pdf", build_pdf(analysis))):
+            path = folder / file_name(analysis, suffix)
+            path.write_bytes(content)
+            written.append(str(path))
+        return [*written, analysis]
+
+
+def build_page(analyser: Analyser) -> gr.Blocks:
+    """Returns the page; [`launch`] serves it."""
+    with gr.Blocks(title="ecgclip", analytics_enabled=False, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
+        gr.HTML(page.head())
+        state = gr.State(None, time_to_live=KEEP_S)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=290):
+                upload = gr.File(label=KINDS, file_count="multiple", height=150, elem_id="upload")
+                with gr.Accordion(FORM_TITLE, open=False):
+                    form = _form()
+                analyse = gr.Button("Analyse", variant="primary", elem_id="analyse")
+                gr.Markdown("**Or a simulated example** (no patient):")
+                examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
+                gr.HTML(page.foot(MAX_FILE_MB, (KEEP_S + DELETE_EVERY_S) // 60))
+            with gr.Column(scale=3, min_width=320):
+                with gr.Column(visible=False, elem_id="result") as result:
+                    facts = gr.HTML()
+                    paper = gr.HTML(elem_id="paper")
+                    marked = gr.Radio(choices=[PLAIN], label="Mark on the tracing what drove", elem_id="marked")
+                    saliency = gr.HTML()
+                    probabilities = gr.HTML(elem_id="probabilities")
+                    words, language, compare, comparison, nearest = _text_tabs(analyser)
+                    with gr.Row():
+                        json_file = gr.DownloadButton("Result as JSON", elem_id="json", min_width=150)
+                        pdf_file = gr.DownloadButton("Result as PDF", elem_id="pdf", min_width=150)
+        actions = Page(analyser, Path(json_file.GRADIO_CACHE))
+        drawn = [paper, saliency, json_file, pdf_file, state]
+        shown = [result, facts, probabilities, comparison, nearest, marked, *drawn]
+        settings = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
+        analyse.click(
+            one_message(actions.show_upload),
+            [upload, *form, words, language],
+            shown,
+            scroll_to_output=True,
+            **settings,
+        )
+        for button, example in zip(examples, EXAMPLES, strict=True):
+            show = one_message(lambda *fields, example=example: actions.show_example(example, *fields))
+            button.click(show, [words, language], shown, scroll_to_output=True, **settings)
+        marked.input(one_message(actions.mark), [state, marked], drawn, **settings)
+        compare.click(one_message(actions.compare), [state, words, language], [comparison, *drawn[2:]], **settings)
+        language.input(WORDS.get, language, words, api_visibility="private")
+    return blocks
+
+
+def _form() -> list[Any]:
+    """The fields of [`Form`], in its order."""
+    return [
+        gr.Number(None, label="Sampling rate, Hz", minimum=0, elem_id="rate"),
+        gr.Dropdown([("as the file states, or else mV", ""), "mV", "uV", "V"], value="", label="Unit"),
+        gr.Textbox(
+            label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
+        ),
+        gr.Textbox(label="Exam id (HDF5)", max_lines=1),
+        gr.Checkbox(False, label="Interpolate samples that are not numbers"),
+        gr.Checkbox(False, label="Accept missing leads"),
+    ]
+
+
+def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
+    """What compares the ECG with text; where that cannot be done, says why."""
+    has_clip = analyser.zero_shot is not None
+    with gr.Tab("Your own words"):
+        if not has_clip:
+            gr.Markdown(NO_CLIP_MODEL)
+        with gr.Row(visible=has_clip):
+            with gr.Column(scale=1, min_width=280):
+                language = gr.Radio(list(TEMPLATES), value="Português", label="Language", elem_id="language")
+                words = gr.Textbox(
+                    WORDS["Português"], lines=6, max_lines=12, label="What might be seen, one a line", elem_id="words"
+                )
+                compare = gr.Button("Compare", elem_id="compare")
+            with gr.Column(scale=1, min_width=280):
+                comparison = gr.HTML(elem_id="comparison")
+    with gr.Tab("Nearest reports"):
+        if analyser.reports is None:
+            gr.Markdown(NO_REPORTS if has_clip else NO_CLIP_MODEL)
+        nearest = gr.HTML(elem_id="nearest")
+    return words, language, compare, comparison, nearest
+
+
+def launch(
+    analyser: Analyser, host: str | None = None, port: int | None = None, **kwargs: Any
+) -> tuple[Any, str, str]:
+    """
+    Serves the page; nothing of it is fetched from anywhere else.
+
+    Args:
+        analyser ([`Analyser`]): The models.
+        host (`str`, *optional*), port (`int`, *optional*): Gradio's own where left out.
+        kwargs: Of `gradio.Blocks.launch`.
+    """
+    system_fonts = ("ui-sans-serif", "system-ui", "sans-serif")
+    theme = gr.themes.Default(primary_hue="red", font=system_fonts, font_mono=("ui-monospace", "monospace"))
+    blocks = build_page(analyser).queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    return blocks.launch(
+        server_name=host,
+        server_port=port,
+        theme=theme,
+        css=page.CSS,
+        max_file_size=f"{MAX_FILE_MB}mb",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        share=False,
+        **kwargs,
+    )
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of the command line, with the environment's values in place of those left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    environment = os.environ.get
+    parser.add_argument(
+        "--model_name_or_path",
+        default=environment("ECGCLIP_MODEL"),
+        help="classifier: a folder that train_cls.py wrote or a model id on the Hub (environment: ECGCLIP_MODEL)",
+    )
+    parser.add_argument(
+        "--clip_model_name_or_path",
+        default=environment("ECGCLIP_CLIP_MODEL"),
+        help="dual encoder of train_clip.py, for own words and nearest reports (environment: ECGCLIP_CLIP_MODEL)",
+    )
+    parser.add_argument(
+        "--report_index",
+        default=environment("ECGCLIP_REPORT_INDEX"),
+        help=f"reports to search, as python -m space.nearest writes them; {DEFAULT_FILE} beside app.py if it is there "
+        "(environment: ECGCLIP_REPORT_INDEX)",
+    )
+    parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for everyone)")
+    parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
+    parser.add_argument(
+        "--timeout_s", type=float, default=TIMEOUT_S, help=f"longest analysis (default {TIMEOUT_S:g} s)"
+    )
+    args = parser.parse_args(argv)
+    beside = Path(__file__).resolve().parent / DEFAULT_FILE
+    if args.report_index is None and args.clip_model_name_or_path and beside.is_file():
+        args.report_index = str(beside)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 2 where there is no model to run."""
+    args = parse_arguments(argv)
+    if not args.model_name_or_path:
+        print(f"error: {NO_MODEL}", file=sys.stderr)
+        return 2
+    # Read by the libraries that call home.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        analyser = Analyser.load(
+            args.model_name_or_path, args.clip_model_name_or_path, args.report_index, args.timeout_s
+        )
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    launch(analyser, args.host, args.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

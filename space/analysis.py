@@ -1,0 +1,310 @@
+"""One ECG through the pipelines: probabilities, saliency, similarity to the user's own words, nearest reports."""
+
+import datetime
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import pipeline
+
+from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, ZeroShotEcgClassificationPipeline
+from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
+
+from .nearest import ReportIndex
+
+
+DISCLAIMER = "Research software, not a medical device. Nothing shown here may decide on anybody's treatment."
+MAX_WORDS = 20
+MAX_WORD_LENGTH = 200
+# What the text tower reads around each of the user's phrases.
+TEMPLATES = {"Português": "Eletrocardiograma com {}.", "English": "Electrocardiogram with {}."}
+SALIENCY_METHOD = "integrated gradients from a flat ECG, smoothed over 20 ms"
+NEAREST = 5
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """
+    What moved one label's output.
+
+    Args:
+        label (`str`): The label.
+        strength (`np.ndarray` float32 of shape `(12, samples)`): For drawing, -1 to 1, of the samples shown.
+        shares (`dict[str, float]`): Each lead's share, the largest first.
+    """
+
+    label: str
+    strength: np.ndarray
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """
+    Everything that is known about one ECG.
+
+    Args:
+        name (`str`): Of the file, or of the example.
+        model, clip_model (`str`, *optional*): Names of the models.
+        signal (`np.ndarray` float32 of shape `(12, samples)`): Millivolts, what the model saw before padding.
+        sampling_rate (`float`): Hz, of `signal`.
+        recording (`dict`): What the file holds: `sampling_rate`, `duration_s`, `analysed_from_s`, `analysed_to_s`.
+        notes (`list[str]`): What was assumed about the file or done to it.
+        probabilities (`list[dict]`): `label`, `score` and, where the model has thresholds, `positive` and `threshold`;
+            the most probable first, as the pipeline gives them.
+        input_values (`torch.Tensor` of shape `(1, 12, samples)`): The model's input.
+        record (`EcgRecord`): The ECG as its file holds it.
+        options (`dict`): Arguments of the pipelines.
+        created (`str`): Time of the analysis, UTC.
+        saliency ([`Saliency`], *optional*), words (`list[dict]`, *optional*), nearest (`list[dict]`, *optional*):
+            As they are computed. `words` holds `label` and `score`, `nearest` holds `report` and `similarity`.
+        reports_source (`str`, *optional*): Where the nearest reports come from.
+    """
+
+    name: str
+    model: str
+    clip_model: str | None
+    signal: np.ndarray
+    sampling_rate: float
+    recording: dict[str, float]
+    notes: list[str]
+    probabilities: list[dict[str, Any]]
+    input_values: torch.Tensor
+    record: EcgRecord
+    options: dict[str, bool]
+    created: str
+    saliency: Saliency | None = None
+    words: list[dict[str, Any]] | None = None
+    nearest: list[dict[str, Any]] | None = None
+    reports_source: str | None = None
+
+    @property
+    def strongest_label(self) -> str:
+        """The most probable label."""
+        return self.probabilities[0]["label"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the JSON file holds."""
+        saliency = self.saliency
+        return {
+            "disclaimer": DISCLAIMER,
+            "file": self.name,
+            "created": self.created,
+            "model": self.model,
+            "clip_model": self.clip_model,
+            "recording": self.recording,
+            "notes": self.notes,
+            "probabilities": self.probabilities,
+            "saliency": saliency
+            and {"label": saliency.label, "method": SALIENCY_METHOD, "lead_shares": saliency.shares},
+            "own_words": self.words,
+            "nearest_reports": self.nearest,
+            "nearest_reports_source": self.reports_source,
+        }
+
+
+@dataclass
+class Analyser:
+    """
+    The models of one page, and one worker that runs them.
+
+    Args:
+        classifier (`EcgClassificationPipeline`): Of a fine-tuned model.
+        zero_shot (`ZeroShotEcgClassificationPipeline`, *optional*): Of a dual encoder.
+        reports ([`ReportIndex`], *optional*): Of the same dual encoder.
+        timeout_s (`float`, defaults to 60): What takes longer is given up.
+    """
+
+    classifier: EcgClassificationPipeline
+    zero_shot: ZeroShotEcgClassificationPipeline | None = None
+    reports: ReportIndex | None = None
+    timeout_s: float = 60.0
+    _worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ecgclip"), repr=False)
+
+    @classmethod
+    def load(
+        cls, model: str, clip_model: str | None = None, report_index: str | Path | None = None, timeout_s: float = 60.0
+    ) -> "Analyser":
+        """
+        Returns an analyser of saved models. Their code is this package's: none is run that a repository brings.
+
+        Args:
+            model (`str`): Folder or Hub id of a classifier.
+            clip_model (`str`, *optional*): Folder or Hub id of a dual encoder.
+            report_index (`str` or `Path`, *optional*): Needs a `clip_model`.
+            timeout_s (`float`, defaults to 60): See the class.
+        """
+        if report_index is not None and clip_model is None:
+            raise ValueError(f"{report_index}: nearest reports need the dual encoder that embedded them")
+        classifier = pipeline("ecg-classification", model=model, pipeline_class=EcgClassificationPipeline)
+        zero_shot = None
+        if clip_model is not None:
+            zero_shot = pipeline(
+                "zero-shot-ecg-classification", model=clip_model, pipeline_class=ZeroShotEcgClassificationPipeline
+            )
+        reports = None if report_index is None else ReportIndex.load(report_index, zero_shot.model)
+        return cls(classifier, zero_shot, reports, timeout_s)
+
+    @property
+    def labels(self) -> list[str]:
+        """The classifier's labels, in its order."""
+        return list(self.classifier.model.config.id2label.values())
+
+    def within_time(self, function: Any, *args: Any) -> Any:
+        """
+        Returns `function(*args)`, computed by the one worker.
+
+        Raises:
+            `TimeoutError`: where it, and what waits before it, takes longer than `timeout_s`.
+        """
+        future = self._worker.submit(function, *args)
+        try:
+            return future.result(self.timeout_s)
+        except FutureTimeoutError as error:
+            future.cancel()
+            raise TimeoutError(
+                f"this took longer than {self.timeout_s:g} s and was given up: try a shorter recording, or again later"
+            ) from error
+
+    def analyse(
+        self,
+        record: EcgRecord,
+        notes: Sequence[str] = (),
+        repair_nan: bool = False,
+        allow_missing_leads: bool = False,
+    ) -> Analysis:
+        """
+        Returns probabilities, and with a dual encoder and its reports the nearest ones.
+
+        Args:
+            record (`EcgRecord`): With its sampling rate.
+            notes (`list[str]`): What was assumed about it.
+            repair_nan, allow_missing_leads (`bool`): As in `EcgFeatureExtractor`.
+
+        Raises:
+            `ValueError`, `TypeError`: for an ECG that is not usable.
+        """
+        options = {"repair_nan": repair_nan, "allow_missing_leads": allow_missing_leads}
+        extractor = self.classifier.feature_extractor
+        standard = extractor.standardize(
+            record.signal,
+            record.sampling_rate,
+            record.lead_names,
+            record.unit,
+            record.name,
+            allow_missing_leads,
+            repair_nan,
+        )
+        rate = extractor.sampling_rate
+        recorded = standard.signal.shape[1]
+        first = max(0, (recorded - extractor.n_samples) // 2)
+        signal = standard.signal[:, first : first + extractor.n_samples]
+        recording = {
+            "sampling_rate": float(record.sampling_rate),
+            "duration_s": recorded / rate,
+            "analysed_from_s": first / rate,
+            "analysed_to_s": (first + signal.shape[1]) / rate,
+        }
+        notes = [*notes, *_flag_notes(standard.flags)]
+        if recorded > extractor.n_samples:
+            notes.append(
+                f"Of {recorded / rate:.1f} s the middle {signal.shape[1] / rate:.1f} s are analysed and shown."
+            )
+        analysis = Analysis(
+            name=record.name,
+            model=_public_name(self.classifier.model),
+            clip_model=None if self.zero_shot is None else _public_name(self.zero_shot.model),
+            signal=signal,
+            sampling_rate=float(rate),
+            recording=recording,
+            notes=notes,
+            probabilities=self._probabilities(record, options),
+            input_values=self.classifier.preprocess(record, **options)["input_values"],
+            record=record,
+            options=options,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        if self.zero_shot is None or self.reports is None:
+            return analysis
+        inputs = self.zero_shot.preprocess(record, **options)["input_values"]
+        with torch.inference_mode():
+            embeds = self.zero_shot.model.get_ecg_features(inputs.to(self.zero_shot.device))[0].float().cpu().numpy()
+        return replace(analysis, nearest=self.reports.nearest(embeds, NEAREST), reports_source=self.reports.source)
+
+    def explain(self, analysis: Analysis, label: str) -> Analysis:
+        """Returns the analysis with the saliency of one label."""
+        attributions = integrated_gradients(self.classifier.model, analysis.input_values, label)
+        extractor = self.classifier.feature_extractor
+        n = analysis.signal.shape[1]
+        left = (extractor.n_samples - n) // 2  # of the padding
+        strength = smooth_saliency(attributions, extractor.sampling_rate)[:, left : left + n]
+        return replace(analysis, saliency=Saliency(label, strength, lead_shares(attributions, extractor.lead_names)))
+
+    def compare(self, analysis: Analysis, words: str, language: str) -> Analysis:
+        """
+        Returns the analysis with the probability of each of the user's phrases, by the zero-shot pipeline.
+
+        Args:
+            analysis ([`Analysis`]): Of the ECG.
+            words (`str`): One phrase a line.
+            language (`str`): Key of `TEMPLATES`.
+
+        Raises:
+            `ValueError`: for fewer than two phrases, too many, too long or equal ones.
+        """
+        phrases = [line.strip() for line in words.splitlines() if line.strip()]
+        if not 2 <= len(phrases) <= MAX_WORDS:
+            raise ValueError(
+                f"expected 2 to {MAX_WORDS} phrases, one a line, since they are compared with each other: "
+                f"found {len(phrases)}"
+            )
+        for phrase in phrases:
+            if len(phrase) > MAX_WORD_LENGTH:
+                raise ValueError(
+                    f"expected phrases of at most {MAX_WORD_LENGTH} characters: found {len(phrase)} in "
+                    f'"{phrase[:40]} ..."'
+                )
+        scores = self.zero_shot(
+            analysis.record, candidate_labels=phrases, hypothesis_template=TEMPLATES[language], **analysis.options
+        )
+        return replace(analysis, words=scores)
+
+    def _probabilities(self, record: EcgRecord, options: dict[str, bool]) -> list[dict[str, Any]]:
+        """The pipeline's own result, with the thresholds beside it."""
+        config = self.classifier.model.config
+        results = self.classifier(record, **options)
+        if config.thresholds is not None:
+            thresholds = dict(zip(self.labels, config.thresholds, strict=True))
+            results = [{**result, "threshold": float(thresholds[result["label"]])} for result in results]
+        return results
+
+
+def _flag_notes(flags: Sequence[str]) -> list[str]:
+    """What the feature extractor did, in sentences."""
+    notes = []
+    for kind, sentence in (
+        ("derived:", "Computed from I and II: {}."),
+        ("missing:", "Not recorded, set to 0 mV: {}."),
+    ):
+        leads = [flag.removeprefix(kind) for flag in flags if flag.startswith(kind)]
+        if leads:
+            notes.append(sentence.format(", ".join(leads)))
+    if "nan_repaired" in flags:
+        notes.append("Samples that were not numbers were interpolated.")
+    if "resampled" in flags:
+        notes.append("Resampled to the model's rate.")
+    return notes
+
+
+def _public_name(model: Any) -> str:
+    """A model's Hub id, or its folder's name: where that folder lies concerns nobody."""
+    name = model.config._name_or_path
+    return Path(name).name if Path(name).exists() else name
+
+
+__all__ = ["DISCLAIMER", "SALIENCY_METHOD", "TEMPLATES", "Analyser", "Analysis", "Saliency"]

@@ -1,0 +1,101 @@
+"""
+The example ECGs of the page, drawn by the project's simulator: nothing in them stems from a patient.
+
+    python -m space.make_examples [--output_dir space/examples]
+
+writes them again, with the same values.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+
+
+FOLDER = Path(__file__).resolve().parent / "examples"
+# Not the demo's seed, so that no demo model was trained on them.
+SEED = 7
+PREVALENCE_SCALE = 8.0
+UNITS_PER_MV = 1024  # the simulated recorder steps by 1/512 mV, and the augmented leads halve that
+
+
+@dataclass(frozen=True)
+class Example:
+    """
+    One example.
+
+    Args:
+        title (`str`): On its button.
+        files (`tuple[str]`): In `FOLDER`.
+        index (`int`): Of the simulated exam.
+    """
+
+    title: str
+    files: tuple[str, ...]
+    index: int
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where its files lie."""
+        return [FOLDER / name for name in self.files]
+
+
+EXAMPLES = (
+    Example("Normal rhythm", ("simulated_normal.hea", "simulated_normal.dat"), 34),
+    Example("Right bundle branch block, atrial fibrillation", ("simulated_rbbb_af.npz",), 220),
+    Example("Left bundle branch block", ("simulated_lbbb.npz",), 244),
+    Example("Sinus tachycardia", ("simulated_tachycardia.npz",), 271),
+)
+
+
+def write_example(example: Example, folder: Path) -> None:
+    """
+    Writes one example.
+
+    Args:
+        example ([`Example`]): Its first file's suffix says the format.
+        folder (`Path`): Made where it does not exist.
+    """
+    from data_scripts.simulate import simulate_exam
+
+    signal = simulate_exam(SEED, example.index, PREVALENCE_SCALE).signal  # (12, samples), mV
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / example.files[0]
+    if path.suffix == ".npz":
+        np.savez_compressed(
+            path, ecg=signal, sampling_rate=np.float64(SAMPLING_RATE), unit=np.array("mV"), lead_names=LEAD_NAMES
+        )
+        return
+    import wfdb
+
+    n_leads = len(LEAD_NAMES)
+    wfdb.wrsamp(
+        path.stem,
+        fs=SAMPLING_RATE,
+        units=["mV"] * n_leads,
+        sig_name=list(LEAD_NAMES),
+        d_signal=np.rint(signal.T * UNITS_PER_MV).astype(np.int64),
+        fmt=["16"] * n_leads,
+        adc_gain=[UNITS_PER_MV] * n_leads,
+        baseline=[0] * n_leads,
+        comments=["simulated, no patient"],
+        write_dir=str(folder),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m space.make_examples", description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, default=FOLDER, help="folder to write (default space/examples)")
+    args = parser.parse_args(argv)
+    for example in EXAMPLES:
+        write_example(example, args.output_dir)
+    print(f"{len(EXAMPLES)} simulated ECGs in {args.output_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The parts of the page that are HTML: the drawn ECG, the probabilities, the nearest reports; and the style of all."""
+
+import base64
+import html
+from typing import Any
+
+from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
+from modeling_ecgclip.visualization_ecgclip import COLUMN_S, MM_PER_S, STRIP_S
+
+from .analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
+from .report import LABEL_TITLES, SALIENCY_LIMITS
+
+
+# Millimetres of the print-out: left of the first column, the columns, right of the last one.
+_LEFT_MM, _RIGHT_MM = 15.0, 5.0
+_PAPER_MM = _LEFT_MM + STRIP_S * MM_PER_S + _RIGHT_MM
+# A narrow screen shows the print-out folded in the middle: both halves at one scale. The right one begins a little
+# earlier, with the tick that parts the columns.
+_FOLD_MM = _LEFT_MM + 2 * COLUMN_S * MM_PER_S
+_LEFT_HALF_MM, _RIGHT_HALF_MM = _FOLD_MM, _PAPER_MM - _FOLD_MM + 1.0
+
+CSS = f"""
+.gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
+.ec-head h1 {{ font-size: 1.5rem; margin: 0; }}
+.ec-head p {{ margin: .2rem 0 0; }}
+.ec-warning {{ border-left: 4px solid #b3261e; padding: .45rem .8rem; margin-top: .6rem;
+  background: var(--block-background-fill); font-weight: 600; }}
+.ec-facts {{ margin: 0 0 .5rem; overflow-wrap: anywhere; }}
+.ec-facts h2 {{ font-size: 1.15rem; margin: 0 0 .2rem; }}
+.ec-facts ul {{ margin: .3rem 0 0; padding-left: 1.2rem; }}
+.ec-muted {{ color: var(--body-text-color-subdued); }}
+.ec-paper {{ background-repeat: no-repeat; background-image: var(--ecg); border-radius: 4px; }}
+.ec-whole {{ aspect-ratio: 1 / var(--ratio); background-size: 100% 100%; }}
+.ec-half {{ display: none; background-size: auto 100%; margin-bottom: 6px;
+  width: calc(100% * var(--mm) / {_LEFT_HALF_MM}); aspect-ratio: calc(var(--mm) / {_PAPER_MM}) / var(--ratio); }}
+.ec-left {{ --mm: {_LEFT_HALF_MM}; background-position: left; }}
+.ec-right {{ --mm: {_RIGHT_HALF_MM}; background-position: right; }}
+.ec-table {{ width: 100%; border-collapse: collapse; }}
+.ec-table caption {{ text-align: left; font-weight: 600; padding-bottom: .3rem; }}
+.ec-table th, .ec-table td {{ text-align: left; font-weight: 400; padding: .35rem .5rem .35rem 0; border: 0;
+  border-top: 1px solid var(--border-color-primary); vertical-align: middle; }}
+.ec-table thead th {{ border: 0; color: var(--body-text-color-subdued); font-size: .85rem; padding-bottom: .1rem; }}
+.ec-table .ec-number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 4rem; }}
+.ec-table .ec-decision {{ white-space: nowrap; width: 8rem; }}
+.ec-positive th, .ec-positive td {{ font-weight: 700; }}
+.ec-bar {{ position: relative; height: .8rem; min-width: 5rem; background: var(--background-fill-secondary);
+  border: 1px solid var(--border-color-primary); border-radius: 3px; }}
+.ec-bar i {{ position: absolute; inset: 0 auto 0 0; background: #8fa3b3; border-radius: 2px; }}
+.ec-positive .ec-bar i {{ background: #b3261e; }}
+.ec-bar b {{ position: absolute; top: -4px; bottom: -4px; width: 2px; background: var(--body-text-color); }}
+.ec-key span {{ display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }}
+.ec-report {{ overflow-wrap: anywhere; }}
+.ec-foot {{ font-size: .85rem; }}
+@media (max-width: 700px) {{
+  .gradio-container {{ padding: .6rem !important; }}
+  .ec-whole {{ display: none; }}
+  .ec-half {{ display: block; }}
+  .ec-table .ec-decision {{ width: auto; white-space: normal; }}
+  .ec-table .ec-threshold {{ display: none; }}
+  .ec-bar {{ min-width: 3.5rem; }}
+}}
+"""
+
+
+def head() -> str:
+    """Returns the page's title and what must be read before anything else."""
+    return (
+        '<div class="ec-head"><h1>ecgclip: a 12-lead ECG, read by a model</h1>'
+        "<p>Upload a recording or take a simulated example: the tracing on ECG paper, the probability of each "
+        "finding, what drove it, and reports that lie near.</p>"
+        f'<div class="ec-warning" role="note">{DISCLAIMER}</div></div>'
+    )
+
+
+def facts(analysis: Analysis) -> str:
+    """Returns the ECG's name, what its file holds, and what was assumed."""
+    recording = analysis.recording
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in analysis.notes)
+    return (
+        f'<div class="ec-facts"><h2>{html.escape(analysis.name)}</h2>'
+        f"{recording['duration_s']:.1f} s at {recording['sampling_rate']:g} Hz"
+        f'<span class="ec-muted"> &middot; model {html.escape(analysis.model)}</span>'
+        f"{f'<ul>{notes}</ul>' if notes else ''}</div>"
+    )
+
+
+def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
+    """
+    Returns the drawn ECG: whole on a wide screen, folded in the middle on a narrow one.
+
+    Args:
+        analysis ([`Analysis`]): Of the ECG.
+        png (`bytes`): The print-out.
+        ratio (`float`): Its height over its width.
+    """
+    marked = f", marked where it drove {analysis.saliency.label}" if analysis.saliency else ""
+    label = html.escape(f"12-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}", quote=True)
+    data = base64.b64encode(png).decode()
+    return (
+        f'<div class="ec-ecg" role="img" aria-label="{label}" '
+        f"style=\"--ratio:{ratio:.6f};--ecg:url('data:image/png;base64,{data}')\">"
+        '<div class="ec-paper ec-whole"></div><div class="ec-paper ec-half ec-left"></div>'
+        '<div class="ec-paper ec-half ec-right"></div></div>'
+    )
+
+
+def probabilities(analysis: Analysis) -> str:
+    """Returns the table of findings: bar with threshold, probability, threshold, decision."""
+    rows = "".join(_probability_row(one) for one in analysis.probabilities)
+    decided = "threshold" in analysis.probabilities[0]
+    columns = '<th class="ec-number ec-threshold">threshold</th><th>decision</th>' if decided else ""
+    return (
+        '<table class="ec-table"><caption>Findings</caption><thead><tr><th>finding</th><th></th>'
+        f'<th class="ec-number">probability</th>{columns}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def saliency(analysis: Analysis) -> str:
+    """Returns the key to the marks, the method and its limits; what to do where nothing is marked."""
+    if analysis.saliency is None:
+        return ""
+    label = html.escape(analysis.saliency.label)
+    strongest = ", ".join(f"{lead} {100 * share:.0f} %" for lead, share in list(analysis.saliency.shares.items())[:3])
+    return (
+        f'<p class="ec-key"><span style="background:{FOR_COLOUR}">for {label}</span> '
+        f'<span style="background:{AGAINST_COLOUR}">against {label}</span> &nbsp;most in {html.escape(strongest)}</p>'
+        f'<p class="ec-muted">Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}</p>'
+    )
+
+
+def words(analysis: Analysis) -> str:
+    """Returns the table of the user's own phrases."""
+    rows = "".join(
+        f'<tr><th scope="row" class="ec-report">{html.escape(one["label"])}</th><td>{_bar(one["score"])}</td>'
+        f'<td class="ec-number">{100 * one["score"]:.1f} %</td></tr>'
+        for one in analysis.words or []
+    )
+    return (
+        f'<table class="ec-table"><tbody>{rows}</tbody></table>'
+        '<p class="ec-muted">How well each phrase fits the ECG compared with the others: together they make 100 %, '
+        "even where none fits. The model understands the language and the words of the reports that it was "
+        "pre-trained on.</p>"
+    )
+
+
+def nearest(analysis: Analysis) -> str:
+    """Returns the list of the nearest reports."""
+    rows = "".join(
+        f'<tr><td class="ec-number">{one["similarity"]:.2f}</td>'
+        f'<td class="ec-report">{html.escape(one["report"])}</td></tr>'
+        for one in analysis.nearest or []
+    )
+    return (
+        '<table class="ec-table"><thead><tr><th class="ec-number">similarity</th><th>report</th></tr></thead>'
+        f'<tbody>{rows}</tbody></table><p class="ec-muted">Reports of other exams (source: '
+        f"{html.escape(analysis.reports_source or '')}), out of a small set, by cosine similarity in the space that ECGs "
+        "and reports share. None of them was written about this ECG.</p>"
+    )
+
+
+def foot(max_file_mb: int, keep_minutes: int) -> str:
+    """Returns the limits, and what becomes of an upload."""
+    return (
+        f'<p class="ec-foot ec-muted">At most {max_file_mb} MB a file. Uploads and results are deleted after at most '
+        f"{keep_minutes} minutes and used for nothing else; remove what tells a patient's name before you upload. "
+        f"{DISCLAIMER}</p>"
+    )
+
+
+def _probability_row(one: dict[str, Any]) -> str:
+    """One finding."""
+    label = one["label"]
+    title = LABEL_TITLES.get(label)
+    name = html.escape(label) if title is None else f'{title} <span class="ec-muted">{html.escape(label)}</span>'
+    threshold = one.get("threshold")
+    positive = one.get("positive", False)
+    cells = ""
+    if threshold is not None:
+        sign = "\N{GREATER-THAN OR EQUAL TO}" if positive else "<"
+        cells = (
+            f'<td class="ec-number ec-threshold">{_percent(threshold)}</td>'
+            f'<td class="ec-decision">{"positive" if positive else "negative"} '
+            f'<span class="ec-muted">({sign} {_percent(threshold)})</span></td>'
+        )
+    return (
+        f'<tr class="{"ec-positive" if positive else ""}" data-label="{html.escape(label, quote=True)}" '
+        f'data-score="{one["score"]:.9f}"><th scope="row">{name}</th><td>{_bar(one["score"], threshold)}</td>'
+        f'<td class="ec-number">{_percent(one["score"])}</td>{cells}</tr>'
+    )
+
+
+def _bar(score: float, threshold: float | None = None) -> str:
+    """A probability as a bar, with a tick at its threshold."""
+    tick = "" if threshold is None else f'<b style="left:{100 * threshold:.2f}%"></b>'
+    return f'<div class="ec-bar"><i style="width:{100 * score:.2f}%"></i>{tick}</div>'
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+__all__ = ["CSS", "facts", "foot", "head", "nearest", "paper", "probabilities", "saliency", "words"]

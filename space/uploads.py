@@ -1,0 +1,128 @@
+"""From uploaded files and a form to one ECG, or one sentence that says what was expected."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
+from modeling_ecgclip.reading_ecgclip import EcgRecord, read_ecg
+
+
+KINDS = ".hea with .dat (WFDB), .csv, .npy, .npz, .hdf5 or .h5"
+SINGLE_SUFFIXES = (".csv", ".npy", ".npz", ".hdf5", ".h5")
+HDF5_SUFFIXES = (".hdf5", ".h5")
+FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
+
+
+@dataclass(frozen=True)
+class Form:
+    """
+    What a user states beside the file; every field may be left out.
+
+    Args:
+        sampling_rate (`float`, *optional*): Hz.
+        unit (`str`, *optional*): `"mV"`, `"uV"` or `"V"`.
+        lead_names (`str`, *optional*): In the order of the file, parted by commas or spaces.
+        exam_id (`str`, *optional*): Which exam of an HDF5 file.
+        repair_nan (`bool`), allow_missing_leads (`bool`): As in `EcgFeatureExtractor`.
+    """
+
+    sampling_rate: float | None = None
+    unit: str | None = None
+    lead_names: str | None = None
+    exam_id: str | None = None
+    repair_nan: bool = False
+    allow_missing_leads: bool = False
+
+
+def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, list[str]]:
+    """
+    Returns the ECG of one upload, and what was assumed about it.
+
+    Args:
+        paths (`list` of paths): One file, or the files of one WFDB record; they may lie in different folders.
+        form ([`Form`]): What the user states.
+
+    Returns:
+        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate is known, and the
+        assumptions as sentences.
+
+    Raises:
+        `ValueError`, `TypeError`, `FileNotFoundError`: naming the file, without its folder, and what was expected.
+    """
+    files = [Path(path) for path in paths]
+    if not files:
+        raise ValueError(f"no file: expected an ECG as {KINDS}")
+    main = _main_file(files)
+    with _side_by_side(files) as folder:
+        try:
+            exam_id = _exam_id(folder / main.name, form.exam_id)
+            record = read_ecg(
+                folder / main.name, exam_id, form.sampling_rate or None, _lead_list(form.lead_names), form.unit or None
+            )
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            # Where the server keeps uploads concerns nobody.
+            raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
+    record = replace(record, name=main.name if exam_id is None else f"{main.name}, exam {exam_id}")
+    if record.sampling_rate is None:
+        raise ValueError(
+            f'{record.name}: the file does not state its sampling rate: enter it in Hz under "{FORM_TITLE}"'
+        )
+    return record, _assumptions(record)
+
+
+def _main_file(files: Sequence[Path]) -> Path:
+    """The file that names the ECG; the header of a WFDB record."""
+    names = ", ".join(file.name for file in files)
+    headers = [file for file in files if file.suffix.lower() == ".hea"]
+    if len(headers) == 1:
+        return headers[0]
+    if len(headers) > 1:
+        raise ValueError(f"{names}: expected one ECG: found {len(headers)} WFDB headers")
+    if len(files) > 1:
+        raise ValueError(f"{names}: expected one file, or one WFDB header (.hea) with its signal files")
+    if files[0].suffix.lower() == ".dat":
+        raise ValueError(f"{names}: a WFDB signal file needs its header: upload the .hea file together with it")
+    if files[0].suffix.lower() not in SINGLE_SUFFIXES:
+        raise ValueError(f"{names}: expected an ECG as {KINDS}: found {files[0].suffix or 'no suffix'}")
+    return files[0]
+
+
+@contextmanager
+def _side_by_side(files: Sequence[Path]) -> Iterator[Path]:
+    """A folder that holds all files under their names, as a WFDB header expects; removed in the end."""
+    with tempfile.TemporaryDirectory(prefix="ecgclip-") as folder:
+        for file in files:
+            shutil.copyfile(file, Path(folder, file.name))
+        yield Path(folder)
+
+
+def _exam_id(path: Path, stated: str | None) -> str | None:
+    """The exam stated; needed for an HDF5 file."""
+    exam_id = (stated or "").strip() or None
+    if path.suffix.lower() in HDF5_SUFFIXES and exam_id is None:
+        raise ValueError(f'{path.name}: an HDF5 file holds many exams: enter the exam\'s id under "{FORM_TITLE}"')
+    return exam_id
+
+
+def _lead_list(text: str | None) -> list[str] | None:
+    """Lead names of a line of text; None for an empty one."""
+    names = (text or "").replace(";", " ").replace(",", " ").split()
+    return names or None
+
+
+def _assumptions(record: EcgRecord) -> list[str]:
+    """What is taken for granted because neither file nor user states it."""
+    assumed = []
+    if record.unit is None:
+        assumed.append("The unit is not stated: taken to be mV.")
+    if record.lead_names is None:
+        assumed.append(f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order.")
+    return assumed
+
+
+__all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload"]
