@@ -4,7 +4,13 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    # Named here so that `save_pretrained` copies it, and all that it names, to every folder: Inference Endpoints looks
+    # for a file of this name.
+    from .handler import EndpointHandler  # noqa: F401
 
 
 # A pipeline's "pt" names the Auto class that loads its model; it may not be empty.

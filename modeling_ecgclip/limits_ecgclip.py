@@ -36,8 +36,8 @@ MAX_RESAMPLING_FACTOR = 1_000_000
 MAX_REQUEST_BYTES = 33_554_432  # 32 MiB: 128 ECGs of 10 s as base64 of float32
 MAX_REQUEST_ECGS = 128
 MAX_REQUEST_VALUES = 8_000_000  # of all its ECGs together
-MAX_NAME_LENGTH = 200
-MAX_MESSAGE_LENGTH = 500  # of an error
+MAX_REQUEST_LABELS = 100  # candidates of zero-shot classification
+MAX_TEXT_LENGTH = 500  # characters of a label, a template, a name, or the message of an error
 
 
 def shorten(text: Any, length: int = 100) -> str:
@@ -114,14 +114,14 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_HEADER_BYTES",
     "MAX_HEADER_LINE",
-    "MAX_MESSAGE_LENGTH",
-    "MAX_NAME_LENGTH",
     "MAX_REQUEST_BYTES",
     "MAX_REQUEST_ECGS",
+    "MAX_REQUEST_LABELS",
     "MAX_REQUEST_VALUES",
     "MAX_RESAMPLING_FACTOR",
     "MAX_SAMPLING_RATE",
     "MAX_SECONDS",
+    "MAX_TEXT_LENGTH",
     "MAX_VALUES",
     "MAX_ZIP_DIRECTORY_BYTES",
     "MIN_SAMPLING_RATE",

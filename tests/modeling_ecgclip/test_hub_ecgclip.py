@@ -28,8 +28,9 @@ from modeling_ecgclip import (
 )
 
 
-CODE = ["configuration", "feature_extraction", "hub", "losses", "modeling", "pipeline", "processing", "reading"]
-CODE_FILES = {f"{name}_ecgclip.py" for name in [*CODE, "visualization"]}
+CODE = ["arrays", "configuration", "feature_extraction", "formats", "handler", "hub", "limits", "losses", "modeling"]
+CODE += ["pipeline", "processing", "reading", "requests", "visualization"]
+CODE_FILES = {"handler.py", *(f"{name}_ecgclip.py" for name in CODE)}
 LABELS = ["ritmo regular", "RSR em V1", "onda P ausente"]
 
 # Blocks the project also where it is installed, loads all there is, saves all again, and prints what came out.
