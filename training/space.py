@@ -1,5 +1,151 @@
 """A Space on the Hub that runs a published model in a browser."""
 
+import ast
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from huggingface_hub.repocard_data import CardData
+
+from data_scripts.hub_access import publish_folder
+
+from .files import write_text
+from .requirements import REQUIREMENTS, imported_modules, requirements_of
+from .run_folder import PROJECT, project_file
+
+
+APP = "app.py"
+# The Space starts here: it names the model, and everything else is the app's.
+LAUNCHER = "start.py"
+LAUNCHER_TEXT = '''"""Starts the app with the model that this Space was made for."""
+
+import os
+import runpy
+
+
+os.environ.setdefault("ECGCLIP_MODEL", {model_id!r})
+runpy.run_path("app.py", run_name="__main__")
+'''
+PACKAGES = ("space", "modeling_ecgclip", "data_scripts", "training", "metrics")
+APP_PACKAGE = "space"  # with its examples, which no import names
+SDK = "gradio"
+README = """---
+{metadata}
+---
+
+# {title}
+
+Draws a 12-lead ECG, and reads it with [`{model_id}`](https://huggingface.co/{model_id}); its card says what it was
+trained on, how good it is and what it is not for.
+
+**Research software, not a medical device.** Nothing here may decide on anybody's treatment.
+
+A private model needs a token that may read it, as the secret `HF_TOKEN` in this Space's settings. Another model of
+ecgclip: the variable `ECGCLIP_MODEL`.
+"""
+
 
 def publish_space(model_id: str, space_id: str, public: bool = False) -> str:
-    """Publishes the Space."""
+    """
+    Publishes the Space of a model in one commit, and returns its address.
+
+    Args:
+        model_id (`str`): The model, `"user/name"`.
+        space_id (`str`): The Space, `"user/name"`.
+        public (`bool`, defaults to `False`): Show it to everybody.
+
+    Raises:
+        `FileNotFoundError`: where the app's files or gradio are not installed.
+        [`HubAccessError`]: as [`publish_folder`].
+    """
+    with tempfile.TemporaryDirectory(prefix="ecgclip-space-") as aside:
+        write_space(Path(aside), model_id, space_id)
+        return publish_folder(
+            aside,
+            space_id,
+            repo_type="space",
+            public=public,
+            delete_patterns=("*.py", f"{APP_PACKAGE}/*"),
+            commit_message=f"Space for {model_id}",
+            space_sdk=SDK,
+        )
+
+
+def write_space(folder: Path, model_id: str, space_id: str) -> None:
+    """Writes the files of a Space into an empty folder; arguments and errors as [`publish_space`]."""
+    try:
+        sdk_version = metadata.version(SDK)
+    except metadata.PackageNotFoundError as error:
+        raise FileNotFoundError(
+            f"a Space states the version of {SDK} that it was tried with: install {SDK}"
+        ) from error
+    app = project_file(APP)
+    modules = sorted(project_modules(app))
+    shutil.copyfile(app, folder / APP)
+    for path in [*modules, *_files_beside(PROJECT / APP_PACKAGE)]:
+        target = folder / path.relative_to(PROJECT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    write_text(folder / LAUNCHER, LAUNCHER_TEXT.format(model_id=model_id))
+    needed = (imported_modules([app, *modules]) | {"safetensors"}) - {SDK}  # which the Space brings
+    write_text(folder / REQUIREMENTS, "\n".join(requirements_of(needed)))
+    title = space_id.rpartition("/")[2]
+    facts = CardData(
+        title=title,
+        colorFrom="red",
+        colorTo="blue",
+        sdk=SDK,
+        sdk_version=sdk_version,
+        python_version=".".join(platform.python_version_tuple()[:2]),
+        app_file=LAUNCHER,
+        models=[model_id],
+        tags=["ecg", "electrocardiogram", "medical"],
+        license="apache-2.0",
+        pinned=False,
+    )
+    write_text(folder / "README.md", README.format(metadata=facts.to_yaml(), title=title, model_id=model_id))
+
+
+def project_modules(path: Path) -> set[Path]:
+    """
+    Returns the project's own modules that a Python file imports, directly or through others, within functions too.
+
+    Args:
+        path (`Path`): The file; it is not among them.
+    """
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        here = waiting.pop()
+        for module in _imports(here):
+            parts = module.split(".")
+            if parts[0] not in PACKAGES:
+                continue
+            # Importing a.b.c runs a/__init__.py, a/b/__init__.py and a/b/c.py; the last part may also be a name in it.
+            for end in range(1, len(parts) + 1):
+                place = PROJECT.joinpath(*parts[:end])
+                for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+                    if candidate.is_file() and candidate not in found:
+                        found.add(candidate)
+                        waiting.append(candidate)
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Dotted names of what a file imports, names in modules included, relative ones made absolute."""
+    package = path.parent.relative_to(PROJECT).parts if path.is_relative_to(PROJECT) else ()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _files_beside(folder: Path) -> list[Path]:
+    """Files of a package that are no compiled code."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
