@@ -1,9 +1,11 @@
 """PTB-XL as published on PhysioNet to an exam table.
 
-python -m data_scripts.ptbxl --source_dir D --output_dir O [--sampling_rate 500|100] [--num_proc N]
+python -m data_scripts.ptbxl --source_dir D --output_dir O [--sampling_rate 500|100] [--min_likelihood 0..100]
 """
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,10 +27,12 @@ from data_scripts.base import (
 )
 from data_scripts.conversion import ConversionArguments, run_conversion
 from data_scripts.reports import id_strings
-from modeling_ecgclip.reading_ecgclip import EcgRecord, read_wfdb
+from data_scripts.schema import UNKNOWN_LABEL
+from data_scripts.wfdb_folder import read_wfdb_records
+from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
-# SCP-ECG statement of each label. A statement counts by being there: its likelihood of 0 means that none was given.
+# SCP-ECG statement of each label. A likelihood of 0 means that none was given, as with all statements on rhythm.
 SCP_CODES = {"1dAVb": "1AVB", "RBBB": "CRBBB", "LBBB": "CLBBB", "SB": "SBRAD", "AF": "AFIB", "ST": "STACH"}
 SEXES = {0: "male", 1: "female"}
 SPLIT_OF_FOLD = {fold: "train" for fold in range(1, 9)} | {9: "validation", 10: "test"}
@@ -36,6 +40,21 @@ RECORD_COLUMNS = {500: "filename_hr", 100: "filename_lr"}
 INDEX_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold")
 ANONYMISED_AGE = 300  # stands for every age above 89
 OLDEST_AGE = 90.0
+# Words by which a report's language shows; the database does not state it. Some reports have lost their umlauts.
+LANGUAGE_WORDS = {
+    "de": re.compile(
+        r"rhythmus|rhythmie|kardie\b|\w+typ\b|\w*schenkel\w*|vorhof|niederspannung|störung|veränderung|ventrikuläre|"
+        r"\b(?:normales|sonst|abnormales|unspezifisches|nicht|und|oder|verdacht|infarkt|nach|bei|mit|alter)\b"
+    ),
+    "en": re.compile(
+        r"\b(?:rhythm|arrhythmia|bradycardia|tachycardia|contraction|waves?|bundle|axis|left|right|the|this|with|of|is|"
+        r"are|no|trace|only|otherwise|ecg|infarction)\b"
+    ),
+    "sv": re.compile(
+        r"rytm\w*|arytmi\w*|kardi\b|el-axel|vänster\w*|höger\w*|skänkel\w*|förmak\w*|förändring\w*|kammar\w*|"
+        r"\b(?:normalt|eljest|såsom|vid|förlopp|avvikande|möjligen|låga?|inget|och)\b"
+    ),
+}
 
 
 @dataclass
@@ -45,9 +64,13 @@ class PtbXlConfig(EcgBuilderConfig):
 
     Args:
         sampling_rate (`int`, defaults to 500): Which of the two published versions to read: 500 or 100 Hz.
+        min_likelihood (`int`, defaults to 0):
+            Percent. A statement whose likelihood is given and lower leaves its label unknown; one without a
+            likelihood counts, as with 0 all do.
     """
 
     sampling_rate: int = 500
+    min_likelihood: int = 0
 
 
 class PtbXl(EcgBuilder):
@@ -63,7 +86,9 @@ class PtbXl(EcgBuilder):
     def plan(self) -> ExamPlan:
         """Returns the exams of `ptbxl_database.csv` whose record is there."""
         folder = Path(self.config.source_dir)
-        exams, rejected = read_database(folder / "ptbxl_database.csv", self.config.sampling_rate)
+        exams, rejected = read_database(
+            folder / "ptbxl_database.csv", self.config.sampling_rate, self.config.min_likelihood
+        )
         is_there = [(folder / f"{record}.hea").is_file() for record in exams["location"]]
         absent = exams[~np.array(is_there, dtype=bool)]
         pairs = zip(absent["exam_id"], absent["location"], strict=True)
@@ -78,6 +103,8 @@ class PtbXl(EcgBuilder):
             "reports": {
                 "sections": False,
                 "free_of_conclusions": False,
+                "languages": dict(Counter(map(language_of, exams["report"].dropna())).most_common()),
+                "languages_by": "words; the source does not state the language",
                 "note": "The reports have no sections: the whole report is the text, and it states the diagnoses.",
             },
         }
@@ -85,22 +112,25 @@ class PtbXl(EcgBuilder):
 
     def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
         """Yields the WFDB records."""
-        for exam in exams:
-            try:
-                yield read_wfdb(Path(self.config.source_dir, exam["location"]))
-            except FileNotFoundError as error:
-                yield Rejection(exam["exam_id"], "record not found", str(error))
-            except (ValueError, OSError) as error:
-                yield Rejection(exam["exam_id"], "unreadable record", str(error))
+        yield from read_wfdb_records(Path(self.config.source_dir), exams)
 
 
-def read_database(path: Path, sampling_rate: int) -> tuple[pd.DataFrame, list[Rejection]]:
+def language_of(report: str) -> str:
+    """Returns `"de"`, `"en"` or `"sv"`, whichever has most of its words in a report, or `"unclear"` in a tie."""
+    text = report.lower()
+    counts = Counter({language: len(words.findall(text)) for language, words in LANGUAGE_WORDS.items()})
+    (first, most), (_, next_most) = counts.most_common(2)
+    return first if most > next_most else "unclear"
+
+
+def read_database(path: Path, sampling_rate: int, min_likelihood: int = 0) -> tuple[pd.DataFrame, list[Rejection]]:
     """
     Returns the exams of `ptbxl_database.csv` with the columns of an [`ExamPlan`], and those without a patient.
 
     Args:
         path (`Path`): The file.
         sampling_rate (`int`): 500 or 100; decides which record `location` names.
+        min_likelihood (`int`, defaults to 0): See [`PtbXlConfig`].
 
     Raises:
         `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
@@ -131,11 +161,21 @@ def read_database(path: Path, sampling_rate: int) -> tuple[pd.DataFrame, list[Re
         "location": locations,
     }
     codes = [_scp_codes(cell, exam_id, path) for cell, exam_id in zip(index["scp_codes"], exam_ids, strict=True)]
-    columns |= {label: np.array([code in one for one in codes], np.int8) for label, code in SCP_CODES.items()}
+    columns |= {
+        label: np.array([_label(one.get(code), min_likelihood) for one in codes], np.int8)
+        for label, code in SCP_CODES.items()
+    }
     exams = pd.DataFrame(columns)
     no_patient = exams["patient_id"] == ""
     rejected = [Rejection(exam_id, "no patient_id") for exam_id in exams["exam_id"][no_patient]]
     return exams[~no_patient].reset_index(drop=True), rejected
+
+
+def _label(likelihood: float | None, min_likelihood: int) -> int:
+    """1, 0 or unknown, of a statement's likelihood, which is None where the statement is absent."""
+    if likelihood is None:
+        return 0
+    return 1 if likelihood == 0 or likelihood >= min_likelihood else UNKNOWN_LABEL
 
 
 def _scp_codes(cell: str, exam_id: str, path: Path) -> dict[str, float]:
@@ -144,7 +184,7 @@ def _scp_codes(cell: str, exam_id: str, path: Path) -> dict[str, float]:
         codes = ast.literal_eval(cell)
     except (ValueError, SyntaxError):
         codes = None
-    if not isinstance(codes, dict):
+    if not isinstance(codes, dict) or not all(isinstance(value, int | float) for value in codes.values()):
         raise ValueError(f"{path}, exam {exam_id}, column scp_codes: expected {{'CODE': likelihood}}, found {cell!r}")
     return codes
 
@@ -154,13 +194,24 @@ class PtbXlArguments(ConversionArguments):
     """Command line of this converter."""
 
     sampling_rate: Literal[500, 100] = field(default=500, metadata={"help": "which published version to read, in Hz"})
+    min_likelihood: int = field(
+        default=0,
+        metadata={"help": "a statement given with a lower likelihood (1 to 100) leaves its label unknown"},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.min_likelihood <= 100:
+            raise ValueError(f"--min_likelihood must lie between 0 and 100: found {self.min_likelihood}")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
     parser = HfArgumentParser(PtbXlArguments, prog="python -m data_scripts.ptbxl", description=__doc__.splitlines()[0])
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(PtbXl, arguments, sampling_rate=arguments.sampling_rate)
+    return run_conversion(
+        PtbXl, arguments, sampling_rate=arguments.sampling_rate, min_likelihood=arguments.min_likelihood
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import wfdb
 
-from data_scripts.ptbxl import main
+from data_scripts.ptbxl import language_of, main
 from data_scripts.schema import SPLITS, ecg_array, load_exam_table
 
 
@@ -85,6 +85,7 @@ def test_real_records_are_all_kept(sample_data, real_table):
         assert ids.setdefault(row["report"], row["report_id"]) == row["report_id"]
     assert len(set(ids.values())) == len(ids) == record["reports"]["distinct_reports"]
     assert record["reports"]["free_of_conclusions"] is False
+    assert record["reports"]["languages"] == {"de": 204, "en": 48, "sv": 45, "unclear": 3}
 
 
 def test_both_published_rates_are_the_same_ecg(sample_data, real_table, convert):
@@ -149,6 +150,37 @@ def test_unusual_cells_and_bad_records(tmp_path, convert):
     assert json.loads((tmp_path / "table" / "conversion.json").read_text()) == record
 
 
+def test_statements_of_low_likelihood_leave_a_label_unknown(tmp_path, convert):
+    folder = tmp_path / "ptbxl"
+    frame = make_folder(folder, n=10).astype(object)
+    frame.loc[0, "scp_codes"] = "{'1AVB': 50.0, 'CRBBB': 80.0, 'AFIB': 0.0}"
+    frame.loc[1, "scp_codes"] = "{'CLBBB': 79.0, 'NORM': 15.0}"
+    frame.to_csv(folder / "ptbxl_database.csv", index=False)
+    record, _, rows = convert(folder, "--min_likelihood", 80)
+    assert rows["1"]["labels"] == [-1, 1, 0, 0, 1, 0] and rows["2"]["labels"] == [0, 0, -1, 0, 0, 0]
+    assert record["settings"]["min_likelihood"] == 80
+    _, _, rows = convert(folder, output="all")
+    assert rows["1"]["labels"] == [1, 1, 0, 0, 1, 0] and rows["2"]["labels"] == [0, 0, 1, 0, 0, 0]
+    with pytest.raises(ValueError, match="--min_likelihood must lie between 0 and 100: found 101"):
+        convert(folder, "--min_likelihood", 101, output="none")
+
+
+@pytest.mark.parametrize(
+    ("report", "language"),
+    [
+        ("sinusrhythmus periphere niederspannung", "de"),
+        ("sinusrhythmus lagetyp normal normal", "de"),
+        ("premature ventricular contraction(s). sinus rhythm. left bundle branch block", "en"),
+        ("trace only requested.", "en"),
+        ("sinusrytm vÄnster el-axel st-t sÄnkning, sÅsom vid    anterolateral ischemi", "sv"),
+        ("sinusbradykardi lÅga qrs amplituder i extremitetsavledningarna", "sv"),
+        ("pacemaker ekg", "unclear"),
+    ],
+)
+def test_language_of_a_report(report, language):
+    assert language_of(report) == language
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "message"),
     [
@@ -156,6 +188,7 @@ def test_unusual_cells_and_bad_records(tmp_path, convert):
         ("strat_fold", "", "column strat_fold: expected one of 1, 2"),
         ("sex", "2", "exam 1, column sex: expected one of 0, 1, found '2'"),
         ("scp_codes", "NORM", "exam 1, column scp_codes: expected .*, found 'NORM'"),
+        ("scp_codes", "{'NORM': 'sure'}", "exam 1, column scp_codes: expected {'CODE': likelihood}, found"),
         ("ecg_id", "2", "expected each exam_id once; found 1 more than once: 2"),
     ],
 )

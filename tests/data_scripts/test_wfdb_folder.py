@@ -1,0 +1,232 @@
+"""Any folder of WFDB records to an exam table; headers of the CinC Challenges; PTB-XL's records."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_scripts import ptbxl
+from data_scripts.schema import SPLITS, ecg_array, load_exam_table
+from data_scripts.wfdb_folder import main, read_header
+from tests.data_scripts.wfdb_layout import LEADS, make_signal, write_challenge_record, write_record
+
+
+LABELS = ["1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"]
+
+
+def convert(folder, output, *arguments, command=main):
+    """Runs the command line; returns its record and the rows by exam id."""
+    record = command(["--source_dir", str(folder), "--output_dir", str(output), *map(str, arguments)])
+    table = load_exam_table(output)
+    return record, {row["exam_id"]: row for split in SPLITS for row in table[split]}
+
+
+def test_records_of_ptbxl_are_read_to_the_same_integers(sample_data, tmp_path):
+    folder = sample_data / "ptbxl_sample"
+    _, expected = convert(folder, tmp_path / "ptbxl", command=ptbxl.main)
+    record, rows = convert(folder / "records500", tmp_path / "folder", "--num_proc", 2)
+    assert record["kept"] == len(rows) == len(expected) == 300
+    for exam_id, row in expected.items():
+        other = rows[f"{int(exam_id):05d}_hr"]
+        assert other["ecg"] == row["ecg"] and other["n_samples"] == row["n_samples"]
+        assert other["quality"] == row["quality"]
+        assert (other["labels"], other["age"], other["report"]) == ([-1] * 6, None, None)
+
+
+def test_challenge_records(tmp_path):
+    """As published: MATLAB files with an offset of 24 bytes, diagnoses in the header."""
+    folder = tmp_path / "training"
+    comments = {
+        "A0001": ["#Age: 74", "#Sex: Male", "#Dx: 59118001", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown"],
+        "A0002": ["# Age: 49", "# Sex: Female", "# Dx: 426177001,713427006,270492004", "# Rx: Unknown"],
+        "A0003": ["#Age: NaN", "#Sex: Unknown", "#Dx: 426783006"],
+        "A0004": ["#Age: 60", "#Sex: F", "#Dx: Unknown"],
+        "A0005": ["#Age: 60", "#Sex: F", "#Dx: RBBB"],
+        "JS0001": ["#Age: 85", "#Sex: Male", "#Dx: 164889003,733534002, 427084000"],
+        "JS0002": ["#Age: 85", "#Sex: Male", "#Dx: 6374002,195080001,164909002"],
+    }
+    signals = {}
+    for i, (name, lines) in enumerate(comments.items()):
+        group = folder / ("cpsc_2018/g1" if name[0] == "A" else "chapman_shaoxing/g1")
+        signals[name] = make_signal(i, 4000)
+        gain = "1000.0(0)/mV" if name == "JS0001" else "1000/mV"
+        write_challenge_record(group, name, signals[name], lines, fs=400, gain=gain)
+    record, rows = convert(folder, tmp_path / "table", "--source_name", "cinc2021")
+    expected = {
+        "A0001": (74, "male", [0, 1, 0, 0, 0, 0]),
+        "A0002": (49, "female", [1, 1, 0, 1, 0, 0]),
+        "A0003": (None, None, [0] * 6),
+        "A0004": (60, "female", [-1] * 6),
+        "A0005": (60, "female", [-1] * 6),
+        "JS0001": (85, "male", [0, 0, 1, 0, 1, 1]),
+        # Of one side it is said which, of the other it stays open; fibrillation and flutter may be either.
+        "JS0002": (85, "male", [0, -1, 1, 0, -1, 0]),
+    }
+    for name, (age, sex, labels) in expected.items():
+        row = rows[name]
+        assert (row["age"], row["sex"], row["labels"]) == (age, sex, labels), name
+        assert row["source"] == "cinc2021" and row["patient_id"] == name and row["report"] is None
+        np.testing.assert_array_equal(np.reshape(row["ecg"], (12, 4096))[:, 48:-48], signals[name])
+    assert record["headers"]["with_codes"] == 5 and record["headers"]["with_other_diagnoses"] == 1
+    assert "each exam counts as its own patient" in record["patients"]
+
+
+def test_headers_of_any_kind(tmp_path):
+    path = tmp_path / "a.hea"
+    path.write_bytes(b"a 0 500\n#Age : 50\n#Age: 51\n#Sex:male\n# a free remark\n#Dx:  \n# \xff\xfe\n")
+    header = read_header(path)
+    assert (header["age"], header["sex"], header["annotated"]) == (50, "male", False)
+    assert [header[label] for label in LABELS] == [-1] * 6
+    path.write_text("a 0 500\n#Age: -1\n#Dx: 164951009\n")
+    header = read_header(path)
+    assert np.isnan(header["age"]) and [header[label] for label in LABELS] == [0] * 6
+    assert read_header(tmp_path / "absent.hea")["annotated"] is False
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A clinic's folder: twelve records in folders of years, and a table of its own column names."""
+    folder = tmp_path / "archive"
+    rows = []
+    for i in range(12):
+        write_record(folder / f"20{i % 3:02d}", f"exam{i}", make_signal(i, 1000), fs=100)
+        rows.append(
+            {
+                "file": f"20{i % 3:02d}/exam{i}.dat",
+                "number": f"E{i}",
+                "person": f"P{i // 2}",
+                "laudo": f"Onda P normal. QRS {i % 4}. Conclusão: bloqueio de ramo direito.",
+                "rbbb": ["yes", "no", "", "1"][i % 4],
+                "AF": i % 2,
+                "age": 40 + i,
+                "sex": "M" if i % 2 else "female",
+            }
+        )
+    pd.DataFrame(rows).to_csv(tmp_path / "archive.csv", index=False)
+    columns = ["--record_column", "file", "--exam_id_column", "number", "--patient_id_column", "person"]
+    columns += ["--report_column", "laudo", "--label_columns", "RBBB=rbbb"]
+    return folder, ["--table", tmp_path / "archive.csv", *columns]
+
+
+def test_table_with_columns_of_other_names(archive, tmp_path):
+    folder, arguments = archive
+    record, rows = convert(folder, tmp_path / "table", *arguments)
+    assert (record["found"], record["kept"], record["rejected"]) == (12, 12, 0)
+    for i in range(12):
+        row = rows[f"E{i}"]
+        assert row["patient_id"] == f"P{i // 2}" and row["age"] == 40 + i
+        assert row["sex"] == ("male" if i % 2 else "female") and row["source"] == "wfdb_folder"
+        assert row["report"] == f"Onda P normal. QRS {i % 4}."
+        assert row["labels"] == [-1, [1, 0, -1, 1][i % 4], -1, -1, i % 2, -1]
+        assert row["n_samples"] == 4000
+    assert rows["E1"]["report_id"] == rows["E5"]["report_id"] != rows["E2"]["report_id"]
+    assert record["reports"]["free_of_conclusions"] is True and record["reports"]["distinct_reports"] == 4
+    assert str(tmp_path) not in (tmp_path / "table" / "conversion.json").read_text()
+    again, same = convert(folder, tmp_path / "two", *arguments, "--num_proc", 2)
+    assert {**record, "settings": None} == {**again, "settings": None} and rows == same
+
+
+def test_what_has_no_counterpart_is_listed(archive, tmp_path):
+    folder, arguments = archive
+    table = pd.read_csv(tmp_path / "archive.csv", dtype=str)
+    table.loc[0, "file"] = "2000/elsewhere"
+    table.loc[1, "person"] = ""
+    table.drop(index=2).to_csv(tmp_path / "archive.csv", index=False)
+    (folder / "2000" / "exam3.hea").write_text("no header")
+    (folder / "2001" / "exam4.dat").unlink()
+    write_record(folder / "2001", "exam7", make_signal(7, 1000)[:3], LEADS[6:9], fs=100)
+    (folder / "2002" / ".exam.hea").write_text("left behind by a file manager")
+    record, rows = convert(folder, tmp_path / "table", *arguments, "--max_rejected_fraction", 0.5)
+    assert (record["found"], record["kept"], record["rejected"]) == (13, 6, 7)
+    listed = pd.read_csv(tmp_path / "table" / "rejected.csv", dtype=str)
+    assert sorted(zip(listed["record"], listed["reason"], strict=True)) == [
+        ("2000/exam0", "not in the table"),
+        ("2002/exam2", "not in the table"),
+        ("E0", "record not found"),
+        ("E1", "no patient_id"),
+        ("E3", "unreadable record"),
+        ("E4", "record not found"),
+        ("E7", "not a 12-lead ECG"),
+    ]
+    assert sorted(rows) == ["E10", "E11", "E5", "E6", "E8", "E9"]
+
+
+def test_names_that_are_not_unique_are_paths(tmp_path):
+    for group in ("a", "b"):
+        write_record(tmp_path / "folder" / group, "1", make_signal(ord(group), 4000), fs=400)
+    _, rows = convert(tmp_path / "folder", tmp_path / "table")
+    assert sorted(rows) == ["a/1", "b/1"]
+    frame = pd.DataFrame({"record": ["b/1", "a/1"], "split": ["test", "train"], "patient_id": ["p", "q"]})
+    frame["exam_id"] = ["B", "A"]
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    record, rows = convert(tmp_path / "folder", tmp_path / "named", "--table", tmp_path / "table.csv")
+    np.testing.assert_array_equal(np.reshape(rows["B"]["ecg"], (12, 4096))[:, 48:-48], make_signal(ord("b"), 4000))
+    assert record["split_rule"] == "the table's column of splits"
+    assert [record["splits"][split]["exams"] for split in SPLITS] == [1, 0, 1]
+    # A name that two records share names neither.
+    frame.assign(record=["1", "a/1"]).to_csv(tmp_path / "table.csv", index=False)
+    record, rows = convert(
+        tmp_path / "folder", tmp_path / "by_name", "--table", tmp_path / "table.csv", "--max_rejected_fraction", 1
+    )
+    assert sorted(rows) == ["A"] and record["rejected_by_reason"] == {"not in the table": 1, "record not found": 1}
+
+
+def test_units_and_lead_names_of_the_header_hold(tmp_path):
+    """Microvolts, leads in another order and under other names, aVR to aVF left out."""
+    signal = make_signal(1, 4000)
+    kept = [*range(6, 12), 1, 0]
+    write_record(tmp_path / "folder", "r", signal[kept], [f"lead {LEADS[i]}".upper() for i in kept], fs=400)
+    header = tmp_path / "folder" / "r.hea"
+    header.write_text(header.read_text().replace("1000.0(0)/mV", "1.0(0)/uV"))
+    record, rows = convert(tmp_path / "folder", tmp_path / "table")
+    ecg = np.reshape(rows["r"]["ecg"], (12, 4096))[:, 48:-48]
+    np.testing.assert_array_equal(ecg, signal)
+    assert set(record["quality"]) == {"derived:III", "derived:aVR", "derived:aVL", "derived:aVF"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("number", "E1", r"expected each exam_id once; found 1 more than once: E1"),
+        ("number", "", "row 2: expected a exam_id, found a blank cell"),
+        ("file", "2001/exam1", r"record 2001/exam1 belongs to 2 rows of the table, exams E0, E1: expected one"),
+        ("rbbb", "maybe", r"exam E0, column rbbb: expected one of 1, .*, found 'maybe'"),
+        ("sex", "?", r"exam E0, column sex: expected one of m, male, f, female, found '\?'"),
+        ("age", "old", "exam E0, column age: expected a number, found 'old'"),
+    ],
+)
+def test_bad_cells_are_named(archive, tmp_path, column, cell, message):
+    folder, arguments = archive
+    table = pd.read_csv(tmp_path / "archive.csv", dtype=str, keep_default_na=False)
+    table.loc[0, column] = cell
+    table.to_csv(tmp_path / "archive.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        convert(folder, tmp_path / "out", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_that_are_not_there(archive, tmp_path):
+    folder, _ = archive
+    table = ["--table", tmp_path / "archive.csv"]
+    with pytest.raises(ValueError, match="expected a column record or exam_id that names the records: found file, "):
+        convert(folder, tmp_path / "out", *table)
+    with pytest.raises(ValueError, match="missing columns nome, bre; found file, number"):
+        convert(folder, tmp_path / "out", *table, "--record_column", "nome", "--label_columns", "LBBB=bre")
+    with pytest.raises(ValueError, match="--label_columns WPW=x: expected LABEL=column, LABEL one of 1dAVb, RBBB"):
+        convert(folder, tmp_path / "out", *table, "--record_column", "file", "--label_columns", "WPW=x")
+    with pytest.raises(FileNotFoundError, match=r"--table .*none\.csv: no such file"):
+        convert(folder, tmp_path / "out", "--table", tmp_path / "none.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="expected WFDB records, found no header"):
+        convert(tmp_path / "empty", tmp_path / "out")
+
+
+def test_splits_are_by_patient(tmp_path):
+    for i in range(40):
+        write_record(tmp_path / "folder", f"{i}", make_signal(i, 400), fs=400)
+    pd.DataFrame({"exam_id": range(40), "patient_id": [i // 4 for i in range(40)]}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    convert(tmp_path / "folder", tmp_path / "table", "--table", tmp_path / "t.csv")
+    table = load_exam_table(tmp_path / "table")
+    patients = [set(table[split]["patient_id"]) for split in SPLITS]
+    assert sum(map(len, patients)) == 10 and sum(len(ecg_array(table[split])) for split in SPLITS) == 40
