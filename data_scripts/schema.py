@@ -1,7 +1,9 @@
 """The exam table: its columns, its splits, and how it is opened."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +12,18 @@ from datasets import (
     Dataset,
     DatasetDict,
     Features,
+    IterableDataset,
     IterableDatasetDict,
     List,
     Value,
     load_dataset,
     load_from_disk,
 )
+from datasets.exceptions import DatasetNotFoundError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
+from data_scripts.hub_access import one_line_errors
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES
 
 
@@ -122,21 +129,74 @@ def load_exam_table(
     Raises:
         `FileNotFoundError`: where a local folder is named that does not exist.
         `ValueError`: for missing splits or columns, columns of another type, or a patient in two splits.
+        `HubAccessError`: where the Hub refuses, or is not reached.
     """
     folder = Path(name_or_path)
     if folder.is_dir():
         if (folder / "dataset_dict.json").is_file():
             table = load_from_disk(str(folder))
             if streaming:
-                table = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in table.items()})
+                table = IterableDatasetDict({split: as_stream(rows) for split, rows in table.items()})
         else:
             table = load_dataset(str(folder), streaming=streaming)
+            add_empty_splits(table, conversion_record(folder))
     elif folder.is_absolute() or str(name_or_path).startswith(".") or len(folder.parts) > 2:
         raise FileNotFoundError(f"exam table {name_or_path}: no such folder, and not the id of a data set on the Hub")
     else:
-        table = load_dataset(str(name_or_path), revision=revision, streaming=streaming)
+        with one_line_errors(f"exam table {name_or_path}"):
+            try:
+                table = load_dataset(str(name_or_path), revision=revision, streaming=streaming)
+            except DatasetNotFoundError as error:
+                at_revision = f" at {revision}" if revision else ""
+                raise FileNotFoundError(
+                    f"exam table {name_or_path}{at_revision}: no such folder, and no such data set on the Hub, or it "
+                    "is private and the token may not see it"
+                ) from error
+        add_empty_splits(table, conversion_record(name_or_path, revision))
     check_exam_table(table, str(name_or_path))
     return table
+
+
+def conversion_record(name_or_path: str | Path, revision: str | None = None) -> dict[str, Any] | None:
+    """
+    Returns what the `conversion.json` of an exam table says, or None where it has none.
+
+    Args:
+        name_or_path (`str` or `Path`): A folder, or a data set id on the Hub.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+
+    Raises:
+        `HubAccessError`: where the Hub refuses, or is not reached.
+    """
+    path = Path(name_or_path, "conversion.json")
+    if not path.parent.is_dir():
+        with one_line_errors(f"exam table {name_or_path}"):
+            try:
+                path = Path(hf_hub_download(str(name_or_path), path.name, repo_type="dataset", revision=revision))
+            except EntryNotFoundError:
+                return None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def add_empty_splits(table: DatasetDict | IterableDatasetDict, record: dict[str, Any] | None) -> None:
+    """
+    Adds the splits that hold no exam, as `load_dataset` knows none without rows; others stay missing.
+
+    Args:
+        table (`DatasetDict` or `IterableDatasetDict`): From `load_dataset`; changed.
+        record (`dict`, *optional*): From [`conversion_record`], which counts the exams of each split.
+    """
+    for split, counts in (record or {}).get("splits", {}).items():
+        if split not in table and counts["exams"] == 0:
+            rows = Dataset.from_dict({column: [] for column in EXAM_FEATURES}, features=EXAM_FEATURES)
+            table[split] = as_stream(rows) if isinstance(table, IterableDatasetDict) else rows
+
+
+def as_stream(rows: Dataset) -> IterableDataset:
+    """Returns a split as a stream; `to_iterable_dataset` refuses one without rows."""
+    if len(rows):
+        return rows.to_iterable_dataset()
+    return IterableDataset.from_generator(list, features=rows.features)
 
 
 def check_exam_table(table: DatasetDict | IterableDatasetDict, name: str) -> None:
