@@ -21,10 +21,10 @@ import gradio as gr
 
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
-from space.make_examples import EXAMPLES, Example
-from space.nearest import DEFAULT_FILE
+from space.example_list import EXAMPLES, Example
+from space.nearest import INDEX_FILE
 from space.report import build_json, build_pdf, draw_png, file_name
-from space.uploads import FORM_TITLE, KINDS, Form, read_upload
+from space.uploads import FORM_TITLE, Form, read_upload
 
 
 MAX_FILE_MB = 20
@@ -32,8 +32,8 @@ TIMEOUT_S = 60.0
 MAX_WAITING = 16
 KEEP_S, DELETE_EVERY_S = 1200, 300  # deleted when older than 20 minutes; looked for every 5
 PLAIN = "nothing"
-NO_MODEL = (
-    "no model: run `make demo` once and then `make app`, or name a classifier with --model_name_or_path "
+WHAT_TO_DO = (
+    "run `make demo` once and then `make app`, or name a classifier with --model_name_or_path "
     "(or the environment variable ECGCLIP_MODEL)"
 )
 NO_CLIP_MODEL = (
@@ -41,8 +41,8 @@ NO_CLIP_MODEL = (
     "(on a Space: the variable `ECGCLIP_CLIP_MODEL`) to use your own words and to see the nearest reports."
 )
 NO_REPORTS = (
-    "This page has no set of reports to search. `python -m space.nearest` makes one; start the page with "
-    "`--report_index` (on a Space: the variable `ECGCLIP_REPORT_INDEX`, or a file `report_index.npz` beside `app.py`)."
+    f"This page has no set of reports to search. `python -m space.index_reports` makes one: `{INDEX_FILE}` in the "
+    "dual encoder's folder or repository."
 )
 # Findings rather than names of diagnoses: pre-training sees the description of an exam and not its conclusion.
 WORDS = {
@@ -165,24 +165,24 @@ def build_page(analyser: Analyser) -> gr.Blocks:
         state = gr.State(None, time_to_live=KEEP_S)
         with gr.Row():
             with gr.Column(scale=1, min_width=290):
-                upload = gr.File(label=KINDS, file_count="multiple", height=150, elem_id="upload")
+                upload = gr.File(label="ECG", file_count="multiple", height=170, elem_id="upload")
+                gr.HTML(page.limits(MAX_FILE_MB, (KEEP_S + DELETE_EVERY_S) // 60))
                 with gr.Accordion(FORM_TITLE, open=False):
                     form = _form()
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse")
                 gr.Markdown("**Or a simulated example** (no patient):")
                 examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
-                gr.HTML(page.foot(MAX_FILE_MB, (KEEP_S + DELETE_EVERY_S) // 60))
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(scale=3, min_width=280):
                 with gr.Column(visible=False, elem_id="result") as result:
-                    facts = gr.HTML()
+                    facts = gr.HTML(elem_id="facts")
                     paper = gr.HTML(elem_id="paper")
                     marked = gr.Radio(choices=[PLAIN], label="Mark on the tracing what drove", elem_id="marked")
                     saliency = gr.HTML()
                     probabilities = gr.HTML(elem_id="probabilities")
                     words, language, compare, comparison, nearest = _text_tabs(analyser)
                     with gr.Row():
-                        json_file = gr.DownloadButton("Result as JSON", elem_id="json", min_width=150)
-                        pdf_file = gr.DownloadButton("Result as PDF", elem_id="pdf", min_width=150)
+                        json_file = gr.DownloadButton("Download JSON", elem_id="json", size="md", min_width=120)
+                        pdf_file = gr.DownloadButton("Download PDF", elem_id="pdf", size="md", min_width=120)
         actions = Page(analyser, Path(json_file.GRADIO_CACHE))
         drawn = [paper, saliency, json_file, pdf_file, state]
         shown = [result, facts, probabilities, comparison, nearest, marked, *drawn]
@@ -251,7 +251,9 @@ def launch(
         kwargs: Of `gradio.Blocks.launch`.
     """
     system_fonts = ("ui-sans-serif", "system-ui", "sans-serif")
-    theme = gr.themes.Default(primary_hue="red", font=system_fonts, font_mono=("ui-monospace", "monospace"))
+    theme = gr.themes.Default(primary_hue="teal", font=system_fonts, font_mono=("ui-monospace", "monospace"))
+    # White text on the theme's own lighter shade is hard to read.
+    theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
     blocks = build_page(analyser).queue(max_size=MAX_WAITING, default_concurrency_limit=1)
     return blocks.launch(
         server_name=host,
@@ -285,30 +287,28 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--report_index",
         default=environment("ECGCLIP_REPORT_INDEX"),
-        help=f"reports to search, as python -m space.nearest writes them; {DEFAULT_FILE} beside app.py if it is there "
-        "(environment: ECGCLIP_REPORT_INDEX)",
+        help="reports to search, from python -m space.index_reports (default: "
+        f"the dual encoder's own {INDEX_FILE}; environment: ECGCLIP_REPORT_INDEX)",
     )
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for everyone)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     parser.add_argument(
         "--timeout_s", type=float, default=TIMEOUT_S, help=f"longest analysis (default {TIMEOUT_S:g} s)"
     )
-    args = parser.parse_args(argv)
-    beside = Path(__file__).resolve().parent / DEFAULT_FILE
-    if args.report_index is None and args.clip_model_name_or_path and beside.is_file():
-        args.report_index = str(beside)
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 2 where there is no model to run."""
     args = parse_arguments(argv)
-    if not args.model_name_or_path:
-        print(f"error: {NO_MODEL}", file=sys.stderr)
-        return 2
-    # Read by the libraries that call home.
+    # Read by gradio wherever it would call home.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
+        if not args.model_name_or_path:
+            raise ValueError(f"no model: {WHAT_TO_DO}")
+        for name in (args.model_name_or_path, args.clip_model_name_or_path or "."):
+            if len(Path(name).parts) > 2 and not Path(name).is_dir():
+                raise ValueError(f"{name}: no such folder: {WHAT_TO_DO}")
         analyser = Analyser.load(
             args.model_name_or_path, args.clip_model_name_or_path, args.report_index, args.timeout_s
         )

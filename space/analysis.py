@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import pipeline
+from transformers.utils import cached_file
 
 from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, ZeroShotEcgClassificationPipeline
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
 
-from .nearest import ReportIndex
+from .nearest import INDEX_FILE, ReportIndex
 
 
 DISCLAIMER = "Research software, not a medical device. Nothing shown here may decide on anybody's treatment."
@@ -136,11 +137,18 @@ class Analyser:
         Args:
             model (`str`): Folder or Hub id of a classifier.
             clip_model (`str`, *optional*): Folder or Hub id of a dual encoder.
-            report_index (`str` or `Path`, *optional*): Needs a `clip_model`.
+            report_index (`str` or `Path`, *optional*): The one in the dual encoder's repository where left out.
             timeout_s (`float`, defaults to 60): See the class.
         """
         if report_index is not None and clip_model is None:
             raise ValueError(f"{report_index}: nearest reports need the dual encoder that embedded them")
+        if report_index is None and clip_model is not None:
+            report_index = cached_file(
+                clip_model,
+                INDEX_FILE,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
         classifier = pipeline("ecg-classification", model=model, pipeline_class=EcgClassificationPipeline)
         zero_shot = None
         if clip_model is not None:

@@ -8,48 +8,20 @@ writes them again, with the same values.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from data_scripts.simulate import simulate_exam
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
+from .example_list import EXAMPLES, FOLDER, Example
 
-FOLDER = Path(__file__).resolve().parent / "examples"
+
 # Not the demo's seed, so that no demo model was trained on them.
 SEED = 7
 PREVALENCE_SCALE = 8.0
 UNITS_PER_MV = 1024  # the simulated recorder steps by 1/512 mV, and the augmented leads halve that
-
-
-@dataclass(frozen=True)
-class Example:
-    """
-    One example.
-
-    Args:
-        title (`str`): On its button.
-        files (`tuple[str]`): In `FOLDER`.
-        index (`int`): Of the simulated exam.
-    """
-
-    title: str
-    files: tuple[str, ...]
-    index: int
-
-    @property
-    def paths(self) -> list[Path]:
-        """Where its files lie."""
-        return [FOLDER / name for name in self.files]
-
-
-EXAMPLES = (
-    Example("Normal rhythm", ("simulated_normal.hea", "simulated_normal.dat"), 34),
-    Example("Right bundle branch block, atrial fibrillation", ("simulated_rbbb_af.npz",), 220),
-    Example("Left bundle branch block", ("simulated_lbbb.npz",), 244),
-    Example("Sinus tachycardia", ("simulated_tachycardia.npz",), 271),
-)
 
 
 def write_example(example: Example, folder: Path) -> None:
@@ -60,8 +32,6 @@ def write_example(example: Example, folder: Path) -> None:
         example ([`Example`]): Its first file's suffix says the format.
         folder (`Path`): Made where it does not exist.
     """
-    from data_scripts.simulate import simulate_exam
-
     signal = simulate_exam(SEED, example.index, PREVALENCE_SCALE).signal  # (12, samples), mV
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / example.files[0]

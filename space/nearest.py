@@ -1,14 +1,6 @@
-"""
-The reports that lie nearest to an ECG in the joint space, among a small set that is embedded beforehand.
+"""The reports that lie nearest to an ECG in the joint space, among a small set that is embedded beforehand."""
 
-    python -m space.nearest --clip_model_name_or_path R --dataset_name_or_path O [--num_reports 300] [--output_file F]
-
-writes that set. It runs where the exam table is; the Space needs nothing but the file.
-"""
-
-import argparse
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +10,8 @@ import numpy as np
 import torch
 
 
-DEFAULT_FILE = "report_index.npz"
-DEFAULT_REPORTS = 300
+INDEX_FILE = "report_index.npz"  # in the folder of the dual encoder, whose space it belongs to
 BATCH_SIZE = 64
-SIMULATED = "simulated"  # the source that the simulator states
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,7 @@ class ReportIndex:
             `ValueError`: for another kind of file, or an index of another dual encoder.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: no such report index: make one with python -m space.nearest --help")
+            raise FileNotFoundError(f"{path}: no such report index: make one with python -m space.index_reports")
         try:
             with np.load(path, allow_pickle=False) as held:
                 index = cls(
@@ -99,7 +89,7 @@ class ReportIndex:
                 )
         except (ValueError, KeyError, EOFError, OSError) as error:
             raise ValueError(
-                f"{path}: expected a report index, as python -m space.nearest writes it: {error}"
+                f"{path}: expected a report index, as python -m space.index_reports writes it: {error}"
             ) from error
         if index.text_embeds.ndim != 2 or len(index.reports) != len(index.text_embeds):
             raise ValueError(
@@ -109,7 +99,7 @@ class ReportIndex:
         if model is not None and index.fingerprint != fingerprint(model):
             raise ValueError(
                 f"{path}: these reports were embedded by another dual encoder: make the index again with "
-                "python -m space.nearest"
+                "python -m space.index_reports"
             )
         return index
 
@@ -140,86 +130,4 @@ def embed_reports(model: Any, tokenizer: Any, reports: Sequence[str]) -> np.ndar
     return np.concatenate(embeds)
 
 
-def build_index(
-    clip_model: str, dataset: str, num_reports: int = DEFAULT_REPORTS, seed: int = 0, allow_real_reports: bool = False
-) -> ReportIndex:
-    """
-    Returns an index of distinct reports of an exam table's training split.
-
-    Args:
-        clip_model (`str`): Folder or Hub id of an `EcgClipModel` with its processor.
-        dataset (`str`): Folder or Hub id of an exam table with reports.
-        num_reports (`int`, defaults to 300): Drawn at random; all, where the table has fewer.
-        seed (`int`, defaults to 0): Of the draw.
-        allow_real_reports (`bool`, defaults to `False`): The reports may be published although they are not simulated.
-
-    Raises:
-        `ValueError`: for a table without reports, or reports of patients without `allow_real_reports`.
-    """
-    from data_scripts.schema import NO_REPORT, load_exam_table
-    from modeling_ecgclip import EcgClipModel, EcgClipProcessor
-
-    if num_reports < 1:
-        raise ValueError(f"--num_reports must be at least 1: found {num_reports}")
-    train = load_exam_table(dataset)["train"].select_columns(["source", "report", "report_id"])
-    sources = sorted(set(train["source"]))
-    if sources != [SIMULATED] and not allow_real_reports:
-        raise ValueError(
-            f"{dataset}: the reports come from {', '.join(sources)} and may speak of patients, and everyone who opens "
-            "the Space can read them: --allow_real_reports says that you may publish them"
-        )
-    reports = dict.fromkeys(
-        report for report, report_id in zip(train["report"], train["report_id"], strict=True) if report_id != NO_REPORT
-    )
-    if not reports:
-        raise ValueError(f"{dataset}: the training split has no reports")
-    reports = list(reports)
-    chosen = np.random.default_rng(seed).permutation(len(reports))[:num_reports]
-    reports = [reports[i] for i in sorted(chosen)]
-    model = EcgClipModel.from_pretrained(clip_model).eval()
-    tokenizer = EcgClipProcessor.from_pretrained(clip_model).tokenizer
-    return ReportIndex(reports, embed_reports(model, tokenizer, reports), fingerprint(model), ", ".join(sources))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Builds and writes an index; returns 0, or 2 for arguments that cannot be honoured."""
-    parser = argparse.ArgumentParser(
-        prog="python -m space.nearest",
-        description="Embed a small set of reports in a dual encoder's joint space, for the Space to search.",
-    )
-    parser.add_argument("--clip_model_name_or_path", required=True, help="dual encoder: a folder or a model id")
-    parser.add_argument("--dataset_name_or_path", required=True, help="exam table with reports: a folder or an id")
-    parser.add_argument(
-        "--output_file", default=DEFAULT_FILE, help=f"where app.py looks for it (default {DEFAULT_FILE})"
-    )
-    parser.add_argument(
-        "--num_reports",
-        type=int,
-        default=DEFAULT_REPORTS,
-        help=f"how many, drawn at random (default {DEFAULT_REPORTS})",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
-    parser.add_argument(
-        "--allow_real_reports",
-        action="store_true",
-        help="the reports may be published although they are not simulated",
-    )
-    args = parser.parse_args(argv)
-    try:
-        index = build_index(
-            args.clip_model_name_or_path,
-            args.dataset_name_or_path,
-            args.num_reports,
-            args.seed,
-            args.allow_real_reports,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    index.save(args.output_file)
-    print(f"{len(index.reports)} {index.source} reports in {args.output_file}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+__all__ = ["INDEX_FILE", "ReportIndex", "embed_reports", "fingerprint"]

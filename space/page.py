@@ -9,6 +9,7 @@ from modeling_ecgclip.visualization_ecgclip import COLUMN_S, MM_PER_S, STRIP_S
 
 from .analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 from .report import LABEL_TITLES, SALIENCY_LIMITS
+from .uploads import KINDS
 
 
 # Millimetres of the print-out: left of the first column, the columns, right of the last one.
@@ -21,6 +22,7 @@ _LEFT_HALF_MM, _RIGHT_HALF_MM = _FOLD_MM, _PAPER_MM - _FOLD_MM + 1.0
 
 CSS = f"""
 .gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
+.html-container {{ padding: 0 !important; }}
 .ec-head h1 {{ font-size: 1.5rem; margin: 0; }}
 .ec-head p {{ margin: .2rem 0 0; }}
 .ec-warning {{ border-left: 4px solid #b3261e; padding: .45rem .8rem; margin-top: .6rem;
@@ -28,18 +30,19 @@ CSS = f"""
 .ec-facts {{ margin: 0 0 .5rem; overflow-wrap: anywhere; }}
 .ec-facts h2 {{ font-size: 1.15rem; margin: 0 0 .2rem; }}
 .ec-facts ul {{ margin: .3rem 0 0; padding-left: 1.2rem; }}
-.ec-muted {{ color: var(--body-text-color-subdued); }}
+.ec-muted {{ opacity: .72; font-weight: 400; }}
 .ec-paper {{ background-repeat: no-repeat; background-image: var(--ecg); border-radius: 4px; }}
 .ec-whole {{ aspect-ratio: 1 / var(--ratio); background-size: 100% 100%; }}
 .ec-half {{ display: none; background-size: auto 100%; margin-bottom: 6px;
   width: calc(100% * var(--mm) / {_LEFT_HALF_MM}); aspect-ratio: calc(var(--mm) / {_PAPER_MM}) / var(--ratio); }}
 .ec-left {{ --mm: {_LEFT_HALF_MM}; background-position: left; }}
 .ec-right {{ --mm: {_RIGHT_HALF_MM}; background-position: right; }}
-.ec-table {{ width: 100%; border-collapse: collapse; }}
+.ec-table tr {{ border: 0 !important; }}
+.ec-table {{ width: 100%; border-collapse: collapse; border: 0 !important; margin: 0 !important; }}
 .ec-table caption {{ text-align: left; font-weight: 600; padding-bottom: .3rem; }}
 .ec-table th, .ec-table td {{ text-align: left; font-weight: 400; padding: .35rem .5rem .35rem 0; border: 0;
-  border-top: 1px solid var(--border-color-primary); vertical-align: middle; }}
-.ec-table thead th {{ border: 0; color: var(--body-text-color-subdued); font-size: .85rem; padding-bottom: .1rem; }}
+  border-top: 1px solid var(--border-color-primary) !important; vertical-align: middle; }}
+.ec-table thead th {{ border: 0 !important; opacity: .72; font-size: .85rem; padding-bottom: .1rem; }}
 .ec-table .ec-number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 4rem; }}
 .ec-table .ec-decision {{ white-space: nowrap; width: 8rem; }}
 .ec-positive th, .ec-positive td {{ font-weight: 700; }}
@@ -52,11 +55,14 @@ CSS = f"""
 .ec-report {{ overflow-wrap: anywhere; }}
 .ec-foot {{ font-size: .85rem; }}
 @media (max-width: 700px) {{
-  .gradio-container {{ padding: .6rem !important; }}
+  .gradio-container, .gradio-container > main {{ padding: .3rem !important; }}
   .ec-whole {{ display: none; }}
   .ec-half {{ display: block; }}
-  .ec-table .ec-decision {{ width: auto; white-space: normal; }}
-  .ec-table .ec-threshold {{ display: none; }}
+  .ec-findings thead, .ec-findings .ec-threshold {{ display: none; }}
+  .ec-findings tr {{ display: grid; grid-template-columns: 1fr 4rem 9.5rem; align-items: center;
+    border-top: 1px solid var(--border-color-primary) !important; padding: .25rem 0; }}
+  .ec-findings th, .ec-findings td {{ border: 0 !important; padding: .15rem .5rem .15rem 0; }}
+  .ec-findings th {{ grid-column: 1 / -1; }}
   .ec-bar {{ min-width: 3.5rem; }}
 }}
 """
@@ -110,7 +116,7 @@ def probabilities(analysis: Analysis) -> str:
     decided = "threshold" in analysis.probabilities[0]
     columns = '<th class="ec-number ec-threshold">threshold</th><th>decision</th>' if decided else ""
     return (
-        '<table class="ec-table"><caption>Findings</caption><thead><tr><th>finding</th><th></th>'
+        '<table class="ec-table ec-findings"><caption>Findings</caption><thead><tr><th>finding</th><th></th>'
         f'<th class="ec-number">probability</th>{columns}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
@@ -153,17 +159,16 @@ def nearest(analysis: Analysis) -> str:
     return (
         '<table class="ec-table"><thead><tr><th class="ec-number">similarity</th><th>report</th></tr></thead>'
         f'<tbody>{rows}</tbody></table><p class="ec-muted">Reports of other exams (source: '
-        f"{html.escape(analysis.reports_source or '')}), out of a small set, by cosine similarity in the space that ECGs "
-        "and reports share. None of them was written about this ECG.</p>"
+        f"{html.escape(analysis.reports_source or '')}), out of a small set, by cosine similarity in the space that "
+        "ECGs and reports share. None of them was written about this ECG.</p>"
     )
 
 
-def foot(max_file_mb: int, keep_minutes: int) -> str:
-    """Returns the limits, and what becomes of an upload."""
+def limits(max_file_mb: int, keep_minutes: int) -> str:
+    """Returns which files are taken, and what becomes of them."""
     return (
-        f'<p class="ec-foot ec-muted">At most {max_file_mb} MB a file. Uploads and results are deleted after at most '
-        f"{keep_minutes} minutes and used for nothing else; remove what tells a patient's name before you upload. "
-        f"{DISCLAIMER}</p>"
+        f'<p class="ec-foot ec-muted">{KINDS}; at most {max_file_mb} MB a file. Uploads and results are deleted '
+        f"after at most {keep_minutes} minutes and used for nothing else. Remove names before you upload.</p>"
     )
 
 
@@ -199,4 +204,4 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-__all__ = ["CSS", "facts", "foot", "head", "nearest", "paper", "probabilities", "saliency", "words"]
+__all__ = ["CSS", "facts", "head", "limits", "nearest", "paper", "probabilities", "saliency", "words"]

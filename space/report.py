@@ -43,7 +43,7 @@ def draw_png(analysis: Analysis, dpi: int = DPI) -> tuple[bytes, float]:
         analysis ([`Analysis`]): Of the ECG.
         dpi (`int`, defaults to 150): Dots per inch.
     """
-    figure = _paper(analysis, marked=analysis.saliency is not None, dpi=dpi)
+    figure = _paper(analysis, analysis.saliency is not None, title=None, dpi=dpi)
     width, height = figure.get_size_inches()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -84,13 +84,17 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _paper(analysis: Analysis, marked: bool, dpi: int = DPI) -> Any:
+def _paper(analysis: Analysis, marked: bool, title: str | None, dpi: int = DPI) -> Any:
     """The figure of the print-out."""
-    title = plain_text(textwrap.shorten(analysis.name, MAX_TITLE, placeholder=" ..."))
+    style = {"title": title and plain_text(title), "dpi": dpi}
     if not marked:
-        return plot_ecg(analysis.signal, analysis.sampling_rate, title=title, dpi=dpi)
-    title += f"    marked: what drove {plain_text(analysis.saliency.label)}"
-    return plot_saliency(analysis.signal, analysis.sampling_rate, analysis.saliency.strength, title=title, dpi=dpi)
+        return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
+    return plot_saliency(analysis.signal, analysis.sampling_rate, analysis.saliency.strength, **style)
+
+
+def _title(analysis: Analysis) -> str:
+    """The ECG's name, not too long."""
+    return textwrap.shorten(analysis.name, MAX_TITLE, placeholder=" ...")
 
 
 def _page(figure: Any, analysis: Analysis, below_mm: float) -> tuple[Any, float]:
@@ -134,7 +138,7 @@ def _first_page(analysis: Analysis) -> Any:
     labels = analysis.probabilities
     rows = -(-len(labels) // 2)
     notes = [line for note in _facts(analysis) for line in textwrap.wrap(note, WRAP)]
-    figure = _paper(analysis, marked=False)
+    figure = _paper(analysis, False, _title(analysis))
     page, y = _page(figure, analysis, 14 + rows * ROW_MM + len(notes) * LINE_MM + 8)
     for i, one in enumerate(labels):
         column, row = divmod(i, rows)
@@ -150,7 +154,7 @@ def _saliency_page(analysis: Analysis) -> Any:
     """The ECG, marked."""
     saliency = analysis.saliency
     strongest = ", ".join(f"{lead} {100 * share:.0f} %" for lead, share in list(saliency.shares.items())[:3])
-    figure = _paper(analysis, marked=True)
+    figure = _paper(analysis, True, f"{_title(analysis)}    marked: what drove {saliency.label}")
     page, y = _page(figure, analysis, 35)
     _write(page, MARGIN_MM, y, f"red: for {saliency.label}", 9, color=FOR_COLOUR, weight="bold")
     _write(page, MARGIN_MM + 40, y, f"blue: against {saliency.label}", 9, color=AGAINST_COLOUR, weight="bold")
