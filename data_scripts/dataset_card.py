@@ -31,7 +31,7 @@ LICENCE_IDS = {"CC BY 4.0": "cc-by-4.0", "ODbL 1.0": "odbl", "Apache-2.0, as the
 # Steps of the Hub's own list.
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGER = "1M<n<10M"
-LANGUAGES = {"pt": "Portuguese", "de": "German", "en": "English"}
+LANGUAGES = {"pt": "Portuguese", "de": "German", "en": "English", "sv": "Swedish"}
 
 LABEL_MEANINGS = {
     "1dAVb": "first-degree atrioventricular block",
@@ -159,7 +159,8 @@ def dataset_card(
         text_tables (`list[dict]`, *optional*): What `text_table.json` says of each, with `name`.
         digest (`str`, *optional*): Of all rows.
     """
-    card_facts = _summary(facts)
+    reports = (record or {}).get("reports", {})
+    card_facts = _summary(facts, reports.get("languages"))
     filled, sources = card_facts["filled"], card_facts["source_list"]
     data = DatasetCardData(
         pretty_name=card_facts["pretty_name"],
@@ -185,7 +186,7 @@ def dataset_card(
         dataset=dataset,
         repo_id=repo_id,
         conversion=_conversion(record) if record else None,
-        free_of_conclusions=(record or {}).get("reports", {}).get("free_of_conclusions"),
+        free_of_conclusions=reports.get("free_of_conclusions"),
         text_tables=text_tables or [],
         digest=digest,
         columns=[{"name": n, "type": _type(f), "meaning": COLUMN_MEANINGS[n]} for n, f in EXAM_FEATURES.items()],
@@ -214,14 +215,18 @@ def check_card(card: DatasetCard, info: DatasetInfo) -> None:
         raise ValueError(f"the card's metadata lists files of {listed}: expected {list(expected)}")
 
 
-def _summary(facts: dict[str, Any]) -> dict[str, Any]:
-    """What the template says of a table's content, numbers as text."""
+def _summary(facts: dict[str, Any], counted_languages: dict[str, int] | None) -> dict[str, Any]:
+    """What the template says of a table's content, numbers as text; languages as counted, else as the source's are."""
     total = sum(split["exams"] for split in facts["splits"].values())
     filled = [split for split in SPLITS if facts["splits"][split]["exams"]]
     sources = [{"name": name, "exams": f"{n:,}", **vars(source_facts(name))} for name, n in facts["sources"].items()]
     n_simulated = sum(n for name, n in facts["sources"].items() if source_facts(name).simulated)
     n_with_report = sum(split["with_report"] for split in facts["splits"].values())
-    codes = sorted({code for source in sources for code in source["report_languages"]}) if n_with_report else []
+    codes = [code for source in sources for code in source["report_languages"]] if n_with_report else []
+    languages = [LANGUAGES.get(code, code) for code in dict.fromkeys(codes)]
+    if counted_languages:
+        codes = [code for code in counted_languages if code in LANGUAGES]
+        languages = [f"{LANGUAGES.get(code, code)} ({n:,})" for code, n in counted_languages.items()]
     return {
         "total": total,
         "filled": filled,
@@ -235,8 +240,8 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
         "n_patients": f"{sum(split['patients'] for split in facts['splits'].values()):,}",
         "n_with_report": f"{n_with_report:,}" if n_with_report else "",
         "n_reports": f"{facts['n_reports']:,}",
-        "language_codes": codes,
-        "languages": " and ".join(LANGUAGES.get(code, code) for code in codes),
+        "language_codes": sorted(set(codes)),
+        "languages": ", ".join(languages),
         "label_rows": _label_rows(facts, filled),
         "n_unknown_labels": _unknown_labels(facts),
         "ages": facts["ages"],

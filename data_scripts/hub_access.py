@@ -138,7 +138,10 @@ def one_line_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (HTTPError, OfflineModeIsEnabled) as error:
+    except (
+        HTTPError,
+        ConnectionError,
+    ) as error:  # the latter from hf_xet, from datasets, and where HF_HUB_OFFLINE is set
         raise HubAccessError(_line(doing, error)) from error
     except RuntimeError as error:
         # An upload's failure comes wrapped.
@@ -165,7 +168,7 @@ def _line(doing: str, error: Exception) -> str:
     elif status is not None:
         reason = f"the Hub answered {status} {said}"
     else:
-        reason = f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}: {error})"
+        reason = f"{constants.ENDPOINT} cannot be reached, or broke off ({type(error).__name__}: {error})"
     line = " ".join(f"{doing}: {reason}".split())
     token = get_token()
     return line.replace(token, "[token]") if token else line

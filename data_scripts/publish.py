@@ -9,6 +9,7 @@ Hub unless `--public` says otherwise.
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -182,7 +183,8 @@ def write_publication(
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (build / "conversion.json").write_text(text + "\n", encoding="utf-8")
     if source_folder and (source_folder / "rejected.csv").is_file():
-        shutil.copyfile(source_folder / "rejected.csv", build / "rejected.csv")
+        text = (source_folder / "rejected.csv").read_text(encoding="utf-8")
+        (build / "rejected.csv").write_text(without_folders(text), encoding="utf-8")
     sizes = {split: table[split].data.nbytes for split in SPLITS}
     sizes["download"] = sum((build / path).stat().st_size for of_split in files.values() for path in of_split)
     dataset = repo_id or f"./{folder.name}"
@@ -308,6 +310,11 @@ def copy_text_tables(source_folder: Path, build: Path) -> list[dict[str, Any]]:
         shutil.copytree(path.parent, build / TEXT_TABLE_FOLDER / path.parent.name)
         tables.append({"name": path.parent.name} | json.loads(path.read_text(encoding="utf-8")))
     return tables
+
+
+def without_folders(text: str) -> str:
+    """Returns a text with each absolute path cut to its last part: where files lay is nobody's business."""
+    return re.sub(r"(?<![\w./:])/(?:[^/\s,;:'\"]+/)+", "", text)
 
 
 def _row_groups(rows: Dataset, start: int, stop: int) -> Iterator[pa.Table]:

@@ -116,7 +116,9 @@ def test_unreachable_and_offline(loopback_hub, folder, tmp_path, monkeypatch):
     code = f"print(json.dumps(tried({str(folder)!r}, 'clinic/new')))"
     monkeypatch.setattr(loopback_hub, "endpoint", "http://127.0.0.1:9")  # where nothing listens
     told, _ = run(loopback_hub, tmp_path, code)
-    assert "HubAccessError: opening clinic/new on the Hub: http://127.0.0.1:9 cannot be reached" in told
+    assert told.startswith(
+        "HubAccessError: opening clinic/new on the Hub: http://127.0.0.1:9 cannot be reached, or broke off"
+    )
     offline = "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"  # before the client is imported
     done = loopback_hub.run(["-c", offline + BEGINNING + code], tmp_path, cwd=PROJECT)
     assert json.loads(done.stdout).endswith("HF_HUB_OFFLINE is set, so the Hub is not asked")

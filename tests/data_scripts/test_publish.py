@@ -41,12 +41,14 @@ def recorded_table(exam_table, table, tmp_path_factory):
         "rejected": 2,
         "rejected_by_reason": {"all-zero tracing": 2},
         "splits": table_facts(table)["splits"],
-        "reports": {"free_of_conclusions": True},
+        "reports": {"free_of_conclusions": True, "languages": {"pt": 149, "unclear": 1}},
         "split_rule": "by hand",
         "digest": table_digest(table),
     }
     (folder / "conversion.json").write_text(json.dumps(record))
-    (folder / "rejected.csv").write_text("record,reason,detail\n1,all-zero tracing,\n2,all-zero tracing,\n")
+    (folder / "rejected.csv").write_text(
+        "record,reason,detail\n1,all-zero tracing,\n2,all-zero tracing,/home/maria/raw/b.dat: zeros\n"
+    )
     text_table = folder / "text_table" / "toy-mean"
     text_table.mkdir(parents=True)
     (text_table / "text_table.json").write_text(
@@ -95,6 +97,13 @@ def test_row_groups_are_small(table, tmp_path, monkeypatch):
     assert file.read().column("exam_id").to_pylist() == table["train"]["exam_id"][:]
 
 
+def test_records_travel_without_the_folders_of_this_machine(published, recorded_table):
+    lines = (published / "rejected.csv").read_text().splitlines()
+    assert lines == ["record,reason,detail", "1,all-zero tracing,", "2,all-zero tracing,b.dat: zeros"]
+    records = [json.loads((folder / "conversion.json").read_text()) for folder in (published, recorded_table)]
+    assert records[0] == records[1]
+
+
 def test_card_says_what_the_data_knows(published, table):
     card = DatasetCard.load(published / "README.md")
     assert card.data.pretty_name == "ECG exams of ecgclip's simulator"
@@ -112,6 +121,7 @@ def test_card_says_what_the_data_knows(published, table):
     assert f"| 1dAVb | first-degree atrioventricular block | {positive} of 90 ({positive / 90:.1%}) |" in text
     assert "| train | 90 | 30 | 90 | `data/train-00000-of-00004.parquet` and 3 more |" in text
     assert "toy-mean` (5 distinct" in text
+    assert "150 exams have a report, 5 of them distinct; language: Portuguese (149), unclear (1)." in text
     assert "conclusions and labels were cut off" in text
     assert "may be used to diagnose" in text
     assert table_digest(table) in text
