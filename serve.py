@@ -1,4 +1,4 @@
-"""A server on this machine that answers as Hugging Face Inference Endpoints would, to try a model before publishing it.
+"""A server on this machine that answers as Inference Endpoints would, to try a model before it is published.
 
 It imports the `handler.py` of the model's folder, as the endpoint does. One process, no encryption, no passwords: for
 trying out, not for the open internet.

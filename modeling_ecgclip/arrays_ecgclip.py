@@ -51,8 +51,9 @@ def check_zip_directory(file: BinaryIO, name: str) -> None:
         )
     _, _, _, _, members, directory_bytes, _, _ = _ZIP_END.unpack_from(tail, at)
     # With a locator of the 64-bit format `zipfile` believes another record instead.
-    is_64_bit = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07")
-    if is_64_bit or directory_bytes > MAX_ZIP_DIRECTORY_BYTES:
+    if tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        raise ValueError(f"{name}: expected an archive of a few arrays: found the 64-bit format of large archives")
+    if directory_bytes > MAX_ZIP_DIRECTORY_BYTES:
         raise ValueError(f"{name}: expected an archive of a few arrays: found {members} members or more")
 
 
@@ -102,7 +103,8 @@ def read_array(file: Any, name: str, kinds: str = "fiu", max_values: int | None 
         shape, fortran_order, dtype = header_readers[version](file)
     except _HEADER_ERRORS as error:
         raise ValueError(
-            f"{name}: not a numeric numpy file (pickled objects are never loaded): {shorten(error) or 'it is empty'}"
+            f"{name}: not a numeric numpy file (pickled objects are never loaded): "
+            f"{shorten(error) or type(error).__name__}"
         ) from error
     if dtype.hasobject:
         raise ValueError(f"{name}: holds pickled objects, which are never loaded")
@@ -110,7 +112,7 @@ def read_array(file: Any, name: str, kinds: str = "fiu", max_values: int | None 
         wanted = "numbers" if kinds == "fiu" else "text"
         raise ValueError(f"{name}: expected an array of {wanted}: found dtype {shorten(dtype)}")
     if any(length < 0 for length in shape):
-        raise ValueError(f"{name}: expected an array of at least no length: found shape {shorten(shape)}")
+        raise ValueError(f"{name}: expected lengths of 0 or more: found shape {shorten(shape)}")
     check_values(shape, name)
     n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes > MAX_FILE_BYTES or (max_values is not None and math.prod(shape) > max_values):

@@ -49,6 +49,7 @@ _RECORD_LINE = re.compile(r"[-\w]+(?P<segments>/\d+)?\s+(?P<n_sig>\d+)(\s+[\d./(
 _SIGNAL_LINE = re.compile(
     r"(?P<file_name>[-\w]+(\.\w+)?)\s+(?P<fmt>\d+)(x(?P<per_frame>\d+))?(:(?P<skew>\d+))?(\+(?P<offset>\d+))?(\s.*)?"
 )
+_SIGNAL_FORMATS = (8, 16, 24, 32, 61, 80, 160, 212, 310, 311, 508, 516, 524)
 # What reading a damaged file raises inside wfdb, numpy, zipfile and h5py.
 _READ_ERRORS = (
     ArithmeticError,
@@ -120,9 +121,12 @@ def read_wfdb(path: str | Path) -> EcgRecord:
         raise ValueError(f"{base}: not a readable WFDB record: {shorten(error, 300)}") from error
     if record.p_signal is None or record.p_signal.size == 0:
         raise ValueError(f"{base}: the WFDB record holds no samples")
+    if not np.all(np.isfinite(record.adc_gain)):
+        raise ValueError(f"{base}: expected finite gains: found {shorten(record.adc_gain)}")
     per_mv = [UNITS_PER_MV[canonical_unit(unit, f"{base}, channel {i}")] for i, unit in enumerate(record.units)]
     signal = (record.p_signal / np.array(per_mv)).T  # (leads, samples)
-    return EcgRecord(signal, float(record.fs), tuple(record.sig_name), "mV", str(base))
+    # A channel without a name gets one that no lead has, and is refused unless the caller states the leads.
+    return EcgRecord(signal, float(record.fs), tuple(name or "" for name in record.sig_name), "mV", str(base))
 
 
 def check_wfdb_header(header: Path) -> list[str]:
@@ -157,7 +161,7 @@ def check_wfdb_header(header: Path) -> list[str]:
             f"the header states {shorten(n_sig)} and has {len(lines) - 1} lines"
         )
     check_values((n_sig, sig_len), str(base))
-    names = []
+    formats: dict[str, str] = {}
     for line in lines[1:]:
         signal = _SIGNAL_LINE.fullmatch(line)
         if signal is None:
@@ -165,15 +169,18 @@ def check_wfdb_header(header: Path) -> list[str]:
                 f"{base}: not a readable WFDB record: expected signal lines that begin with the name of a file beside "
                 f"the header and a format: found {shorten(repr(line))}"
             )
+        if int(signal["fmt"]) not in _SIGNAL_FORMATS:
+            raise ValueError(f"{base}: expected a format of WFDB, such as 16: found {shorten(repr(line))}")
         if int(signal["per_frame"] or 1) != 1 or int(signal["skew"] or 0) > max(sig_len, 1):
             raise ValueError(f"{base}: expected one sample of each signal at a time: found {shorten(repr(line))}")
         if int(signal["offset"] or 0) > MAX_FILE_BYTES:
             raise ValueError(f"{base}: a signal begins beyond {MAX_FILE_BYTES:,} bytes: found {shorten(repr(line))}")
-        names.append(signal["file_name"])
-    for name in dict.fromkeys(names):
+        if formats.setdefault(signal["file_name"], signal["fmt"]) != signal["fmt"]:
+            raise ValueError(f"{base}: expected one format for each signal file: found {shorten(repr(line))}")
+    for name in formats:
         if (header.parent / name).exists():
             check_file(header.parent / name)
-    return names
+    return list(formats)
 
 
 def read_npy(path: str | Path) -> EcgRecord:
@@ -210,8 +217,10 @@ def read_npz(path: str | Path) -> EcgRecord:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _read_archive(archive, str(path))
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path}: not a readable archive of arrays: {error}") from error
+        except _READ_ERRORS as error:
+            if str(error).startswith(str(path)):  # said above
+                raise
+            raise ValueError(f"{path}: not a readable archive of arrays: {shorten(error)}") from error
 
 
 def read_csv(path: str | Path) -> EcgRecord:

@@ -54,7 +54,7 @@ def check_file(path: Path, max_bytes: int | None = MAX_FILE_BYTES) -> None:
         `FileNotFoundError`, `ValueError`: naming the file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file, or no regular one")
     size = path.stat().st_size
     if max_bytes is not None and size > max_bytes:
         raise ValueError(f"{path}: expected one ECG in at most {max_bytes:,} bytes: found a file of {size:,} bytes")

@@ -80,6 +80,8 @@ def read_ecg(
         raise ValueError(f"{record.name}: exam_id selects an exam of an HDF5 file; this source holds one ECG only")
     record = _complete(record, sampling_rate, lead_names, unit)
     shape = tuple(record.signal.shape)
+    if len(shape) != 2:
+        raise ValueError(f"{record.name}: expected an ECG of two axes, leads and samples: found shape {shape}")
     check_values(shape, record.name)
     check_sampling_rate(record.sampling_rate, shape, record.name)
     return record
@@ -116,7 +118,7 @@ def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise FileNotFoundError(f"{shorten(path)}: expected the path of an ECG: {error.strerror}") from error
+        raise FileNotFoundError(f"{shorten(path.name)}: expected the path of an ECG: {error.strerror}") from error
     if is_folder:
         raise ValueError(f"{path}: expected one ECG: found a folder")
     suffix = path.suffix.lower()

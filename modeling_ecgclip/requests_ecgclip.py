@@ -228,7 +228,8 @@ def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
     except ImportError as error:
         raise RequestError("UnsupportedFormat", f"{name}: {error}") from error
     except (ValueError, TypeError, FileNotFoundError) as error:
-        raise RequestError("InvalidEcg", str(error)) from error
+        message = str(error)
+        raise RequestError("InvalidEcg", message if message.startswith(name) else f"{name}: {message}") from error
     if record.sampling_rate is None:
         raise RequestError(
             "InvalidParameter", f"{name}: expected sampling_rate in Hz, since this form of an ECG does not state it"
@@ -430,7 +431,7 @@ def _read_wfdb(header: bytes, signals: dict[str, bytes], settings: Mapping[str, 
         header_path = path.with_suffix(".hea")
         header_path.write_bytes(header)
         try:
-            stated = list(dict.fromkeys(check_wfdb_header(header_path)))
+            stated = check_wfdb_header(header_path)
         except ValueError as error:
             raise RequestError("InvalidEcg", str(error).replace(str(path), name)) from error
         if "" in signals:

@@ -1,0 +1,70 @@
+"""What the fuzz tests share: a clock for each case, mutations, and what counts as an answer."""
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+CASE_LIMIT_S = 5.0
+
+
+class TooSlowError(BaseException):
+    """A case that hangs; no `except Exception` on the way swallows it."""
+
+
+@contextlib.contextmanager
+def time_limit(name: str) -> Iterator[None]:
+    """Fails a case that takes longer than `CASE_LIMIT_S`, also where it would never end."""
+
+    def stop(*_: Any) -> None:
+        raise TooSlowError(f"{name} took more than {CASE_LIMIT_S} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, CASE_LIMIT_S)
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # What runs in C is not interrupted.
+    if time.monotonic() - started > CASE_LIMIT_S:
+        raise TooSlowError(f"{name} took {time.monotonic() - started:.1f} s")
+
+
+def mutate(content: bytes, generator: np.random.Generator) -> bytes:
+    """Truncates, flips bits, overwrites, doubles or removes a part."""
+    data = bytearray(content)
+    kind = generator.integers(6)
+    # Half of the damage is done where files describe themselves.
+    end = len(data) if generator.random() < 0.5 else min(len(data), 512)
+    if kind == 0:
+        return bytes(data[: generator.integers(len(data))])
+    if kind in (1, 2):
+        for at in generator.integers(0, end, generator.choice([1, 4, 32])):
+            data[at] ^= 1 << int(generator.integers(8))
+    elif kind == 3:
+        at, length = generator.integers(end), generator.integers(1, 64)
+        data[at : at + length] = generator.bytes(length)
+    elif kind == 4:
+        at, length = generator.integers(end), generator.integers(1, 512)
+        data[at:at] = data[at : at + length]
+    else:
+        at, length = generator.integers(end), generator.integers(1, 512)
+        del data[at : at + length]
+    return bytes(data)
+
+
+def is_classification(result: Any, n_labels: int) -> bool:
+    """Whether a result is what the classification pipeline gives for one ECG."""
+    return (
+        isinstance(result, list)
+        and len(result) == n_labels
+        and all(set(label) == {"label", "score", "positive"} for label in result)
+        and all(math.isfinite(label["score"]) and 0 <= label["score"] <= 1 for label in result)
+    )
