@@ -149,7 +149,7 @@ def standard_recording(
     # In float64: a product in float32 would send values near half a microvolt the wrong way.
     microvolts = np.multiply(signal, MICROVOLTS_PER_MILLIVOLT, dtype=np.float64)
     np.rint(microvolts, out=microvolts)
-    lowest, highest = microvolts.min(axis=1), microvolts.max(axis=1)
+    lowest, highest = (np.rint(of(axis=1) * np.float64(MICROVOLTS_PER_MILLIVOLT)) for of in (signal.min, signal.max))
     peak = max(-lowest.min(), highest.max())
     # A mean cannot lie further out than the peak; half a microvolt for its rounding.
     if peak > OFFSET_MV * MICROVOLTS_PER_MILLIVOLT - 0.5 and np.abs(signal.mean(axis=1)).max() > OFFSET_MV:

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pandas as pd
+from datasets import concatenate_datasets
 
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 
@@ -36,3 +37,21 @@ def exams_frame(parts):
             row |= {"patient_id": exam_id // 2, "death": "", "timey": "", "normal_ecg": False, "trace_file": part}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def edit_csv(folder, **changes):
+    frame = pd.read_csv(folder / "exams.csv", dtype=str, keep_default_na=False)
+    for column, value in changes.items():
+        frame.loc[0, column] = value
+    frame.to_csv(folder / "exams.csv", index=False)
+    return frame["exam_id"][0]
+
+
+def rows_of(table):
+    """All rows by exam id."""
+    return {row["exam_id"]: row for row in concatenate_datasets(list(table.values()))}
+
+
+def microvolts(tracing):
+    """Published values (4096, 12) are twice the millivolts."""
+    return np.rint(tracing.T.astype(np.float64) / 2 * 1000)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from data_scripts.code15 import main
+from data_scripts.schema import load_exam_table
 from tests.data_scripts.code15_layout import exams_frame, make_tracing, write_part
 
 
@@ -16,6 +18,31 @@ def code15_folder(tmp_path):
     frame = exams_frame(parts).sample(frac=1, random_state=0)
     frame.to_csv(folder / "exams.csv", index=False)
     return folder
+
+
+@pytest.fixture
+def convert(tmp_path):
+    """Runs the command line of CODE-15%; returns its record and the opened table."""
+
+    def run(folder, *arguments, output="table"):
+        output = tmp_path / output
+        record = main(["--source_dir", str(folder), "--output_dir", str(output), *map(str, arguments)])
+        return record, load_exam_table(output)
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Runs the command line of CODE-15%, which must fail with `error`, a message that matches, and no output."""
+
+    def run(folder, error, match, *arguments):
+        output = tmp_path / "refused"
+        with pytest.raises(error, match=match):
+            main(["--source_dir", str(folder), "--output_dir", str(output), *map(str, arguments)])
+        assert not list(tmp_path.glob("refused*"))
+
+    return run
 
 
 @pytest.fixture(scope="session")
