@@ -1,0 +1,43 @@
+"""Toy models and ECG files of every kind for the tests of the page's parts."""
+
+import h5py
+import numpy as np
+import pytest
+
+from modeling_ecgclip import LEAD_NAMES
+from space.analysis import Analyser
+from tests.space_models import write_models
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory, text_model, exam_table):
+    return write_models(tmp_path_factory.mktemp("space-models"), text_model, exam_table)
+
+
+@pytest.fixture(scope="session")
+def analyser(models):
+    return Analyser.load(*map(str, models))
+
+
+@pytest.fixture(scope="session")
+def signal():
+    """Ten seconds of a beat a second in each lead, millivolts at 400 Hz."""
+    t = np.arange(4000) / 400
+    beat = np.exp(-(((t % 1) - 0.5) ** 2) / 2e-4)
+    return (np.arange(1, 13)[:, None] / 8 * beat + 0.02 * np.sin(9 * t)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory, signal):
+    """Paths of the same ECG as `.npy`, `.npz`, `.csv`, `.hdf5` (exams 7 and 8)."""
+    folder = tmp_path_factory.mktemp("ecgs")
+    paths = {suffix: folder / f"ecg.{suffix}" for suffix in ("npy", "npz", "csv", "hdf5")}
+    np.save(paths["npy"], signal)
+    np.savez(paths["npz"], ecg=signal, sampling_rate=400.0, unit="mV", lead_names=LEAD_NAMES)
+    np.savetxt(paths["csv"], signal.T, delimiter=",", header=",".join(LEAD_NAMES), comments="", fmt="%.5f")
+    with h5py.File(paths["hdf5"], "w") as file:
+        file["exam_id"] = [7, 8]
+        tracings = np.zeros((2, 4096, 12), np.float32)
+        tracings[:, 48:-48] = 2 * signal.T
+        file["tracings"] = tracings
+    return paths

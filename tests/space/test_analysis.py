@@ -1,0 +1,129 @@
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, read_ecg
+from space.analysis import Analyser
+from space.example_list import EXAMPLES
+from tests.space_models import THRESHOLDS
+
+
+def record_of(signal, rate=400.0):
+    return EcgRecord(signal, rate, None, "mV", "ecg.npy")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.files[0])
+def test_probabilities_are_those_of_the_pipeline(analyser, models, example):
+    path = example.paths[0]
+    classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
+    analysis = analyser.analyse(read_ecg(path))
+    without_thresholds = [
+        {key: value for key, value in one.items() if key != "threshold"} for one in analysis.probabilities
+    ]
+    assert without_thresholds == classify(str(path))
+    by_label = {one["label"]: one["threshold"] for one in analysis.probabilities}
+    assert [by_label[label] for label in analyser.labels] == pytest.approx(THRESHOLDS)
+    assert analysis.strongest_label == analysis.probabilities[0]["label"]
+
+
+def test_shown_is_what_the_model_saw(analyser, signal):
+    long = np.concatenate([signal, signal + 0.5], axis=1)  # 20 s
+    analysis = analyser.analyse(record_of(long))
+    np.testing.assert_array_equal(analysis.signal, analysis.input_values[0].numpy())
+    np.testing.assert_allclose(analysis.signal, long[:, 1952:6048], atol=1e-6)
+    assert analysis.recording == pytest.approx(
+        {"sampling_rate": 400, "duration_s": 20, "analysed_from_s": 4.88, "analysed_to_s": 15.12}
+    )
+    assert "Of 20.0 s the middle 10.2 s are analysed and shown." in analysis.notes
+
+
+def test_what_was_done_is_noted(analyser, signal):
+    broken = signal.copy()
+    broken[3, 5] = np.nan
+    record = EcgRecord(broken[[0, 1, *range(3, 12)]], 500.0, None, None, "x")
+    with pytest.raises(ValueError, match="x: expected 12 leads"):
+        analyser.analyse(record)
+    names = ("I", "II", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5")
+    record = EcgRecord(broken[[0, 1, *range(3, 11)]], 500.0, names, None, "x")
+    notes = analyser.analyse(record, ["said before"], repair_nan=True, allow_missing_leads=True).notes
+    assert notes[0] == "said before"
+    assert "Computed from I and II: III." in notes
+    assert "Not recorded, set to 0 mV: V6." in notes
+    assert "Samples that were not numbers were interpolated." in notes
+    assert "Resampled to the model's rate." in notes
+
+
+def test_saliency_lies_on_the_samples_shown(analyser, signal):
+    analysis = analyser.explain(analyser.analyse(record_of(signal[:, :3000])), "LBBB")
+    saliency = analysis.saliency
+    assert saliency.label == "LBBB"
+    assert saliency.strength.shape == (12, 3000)
+    assert sum(saliency.shares.values()) == pytest.approx(1)
+    # All the change is in the beats.
+    beats = np.abs(saliency.strength).sum(axis=0)[:2800].reshape(7, 400).mean(axis=0)
+    assert beats[180:220].mean() > 3 * beats[:100].mean()
+
+
+def test_own_words_are_those_of_the_pipeline(analyser, signal):
+    analysis = analyser.compare(analyser.analyse(record_of(signal)), " onda P \n\nQRS alargado\n", "English")
+    expected = analyser.zero_shot(
+        signal,
+        candidate_labels=["onda P", "QRS alargado"],
+        hypothesis_template="Electrocardiogram with {}.",
+        sampling_rate=400,
+    )
+    assert analysis.words == expected
+    assert sum(one["score"] for one in analysis.words) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "2 to 20 phrases, one a line.* found 0"),
+        ("one", "found 1"),
+        ("\n".join(map(str, range(21))), "found 21"),
+        ("a\n" + "b" * 201, "at most 200 characters: found 201"),
+        ("a\na", "must differ"),
+    ],
+)
+def test_phrases_that_cannot_be_compared(analyser, signal, words, message):
+    with pytest.raises(ValueError, match=message):
+        analyser.compare(analyser.analyse(record_of(signal)), words, "English")
+
+
+def test_nearest_reports(analyser, signal):
+    analysis = analyser.analyse(record_of(signal))
+    with torch.inference_mode():
+        embeds = analyser.zero_shot.model.get_ecg_features(analysis.input_values)[0].numpy()
+    expected = sorted(analyser.reports.text_embeds @ embeds, reverse=True)
+    assert [one["similarity"] for one in analysis.nearest] == pytest.approx(expected[:5], abs=1e-6)
+    assert analysis.reports_source == "simulated"
+
+
+def test_without_dual_encoder(models, signal):
+    analyser = Analyser.load(str(models[0]))
+    analysis = analyser.analyse(record_of(signal))
+    assert (analysis.words, analysis.nearest, analysis.clip_model) == (None, None, None)
+    with pytest.raises(ValueError, match="nearest reports need the dual encoder"):
+        Analyser.load(str(models[0]), report_index="index.npz")
+
+
+def test_json_has_no_path_of_the_server(analyser, models, signal):
+    result = analyser.explain(analyser.analyse(record_of(signal)), "AF").to_dict()
+    text = json.dumps(result, allow_nan=False)
+    assert str(models[0].parent) not in text
+    assert (result["model"], result["clip_model"]) == ("cls", "clip")
+    assert "not a medical device" in result["disclaimer"]
+    assert result["saliency"]["label"] == "AF"
+
+
+def test_too_long_is_given_up(analyser):
+    slow = Analyser(analyser.classifier, timeout_s=0.05)
+    with pytest.raises(TimeoutError, match="longer than 0.05 s"):
+        slow.within_time(time.sleep, 0.3)
+    time.sleep(0.4)
+    assert slow.within_time(lambda: "free again") == "free again"
