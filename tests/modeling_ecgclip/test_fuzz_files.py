@@ -17,8 +17,7 @@ import wfdb
 
 from modeling_ecgclip import EcgClassificationPipeline, EcgFeatureExtractor, EcgResNetForSignalClassification
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgResNetConfig
-
-from .fuzzing import is_classification, mutate, time_limit
+from tests.modeling_ecgclip.fuzzing import is_classification, mutate, time_limit
 
 
 SEED = 20260501
@@ -247,7 +246,8 @@ def hostile_tables():
         b"", b"\n\n\n", b"\x00" * 5000, bytes(range(256)) * 20, "ção,I,II\n1,2,3".encode("latin-1"), b"\xff\xfe" + row,
         (row * 10).decode().encode("utf-16"), b"\xef\xbb\xbf", b"1_0,1__0\n", b"0x10,1\n", b"I,I\n1,2\n3,4\n",
         b"1," * 1_000_000, b"1," * 400_000 + b"1\n", b"9" * 3_000_000, b'"' * 100_000, b'"' + row * 30_000,
-        row * 400_000, b"I," * 500 + b"I\n" + b"1," * 500 + b"1\n", b"X" * 200_000 + b",I\n1,2\n", b"nan," * 11 + b"nan\n", row,
+        row * 400_000, b"I," * 500 + b"I\n" + b"1," * 500 + b"1\n", b"X" * 200_000 + b",I\n1,2\n",
+        b"nan," * 11 + b"nan\n", row,
         row * 500, (b"nan," * 11 + b"nan\n") * 500, (b"inf," * 11 + b"inf\n") * 500,
         (b"1e308," * 11 + b"1e308\n") * 500,
         b"time_s,I\n1,2\n1,2\n", b"time_s," + names + b"\n" + b"1," * 12 + b"1\n", names + b"\n" + row + b"x" + row,

@@ -1,0 +1,396 @@
+"""The endpoint's answers: as the pipeline's, from the folder alone, and by name where there is none."""
+
+import base64
+import json
+import logging
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, pipeline
+
+from modeling_ecgclip import (
+    EcgClipModel,
+    EcgClipProcessor,
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+    save_for_hub,
+)
+from modeling_ecgclip.handler_ecgclip import EndpointHandler
+from modeling_ecgclip.limits_ecgclip import MAX_REQUEST_ECGS, MAX_VALUES
+from modeling_ecgclip.requests_ecgclip import ERROR_TYPES, FORMATS
+from tests.modeling_ecgclip.request_forms import base64_of, request_forms, write_files
+
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.5, 0.6, 0.7)
+TEXTS = ["ritmo regular", "RSR em V1"]
+# Blocks the project, also where it is installed, and imports handler.py as Inference Endpoints does.
+FRESH_INTERPRETER = """
+import importlib.abc, importlib.util, json, sys
+folder, request, answer = sys.argv[1:]
+
+class NoProject(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("modeling_ecgclip", "data_scripts", "training", "metrics"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoProject())
+import torch
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("handler.EndpointHandler", f"{folder}/handler.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+answers = []
+for path in (folder, ""):
+    handler = module.EndpointHandler(path)
+    answers.append([handler(data) for data in json.load(open(request))])
+json.dump({"answers": answers, "info": handler.handler.model_info}, open(answer, "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(text_model, tmp_path_factory):
+    """A classifier and a dual encoder, as training leaves them."""
+    folder = tmp_path_factory.mktemp("endpoint")
+    torch.manual_seed(0)
+    config = EcgResNetConfig.from_preset("tiny")
+    processor = EcgClipProcessor(EcgFeatureExtractor(), AutoTokenizer.from_pretrained(text_model))
+    classifier = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", thresholds=THRESHOLDS))
+    save_for_hub(classifier, folder / "classifier", processor)
+    save_for_hub(EcgClipModel.from_ecg_text_pretrained(config, str(text_model)), folder / "clip", processor)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ecg():
+    """(12, 2500) whole microvolts."""
+    return np.random.default_rng(0).integers(-2000, 2000, (12, 2500)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def forms(ecg, tmp_path_factory):
+    return request_forms(tmp_path_factory.mktemp("forms"), ecg)
+
+
+@pytest.fixture(scope="module")
+def handler(folders):
+    return EndpointHandler(str(folders / "classifier"))
+
+
+@pytest.fixture(scope="module")
+def classifier(folders):
+    return pipeline("ecg-classification", model=str(folders / "classifier"), trust_remote_code=True)
+
+
+def assert_same(found, expected):
+    """Equal labels, decisions and, to 1e-6, scores."""
+    assert [label["label"] for label in found] == [label["label"] for label in expected]
+    assert [label["positive"] for label in found] == [label["positive"] for label in expected]
+    np.testing.assert_allclose([label["score"] for label in found], [label["score"] for label in expected], atol=1e-6)
+
+
+def error_of(answer):
+    """Type and message of an answer that must be an error."""
+    assert set(answer) == {"error"}, answer
+    assert set(answer["error"]) == {"type", "message"}
+    assert answer["error"]["type"] in ERROR_TYPES
+    assert "Traceback" not in answer["error"]["message"] and "/tmp" not in answer["error"]["message"]
+    return answer["error"]["type"], answer["error"]["message"]
+
+
+class TestAnswers:
+    def test_every_form_as_the_pipeline(self, handler, classifier, forms):
+        assert len(forms) > 20
+        for name, (inputs, parameters, source, arguments) in forms.items():
+            found = handler({"inputs": inputs, "parameters": parameters})
+            assert isinstance(found, list), (name, found)
+            assert_same(found, classifier(source, **arguments))
+
+    def test_batches(self, handler, classifier, forms):
+        names = ["CSV text", "npz", "WFDB pair", "dictionary with its own settings", "npy"]
+        found = handler({"inputs": [forms[name][0] for name in names], "parameters": {"sampling_rate": 500}})
+        assert len(found) == len(names)
+        for name, answer in zip(names, found, strict=True):
+            assert_same(answer, classifier(forms[name][2], **forms[name][3]))
+        several = np.stack([forms["array"][0]] * 3)
+        for inputs in (several.tolist(), several):
+            answers = handler({"inputs": inputs, "parameters": {"sampling_rate": 500}})
+            assert len(answers) == 3
+            assert_same(answers[2], classifier(several[2], sampling_rate=500))
+
+    def test_answer_is_json(self, handler, forms):
+        answer = handler({"inputs": forms["npy"][0], "parameters": forms["npy"][1]})
+        assert json.loads(json.dumps(answer)) == answer
+
+    def test_parameters_of_classification(self, handler, forms):
+        inputs, rate = forms["npy"][:2]
+        everything = handler({"inputs": inputs, "parameters": rate})
+        assert handler({"inputs": inputs, "parameters": {**rate, "top_k": 2}}) == everything[:2]
+        first, second = everything[0]["label"], everything[1]["label"]
+        for threshold in (0.0, 1.0):
+            changed = handler({"inputs": inputs, "parameters": {**rate, "thresholds": {first: threshold}}})
+            assert changed[0]["positive"] == (threshold == 0)
+            assert changed[1] == everything[1] and second == changed[1]["label"]
+        named = handler({"inputs": inputs, "parameters": {**rate, "with_model": True}})
+        assert named["results"] == everything
+        assert named["model"]["architecture"] == "EcgResNetForSignalClassification"
+
+    def test_version_tells_weights_apart(self, handler, folders, tmp_path):
+        model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny"))
+        save_for_hub(model, tmp_path / "other", EcgFeatureExtractor())
+        assert len(handler.model_info["version"]) == 16
+        again = EndpointHandler(str(folders / "classifier")).model_info
+        assert again == handler.model_info
+        assert EndpointHandler(str(tmp_path / "other")).model_info["version"] != again["version"]
+
+    def test_null_is_a_missing_sample(self, handler, classifier, forms):
+        mv = np.array(forms["leads x samples"][0])
+        mv[3, 100:110] = np.nan
+        leads = [[None if np.isnan(value) else value for value in lead] for lead in mv.tolist()]
+        refused = handler({"inputs": leads, "parameters": {"sampling_rate": 500}})
+        assert error_of(refused)[0] == "InvalidEcg" and "aVR: 10 of 2500" in error_of(refused)[1]
+        found = handler({"inputs": leads, "parameters": {"sampling_rate": 500, "repair_nan": "true"}})
+        assert_same(found, classifier(mv, sampling_rate=500, repair_nan=True))
+
+    def test_missing_leads(self, handler, classifier, forms):
+        mv = np.array(forms["leads x samples"][0])[:8]
+        arguments = {"sampling_rate": 500, "lead_names": ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]}
+        found = handler({"inputs": mv.tolist(), "parameters": arguments})
+        assert_same(found, classifier(mv, **arguments))
+        few = {"sampling_rate": 500, "lead_names": "I,II,V1,V2,V3,V4,V5,aVR"}
+        assert "missing V6" in error_of(handler({"inputs": mv.tolist(), "parameters": few}))[1]
+        allowed = handler({"inputs": mv.tolist(), "parameters": {**few, "allow_missing_leads": True}})
+        few = {**few, "lead_names": few["lead_names"].split(",")}
+        assert_same(allowed, classifier(mv, **few, allow_missing_leads=True))
+
+    def test_feature_extraction(self, handler, folders, forms):
+        extract = pipeline("ecg-feature-extraction", model=str(folders / "classifier"), trust_remote_code=True)
+        parameters = {**forms["npy"][1], "task": "ecg-feature-extraction"}
+        found = handler({"inputs": forms["npy"][0], "parameters": parameters})
+        np.testing.assert_allclose(found, extract(forms["npy"][2], **forms["npy"][3]), atol=1e-6)
+
+    def test_zero_shot(self, folders, forms):
+        handler = EndpointHandler(str(folders / "clip"))
+        classifier = pipeline("zero-shot-ecg-classification", model=str(folders / "clip"), trust_remote_code=True)
+        arguments = {"sampling_rate": 500, "candidate_labels": TEXTS, "hypothesis_template": "ECG: {}"}
+        found = handler({"inputs": [forms["npy"][0]] * 2, "parameters": arguments})
+        expected = classifier(forms["npy"][2], **arguments)
+        for answer in found:
+            assert [label["label"] for label in answer] == [label["label"] for label in expected]
+            np.testing.assert_allclose([x["score"] for x in answer], [x["score"] for x in expected], atol=1e-6)
+        for parameters in (
+            {},
+            {"candidate_labels": []},
+            {"candidate_labels": ["a", "a"]},
+            {"candidate_labels": "a" * 600},
+        ):
+            answer = handler({"inputs": forms["npy"][0], "parameters": {"sampling_rate": 500, **parameters}})
+            assert error_of(answer)[0] == "InvalidParameter"
+        for template in ("no place", "{} {}", 3):
+            parameters = {"sampling_rate": 500, "candidate_labels": TEXTS, "hypothesis_template": template}
+            answer = handler({"inputs": forms["npy"][0], "parameters": parameters})
+            assert error_of(answer) == (
+                "InvalidParameter",
+                "expected hypothesis_template as a text that holds {} once",
+            )
+
+    def test_several_threads(self, handler, forms):
+        inputs, rate = forms["npy"][:2]
+        expected = handler({"inputs": inputs, "parameters": rate})
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(handler({"inputs": inputs, "parameters": rate})))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert answers == [expected] * 8
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("data", "error_type", "message"),
+        [
+            (None, "InvalidRequest", "expected a dictionary with inputs"),
+            ([], "InvalidRequest", "expected a dictionary with inputs and optionally parameters: found list"),
+            ({}, "InvalidRequest", "expected a dictionary with inputs"),
+            ({"inputs": [[1]], "parameter": {}}, "InvalidRequest", "found inputs, parameter"),
+            ({"inputs": [[1]], "parameters": []}, "InvalidRequest", "expected parameters as a dictionary: found list"),
+            ({"inputs": None}, "InvalidRequest", "inputs: expected one ECG or a list of ECGs: found None"),
+            ({"inputs": 3}, "InvalidRequest", "found 3"),
+            ({"inputs": []}, "InvalidRequest", "found list of length 0"),
+            ({"inputs": [1, 2]}, "InvalidRequest", r"inputs\[0\]: expected numbers, text or a dictionary: found 1"),
+            ({"inputs": {}}, "InvalidRequest", "expected a dictionary with ecg, with data, or with hea and dat"),
+            ({"inputs": {"path": "/etc/passwd"}}, "InvalidRequest", "expected a dictionary with ecg.*found path"),
+            ({"inputs": {"ecg": [[1]], "data": "YQ=="}}, "InvalidRequest", "found ecg, data"),
+            ({"inputs": {"hea": "YQ=="}}, "InvalidRequest", "hea and dat"),
+            ({"inputs": {"data": [[1]]}}, "InvalidRequest", "expected data as text"),
+            ({"inputs": "/etc/passwd"}, "InvalidRequest", "inputs: expected base64"),
+            ({"inputs": "/etc/passwd1"}, "UnsupportedFormat", "pickles are never loaded"),
+            ({"inputs": "../../etc/passwd"}, "InvalidRequest", "inputs: expected base64"),
+            ({"inputs": "http://127.0.0.1/ecg.npy"}, "InvalidRequest", "inputs: expected base64"),
+            ({"inputs": ""}, "InvalidEcg", "inputs: expected an ECG: found nothing"),
+            ({"inputs": [[1.0] * 9] * 12}, "InvalidParameter", "inputs: expected sampling_rate in Hz"),
+            ({"inputs": [[1.0, "a"]] * 12}, "InvalidEcg", "inputs: expected numbers: found str"),
+            ({"inputs": [[1.0, True]] * 12}, "InvalidEcg", "inputs: expected numbers: found bool"),
+            ({"inputs": [[1.0, 2.0], [1.0]]}, "InvalidEcg", r"expected lists of one length: found \[1, 2\]"),
+            ({"inputs": [[[[1.0]]]]}, "InvalidEcg", r"inputs\[0\]: expected numbers: found list"),
+        ],
+    )
+    def test_malformed(self, handler, data, error_type, message):
+        found_type, found = error_of(handler(data))
+        assert found_type == error_type, found
+        assert re.search(message, found), found
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"fs": 500}, "takes the parameters .*found fs"),
+            ({"candidate_labels": ["a"]}, "ecg-classification takes.*found candidate_labels"),
+            ({"task": "zero-shot-ecg-classification"}, "expected task as one of ecg-classification, ecg-feature"),
+            ({"task": ["ecg-classification"]}, "expected task as one of"),
+            ({"sampling_rate": "fast"}, "parameters: expected sampling_rate as a number of Hz: found 'fast'"),
+            ({"sampling_rate": True}, "sampling_rate as a number"),
+            ({"sampling_rate": float("inf")}, "sampling_rate as a number"),
+            ({"sampling_rate": 10**400}, "sampling_rate as a number"),
+            ({"lead_names": []}, "lead_names as a list"),
+            ({"lead_names": [1] * 12}, "lead_names as a list"),
+            ({"lead_names": ["I"] * 100}, "lead_names as a list"),
+            ({"unit": 3}, "unit as mV, uV or V"),
+            ({"exam_id": [1]}, "exam_id as a whole number or text"),
+            ({"format": "pickle"}, f"format as one of {', '.join(FORMATS)}: found 'pickle'"),
+            ({"shape": [12]}, "shape as two whole numbers"),
+            ({"shape": [12, -1]}, "shape as two whole numbers"),
+            ({"shape": "12x5000"}, "shape as two whole numbers"),
+            ({"top_k": 0}, "top_k as a whole number of at least 1"),
+            ({"top_k": 1.5}, "top_k as a whole number of at least 1"),
+            ({"thresholds": {"flu": 0.5}}, "thresholds as a dictionary"),
+            ({"thresholds": {"AF": 2}}, "thresholds as a dictionary"),
+            ({"thresholds": {"AF": "a"}}, "thresholds as a dictionary"),
+            ({"thresholds": [0.5] * 6}, "thresholds as a dictionary"),
+            ({"with_model": "yes"}, "with_model as true or false"),
+            ({"repair_nan": 1}, "repair_nan as true or false"),
+            ({"format": "float32"}, "format float32 needs the parameter shape"),
+        ],
+    )
+    def test_parameters(self, handler, parameters, message):
+        inputs = base64_of(bytes(4 * 12 * 100))
+        found_type, found = error_of(handler({"inputs": inputs, "parameters": {"sampling_rate": 500, **parameters}}))
+        assert found_type == "InvalidParameter", found
+        assert re.search(message, found), found
+
+    def test_the_ecg_at_fault_is_named(self, handler, forms):
+        good = forms["leads x samples"][0]
+        flat = [[0.0] * 100] * 12
+        answer = handler({"inputs": [good, good, flat], "parameters": {"sampling_rate": 500}})
+        assert error_of(answer)[0] == "InvalidEcg"
+        assert error_of(answer)[1].startswith("inputs[2]: no signal: every lead is constant")
+        answer = handler({"inputs": {"ecg": flat, "name": "bed 4"}, "parameters": {"sampling_rate": 500}})
+        assert error_of(answer)[1].startswith("inputs (bed 4): no signal")
+
+    def test_contradictions(self, handler, forms):
+        answer = handler({"inputs": forms["WFDB pair"][0], "parameters": {"sampling_rate": 250}})
+        assert error_of(answer)[1].startswith("inputs: the source states 500.0 Hz; sampling_rate=250")
+        parameters = {**forms["float32"][1], "shape": [12, 77]}
+        answer = handler({"inputs": forms["float32"][0], "parameters": parameters})
+        assert "expected 3,696 bytes of float32 for shape [12, 77]: found 120,000" in error_of(answer)[1]
+
+    def test_too_large(self, handler, forms):
+        rate = {"sampling_rate": 500}
+        many = handler({"inputs": ["YQ=="] * (MAX_REQUEST_ECGS + 1), "parameters": rate})
+        assert error_of(many)[0] == "TooLarge"
+        long = handler({"inputs": [[0] * (MAX_VALUES // 12 + 1)] * 12, "parameters": rate})
+        assert error_of(long)[0] == "TooLarge"
+        array = np.zeros((12, MAX_VALUES // 12), np.int16)
+        together = handler({"inputs": [array] * 2, "parameters": rate})
+        assert error_of(together)[0] == "TooLarge"
+        assert error_of(handler({"inputs": "A" * (2**25 + 1)}))[0] == "TooLarge"
+        assert error_of(handler({"inputs": bytes(2**25 + 1)}))[0] == "TooLarge"
+
+    def test_pickles_are_never_loaded(self, handler, tmp_path):
+        witness = tmp_path / "opened"
+
+        class Opens:
+            def __reduce__(self):
+                return open, (str(witness), "w")
+
+        payload = pickle.dumps(Opens())
+        for form in (None, *FORMATS):
+            parameters = {"sampling_rate": 500, "shape": [12, 100], "exam_id": 7, "format": form}
+            for inputs in (payload, base64_of(payload), {"data": base64_of(payload)}):
+                error_of(handler({"inputs": inputs, "parameters": parameters}))
+        assert not witness.exists()
+
+    def test_wfdb_names_no_other_file(self, handler, ecg, tmp_path):
+        files = write_files(tmp_path / "files", ecg)
+        header = files["hea"].decode()
+        dat = base64_of(files["dat"])
+        for name in ("../ecg.dat", "/etc/passwd", "ecg.hea", "a/b.dat", "http://127.0.0.1/ecg.dat"):
+            answer = handler({"inputs": {"hea": header.replace("ecg.dat", name), "dat": dat}})
+            assert error_of(answer)[0] == "InvalidEcg", name
+        renamed = handler({"inputs": {"hea": header.replace("ecg.dat", "other.dat"), "dat": dat}})
+        assert renamed == handler({"inputs": {"hea": header, "dat": dat}})
+
+    def test_defects_are_answered_and_logged_without_the_recording(self, handler, forms, monkeypatch, caplog):
+        def fails(*args, **kwargs):
+            raise RuntimeError("patient 4711 had [0.5, 0.7]")
+
+        monkeypatch.setitem(handler.pipelines, "ecg-classification", fails)
+        monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+        library = logging.getLogger(EndpointHandler.__module__)
+        library.addHandler(caplog.handler)
+        try:
+            answer = handler({"inputs": forms["npy"][0], "parameters": forms["npy"][1]})
+        finally:
+            library.removeHandler(caplog.handler)
+        assert error_of(answer)[0] == "InternalError"
+        assert "4711" not in json.dumps(answer) and "4711" not in caplog.text
+        assert "RuntimeError in fails, line" in caplog.text
+
+
+def test_folder_alone_answers(folders, handler, forms, tmp_path):
+    names = ["leads x samples", "CSV text", "WFDB pair", "npy", "hdf5"]
+    requests = [{"inputs": forms[name][0], "parameters": forms[name][1]} for name in names]
+    requests += [{"inputs": [forms["CSV text"][0]] * 2, "parameters": {"sampling_rate": 500}}, {"inputs": 3}]
+    (tmp_path / "requests.json").write_text(json.dumps(requests))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    script = tmp_path / "fresh.py"
+    script.write_text(FRESH_INTERPRETER, encoding="utf-8")
+    arguments = [str(folders / "classifier"), str(tmp_path / "requests.json"), str(tmp_path / "answers.json")]
+    done = subprocess.run(
+        [sys.executable, "-I", str(script), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads((tmp_path / "answers.json").read_text())
+    assert found["info"] == handler.model_info
+    for answers in found["answers"]:
+        for request, answer in zip(requests[:-2], answers[:-2], strict=True):
+            assert_same(answer, handler(request))
+        assert_same(answers[-2][1], handler(requests[-2])[1])
+        assert answers[-1] == handler(requests[-1])
+    assert error_of(found["answers"][0][-1])[0] == "InvalidRequest"
+
+
+def test_folder_of_another_model_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="expected a model that offers one of ecg-classification"):
+        EndpointHandler(str(tmp_path))
+
+
+def test_base64_may_be_wrapped(handler, forms):
+    inputs, rate = forms["npy"][:2]
+    wrapped = base64.encodebytes(base64.b64decode(inputs)).decode()
+    assert "\n" in wrapped
+    answer = handler({"inputs": wrapped, "parameters": rate})
+    assert_same(answer, handler({"inputs": inputs, "parameters": rate}))
