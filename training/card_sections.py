@@ -101,7 +101,8 @@ def snippet(run: RunFolder, model: str) -> str:
         "",
         f'classify = pipeline("{task}", model="{model}", trust_remote_code=True)',
         "",
-        "# Made up, to show the shape: leads and samples, in millivolts. It is no ECG, so its result means nothing.",
+        "# Made up, to show the shape: leads, samples, in millivolts.",
+        "# It is no ECG, so its result means nothing.",
         f"time = np.arange({10 * rate}) / {rate}",
         f"ecg = np.sin(2 * np.pi * time) * np.linspace(0.2, 1.0, {n_leads})[:, None]",
         "",
@@ -131,7 +132,7 @@ def use_note(run: RunFolder) -> str:
         )
     return said + (
         f" Labels are put into the sentence `{DEFAULT_HYPOTHESIS_TEMPLATE}` (`hypothesis_template=`); findings, as "
-        "reports describe them, work better than names of diagnoses. Without pipelines: `AutoModel` and "
+        "reports describe them, are what the model has seen. Without pipelines: `AutoModel` and "
         "`AutoProcessor`, both with `trust_remote_code=True`."
     )
 
@@ -262,18 +263,16 @@ def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
     )
     rows = [["direction", *(f"in the first {k}" for k in RECALL_AT), "median rank"]]
     for key, title in DIRECTIONS.items():
-        found = retrieval[key]
-        cells = [
-            f"{with_interval(cell['value'], cell if 'low' in cell else None, {})}, chance {cell['chance']:.3f}"
-            for cell in (found[f"recall_at_{k}"] for k in RECALL_AT)
-        ]
-        rows.append([title, *cells, f"{found['median_rank']:g}"])
+        found = [retrieval[key][f"recall_at_{k}"] for k in RECALL_AT]
+        cells = [with_interval(cell["value"], cell if "low" in cell else None, {}) for cell in found]
+        rows.append([title, *cells, f"{retrieval[key]['median_rank']:g}"])
+        rows.append(["by chance", *(f"{cell['chance']:.3f}" for cell in found), ""])
     tables = [
         {
             "title": "Retrieval",
             "rows": _table(rows),
             "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
-            "and every ECG with an equal report is a hit.",
+            "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
         }
     ]
     if "zero_shot" in test:
@@ -398,7 +397,7 @@ def training_table(run: RunFolder) -> str:
         ["seed", str(given["seed"])],
         [
             "run by",
-            f"{at_work}, on {_listed(sorted(set(record['devices'])))}, precision: {record['mixed_precision']}",
+            f"{at_work}, on {_listed(sorted(set(record['devices'])))}, mixed precision: {record['mixed_precision']}",
         ],
         ["code", f"ecgclip, commit `{record['commit']}`" if record["commit"] else "ecgclip"],
         ["software", f"Python {record['python']}, {packages}"],

@@ -28,11 +28,11 @@ from data_scripts.hub_access import (
 )
 
 from .arguments import HubArguments, parse
-from .card import write_card
+from .card import EVAL_RESULTS, write_card
 from .requirements import write_requirements
-from .run import STOPPED_BY_SIGNAL
-from .run_folder import read_run
-from .space import publish_space
+from .run import HTTP_CLIENTS, STOPPED_BY_SIGNAL
+from .run_folder import RunFolder, read_run
+from .space import SpaceModels, publish_space
 
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,8 @@ PUBLISHED = (
     "metrics.json",
     "history.json",
     "*.png",
+    EVAL_RESULTS,
 )
-PUBLISHED_FOLDERS = (".eval_results/", "onnx/", "openvino/")
 # A file of an earlier push that this one does not have would be read beside the new ones.
 STALE = (
     "*.safetensors",
@@ -68,9 +68,7 @@ STALE = (
     "processor_config.json",
     "tokenizer*",
     "*_ecgclip.py",
-    ".eval_results/ecgclip.yaml",
-    "onnx/*",
-    "openvino/*",
+    EVAL_RESULTS,
 )
 
 
@@ -92,19 +90,29 @@ class PublishArguments:
         default=None, metadata={"help": "Where the model that training started from is published, likewise."}
     )
 
+    clip_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Dual encoder on the Hub for the Space's own words and nearest reports; default: the one that "
+            "training started from, if it is there."
+        },
+    )
+    report_index: str | None = field(
+        default=None, metadata={"help": "Reports for the Space to search, as python -m space.nearest writes them."}
+    )
+
     def __post_init__(self) -> None:
-        for name in ("repo_id", "space_id", "dataset_id", "base_model"):
+        for name in ("repo_id", "space_id", "dataset_id", "base_model", "clip_model"):
             if getattr(self, name) is not None:
                 check_repo_id(getattr(self, name))
-        if self.space_id is not None and not self.space:
-            raise ValueError("--space_id names the Space that --space publishes: give both")
+        for name in ("space_id", "clip_model", "report_index"):
+            if getattr(self, name) is not None and not self.space:
+                raise ValueError(f"--{name} is for the Space that --space publishes: give both")
 
 
 def is_published(path: str) -> bool:
     """Tells of a file, by its path in the run's folder, whether it goes to the Hub."""
-    if "/" in path:
-        return path.startswith(PUBLISHED_FOLDERS)
-    return any(fnmatchcase(path, pattern) for pattern in PUBLISHED)
+    return any(fnmatchcase(path, pattern) for pattern in PUBLISHED if path.count("/") == pattern.count("/"))
 
 
 def publish_model(
@@ -144,8 +152,7 @@ def publish_model(
 def complete_folder(
     folder: Path, repo_id: str | None = None, dataset_id: str | None = None, base_model: str | None = None
 ) -> None:
-    """Writes the card, what the code needs, and the handler of endpoints into the folder of a finished run."""
-    read_run(folder)  # says what is missing before anything is written
+    """Writes the card, and what the code needs, into the folder of a finished run."""
     write_card(folder, repo_id, dataset_id, base_model)
     write_requirements(folder)
 
@@ -199,6 +206,14 @@ def repository_of(hub: HubArguments, folder: Path) -> str:
         return f"{HfApi().whoami()['name']}/{name}"
 
 
+def clip_model_of(run: RunFolder, base_model: str | None) -> str | None:
+    """Returns where on the Hub the dual encoder is that training started from, or None."""
+    origin = run.origins[0] if run.origins else {}
+    if origin.get("stage") != "contrastive":
+        return None
+    return base_model or (origin["name"] if origin["on_hub"] else None)
+
+
 def exit_code(main: Callable[[], Any]) -> int:
     """Runs a training script and returns what the shell shall see; the Hub's refusals become one line."""
     try:
@@ -212,13 +227,19 @@ def main(argv: list[str] | None = None) -> int:
     """Publishes what the command line names; returns the exit code."""
     (args,) = parse(argv, __doc__, PublishArguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for quiet in HTTP_CLIENTS:
+        logging.getLogger(quiet).setLevel(logging.WARNING)
     try:
+        run = read_run(args.folder)
+        if args.space and run.stage != "classification":
+            raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage}")
         url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
         print(f"published: {url}")
         if args.space:
-            space_id = args.space_id or f"{args.repo_id}-space"
-            print(f"published: {publish_space(args.repo_id, space_id, args.public)}")
+            models = SpaceModels(
+                args.repo_id, args.clip_model or clip_model_of(run, args.base_model), args.report_index
+            )
+            print(f"published: {publish_space(models, args.space_id or f'{args.repo_id}-space', args.public)}")
     except (HubAccessError, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

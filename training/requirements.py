@@ -1,17 +1,20 @@
 """What published code imports, with the versions that it was run with."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from .files import write_text
+from .run_folder import project_file
 
 
 REQUIREMENTS = "requirements.txt"
+CONSTRAINTS = "constraints.txt"
 # Of use only beside the files that they run.
-RUNTIMES = {"onnxruntime": "onnx", "openvino": "openvino"}
+RUNTIMES = {"onnxruntime": "model.onnx", "openvino": "openvino_model.xml"}
 
 
 def imported_modules(paths: Iterable[Path]) -> set[str]:
@@ -41,10 +44,27 @@ def requirements_of(modules: Iterable[str]) -> list[str]:
     return sorted(f"{name}=={metadata.version(name).split('+')[0]}" for name in packages)
 
 
+def tested_version(package: str) -> str:
+    """
+    Returns the version of a package that is installed, or else the one that the project was tested with.
+
+    Raises:
+        `FileNotFoundError`: where neither is known.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        pins = project_file(CONSTRAINTS).read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(package)}==(\S+)$", pins, re.MULTILINE)
+    if found is None:
+        raise FileNotFoundError(f"{package} is not installed, and {CONSTRAINTS} states no version of it: install it")
+    return found[1]
+
+
 def write_requirements(folder: Path) -> Path:
     """Writes `requirements.txt` for the code in the folder of a run, and returns its path."""
     code = sorted(folder.glob("*.py"))
-    without = {module for module, kept in RUNTIMES.items() if not (folder / kept).is_dir()}
+    without = {module for module, kept in RUNTIMES.items() if not (folder / kept).is_file()}
     modules = imported_modules(code) - {path.stem for path in code} - without
     path = folder / REQUIREMENTS
     # safetensors holds the weights, though no code here names it.

@@ -30,6 +30,7 @@ from .files import write_json
 logger = get_logger(__name__)
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "numpy", "scipy")
+HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
 
@@ -58,7 +59,7 @@ def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Acce
     if accelerator.num_processes != asked_for:
         raise RuntimeError(f"{asked_for} processes were launched, but accelerate runs {accelerator.num_processes}")
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for quiet in ("httpx", "datasets", "evaluate", "accelerate"):
+    for quiet in (*HTTP_CLIENTS, "datasets", "evaluate", "accelerate"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     if not accelerator.is_main_process:
         disable_progress_bar()

@@ -18,7 +18,7 @@ from modeling_ecgclip import EcgFeatureExtractor
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_FOLDER = "share/ecgclip"  # where an installation keeps the project's files that are no modules
 # What every finished run has, and what each stage has besides.
-NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py")
+NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py", "handler.py")
 NEEDED_BY_STAGE = {
     "classification": ("preprocessor_config.json", "precision_recall.png", "calibration.png"),
     "contrastive": ("processor_config.json", "tokenizer_config.json", "retrieval.png", "retrieval_test.png"),

@@ -1,11 +1,12 @@
 """A Space on the Hub that runs a published model in a browser."""
 
 import ast
+import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub.repocard_data import CardData
@@ -13,22 +14,25 @@ from huggingface_hub.repocard_data import CardData
 from data_scripts.hub_access import publish_folder
 
 from .files import write_text
-from .requirements import REQUIREMENTS, imported_modules, requirements_of
+from .requirements import REQUIREMENTS, imported_modules, requirements_of, tested_version
 from .run_folder import PROJECT, project_file
 
 
 APP = "app.py"
 # The Space starts here: it names the model, and everything else is the app's.
 LAUNCHER = "start.py"
-LAUNCHER_TEXT = '''"""Starts the app with the model that this Space was made for."""
+LAUNCHER_TEXT = '''"""Starts the app with the models that this Space was made for; its variables replace them."""
 
 import os
 import runpy
+from pathlib import Path
 
 
-os.environ.setdefault("ECGCLIP_MODEL", {model_id!r})
-runpy.run_path("app.py", run_name="__main__")
+for name, value in {environment!r}.items():
+    os.environ.setdefault(name, value)
+runpy.run_path(str(Path(__file__).with_name("app.py")), run_name="__main__")
 '''
+REPORT_INDEX = "report_index.npz"  # where the app looks for it
 PACKAGES = ("space", "modeling_ecgclip", "data_scripts", "training", "metrics")
 APP_PACKAGE = "space"  # with its examples, which no import names
 SDK = "gradio"
@@ -44,44 +48,61 @@ trained on, how good it is and what it is not for.
 **Research software, not a medical device.** Nothing here may decide on anybody's treatment.
 
 A private model needs a token that may read it, as the secret `HF_TOKEN` in this Space's settings. Another model of
-ecgclip: the variable `ECGCLIP_MODEL`.
+ecgclip: the variable `ECGCLIP_MODEL`, and `ECGCLIP_CLIP_MODEL` for words of one's own.
 """
 
 
-def publish_space(model_id: str, space_id: str, public: bool = False) -> str:
+@dataclass(frozen=True)
+class SpaceModels:
+    """
+    What a Space runs.
+
+    Args:
+        model (`str`): Classifier on the Hub, `"user/name"`.
+        clip_model (`str`, *optional*): Dual encoder on the Hub, for words of one's own and nearest reports.
+        report_index (`str` or `os.PathLike`, *optional*): File of `python -m space.nearest`, which travels along.
+    """
+
+    model: str
+    clip_model: str | None = None
+    report_index: str | os.PathLike | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the app knows its models."""
+        named = {"ECGCLIP_MODEL": self.model, "ECGCLIP_CLIP_MODEL": self.clip_model}
+        return {name: value for name, value in named.items() if value}
+
+
+def publish_space(models: SpaceModels, space_id: str, public: bool = False) -> str:
     """
     Publishes the Space of a model in one commit, and returns its address.
 
     Args:
-        model_id (`str`): The model, `"user/name"`.
+        models (`SpaceModels`): What it runs.
         space_id (`str`): The Space, `"user/name"`.
         public (`bool`, defaults to `False`): Show it to everybody.
 
     Raises:
-        `FileNotFoundError`: where the app's files or gradio are not installed.
+        `FileNotFoundError`: where the app's files or gradio are not installed, or there is no such report index.
         [`HubAccessError`]: as [`publish_folder`].
     """
     with tempfile.TemporaryDirectory(prefix="ecgclip-space-") as aside:
-        write_space(Path(aside), model_id, space_id)
+        write_space(Path(aside), models, space_id)
         return publish_folder(
             aside,
             space_id,
             repo_type="space",
             public=public,
-            delete_patterns=("*.py", f"{APP_PACKAGE}/*"),
-            commit_message=f"Space for {model_id}",
+            delete_patterns=("*.py", f"{APP_PACKAGE}/*", REPORT_INDEX),
+            commit_message=f"Space for {models.model}",
             space_sdk=SDK,
         )
 
 
-def write_space(folder: Path, model_id: str, space_id: str) -> None:
+def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
     """Writes the files of a Space into an empty folder; arguments and errors as [`publish_space`]."""
-    try:
-        sdk_version = metadata.version(SDK)
-    except metadata.PackageNotFoundError as error:
-        raise FileNotFoundError(
-            f"a Space states the version of {SDK} that it was tried with: install {SDK}"
-        ) from error
+    sdk_version = tested_version(SDK)
     app = project_file(APP)
     modules = sorted(project_modules(app))
     shutil.copyfile(app, folder / APP)
@@ -89,7 +110,11 @@ def write_space(folder: Path, model_id: str, space_id: str) -> None:
         target = folder / path.relative_to(PROJECT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    write_text(folder / LAUNCHER, LAUNCHER_TEXT.format(model_id=model_id))
+    write_text(folder / LAUNCHER, LAUNCHER_TEXT.format(environment=models.environment))
+    if models.report_index is not None:
+        if not Path(models.report_index).is_file():
+            raise FileNotFoundError(f"{models.report_index}: expected a file of python -m space.nearest, found none")
+        shutil.copyfile(models.report_index, folder / REPORT_INDEX)
     needed = (imported_modules([app, *modules]) | {"safetensors"}) - {SDK}  # which the Space brings
     write_text(folder / REQUIREMENTS, "\n".join(requirements_of(needed)))
     title = space_id.rpartition("/")[2]
@@ -101,12 +126,12 @@ def write_space(folder: Path, model_id: str, space_id: str) -> None:
         sdk_version=sdk_version,
         python_version=".".join(platform.python_version_tuple()[:2]),
         app_file=LAUNCHER,
-        models=[model_id],
+        models=list(models.environment.values()),
         tags=["ecg", "electrocardiogram", "medical"],
         license="apache-2.0",
         pinned=False,
     )
-    write_text(folder / "README.md", README.format(metadata=facts.to_yaml(), title=title, model_id=model_id))
+    write_text(folder / "README.md", README.format(metadata=facts.to_yaml(), title=title, model_id=models.model))
 
 
 def project_modules(path: Path) -> set[Path]:
