@@ -31,6 +31,8 @@ MIN_SAMPLING_RATE = 10.0  # Hz
 MAX_SAMPLING_RATE = 10_000.0  # Hz
 # Numerator or denominator of the resampling ratio. The filter has twenty times as many taps.
 MAX_RESAMPLING_FACTOR = 1_000_000
+# A single sample. Spikes of a pacemaker and codes of lost samples lie far below; what lies far above overflows.
+MAX_SAMPLE_MV = 1e6
 
 # One request to an endpoint.
 MAX_REQUEST_BYTES = 33_554_432  # 32 MiB: 128 ECGs of 10 s as base64 of float32
@@ -71,6 +73,23 @@ def check_values(shape: tuple[int, ...], name: str) -> None:
         raise ValueError(
             f"{name}: expected one ECG of at most {MAX_VALUES:,} values: found {math.prod(shape):,}, shape {shape}"
         )
+
+
+def check_samples(signal: Any, per_mv: float, name: str) -> None:
+    """
+    Refuses a finite sample of more than `MAX_SAMPLE_MV`; NaN and Inf are left to the feature extractor.
+
+    Args:
+        signal (`np.ndarray` or `torch.Tensor`): Real numbers.
+        per_mv (`float`): How many of its unit make a millivolt.
+        name (`str`): What errors call the ECG.
+
+    Raises:
+        `ValueError`: naming the record.
+    """
+    magnitude = abs(signal)
+    if bool(((magnitude > MAX_SAMPLE_MV * per_mv) & (magnitude != math.inf)).any()):
+        raise ValueError(f"{name}: expected samples below {MAX_SAMPLE_MV:g} mV: found a larger one")
 
 
 def check_sampling_rate(sampling_rate: Any, shape: tuple[int, ...], name: str) -> None:
@@ -119,6 +138,7 @@ __all__ = [
     "MAX_REQUEST_LABELS",
     "MAX_REQUEST_VALUES",
     "MAX_RESAMPLING_FACTOR",
+    "MAX_SAMPLE_MV",
     "MAX_SAMPLING_RATE",
     "MAX_SECONDS",
     "MAX_TEXT_LENGTH",
@@ -126,6 +146,7 @@ __all__ = [
     "MAX_ZIP_DIRECTORY_BYTES",
     "MIN_SAMPLING_RATE",
     "check_file",
+    "check_samples",
     "check_sampling_rate",
     "check_values",
     "shorten",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from .feature_extraction_ecgclip import canonical_unit
+from .feature_extraction_ecgclip import UNITS_PER_MV, canonical_unit
 from .formats_ecgclip import (
     WFDB_SUFFIXES,
     EcgRecord,
@@ -22,7 +22,7 @@ from .formats_ecgclip import (
     read_npz,
     read_wfdb,
 )
-from .limits_ecgclip import check_sampling_rate, check_values, shorten
+from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
 
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -84,6 +84,9 @@ def read_ecg(
         raise ValueError(f"{record.name}: expected an ECG of two axes, leads and samples: found shape {shape}")
     check_values(shape, record.name)
     check_sampling_rate(record.sampling_rate, shape, record.name)
+    if getattr(record.signal.dtype, "kind", "f") in "fiu":  # a tensor's dtype has no kind
+        unit = canonical_unit("mV" if record.unit is None else record.unit, record.name)
+        check_samples(record.signal, UNITS_PER_MV[unit], record.name)
     return record
 
 
