@@ -1,0 +1,89 @@
+"""docs/own_data.md: its commands run as they stand there, on fewer exams and for fewer steps."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "own_data.md"
+# What the page's numbers become here; each must occur in it.
+SMALLER = {
+    "--num_exams 1200": "--num_exams 80",
+    "--per_device_train_batch_size 128": "--per_device_train_batch_size 16",
+    "--max_train_steps 150": "--max_train_steps 2",
+    "--max_train_steps 600": "--max_train_steps 2",
+    "--eval_steps 100": "--eval_steps 2",
+    "--eval_steps 50": "--eval_steps 2",
+    "--warmup_steps 20": "--warmup_steps 1",
+}
+
+
+def commands():
+    """The page's commands, each on one line, with smaller numbers."""
+    text = PAGE.read_text(encoding="utf-8")
+    for number, smaller in SMALLER.items():
+        assert number in text, f"{PAGE.name} has no {number} any more"
+        text = text.replace(number, smaller)
+    return [re.sub(r"\\\n\s+", "", match) for match in re.findall(r"^    \$ ((?:.*\\\n)*.*)$", text, re.MULTILINE)]
+
+
+def run(command, monkeypatch):
+    """Runs a command of this project in this process."""
+    words = shlex.split(command)
+    if words[:2] == ["python", "-m"]:
+        module, arguments = words[2], words[3:]
+    else:
+        assert words[:4] == ["accelerate", "launch", "--num_processes", "1"], command
+        module, arguments = words[4].removesuffix(".py"), words[5:]
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    importlib.import_module(module).main()
+
+
+def test_commands_of_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PROJECT))
+    *own, last = commands()
+    assert len(own) == 6
+    for command in own:
+        run(command, monkeypatch)
+    assert "80 found = 80 kept + 0 rejected" in capsys.readouterr().out
+    done = subprocess.run(
+        [sys.executable, *shlex.split(last)[1:]],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": ""},
+    )
+    assert re.match(r"\[\{'label': '\w+', 'score': 0\.\d+, 'positive': (True|False)\}, \{", done.stdout)
+
+
+def test_array_to_record(tmp_path, monkeypatch):
+    """The page's few lines of Python."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").mkdir()
+    microvolts = np.random.default_rng(0).integers(-2000, 2000, (1000, 12))
+    names = ",".join(["I", "II", "III", "aVR", "aVL", "aVF", *(f"V{i}" for i in range(1, 7))])
+    np.savetxt("export/4711.csv", microvolts, fmt="%d", delimiter=",", header=names, comments="")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, PAGE.name, "exec"), {})
+    record = wfdb.rdrecord("records/4711")
+    assert record.fs == 500 and record.sig_name[11] == "V6" and set(record.units) == {"uV"}
+    # wfdb chooses the steps so that a lead's range fills 16 bits.
+    np.testing.assert_allclose(record.p_signal, microvolts, atol=0.1)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([\w./#-]+)\)", PAGE.read_text(encoding="utf-8")))
+def test_links_lead_somewhere(link):
+    file, _, anchor = link.partition("#")
+    text = (PAGE.parent / file).read_text(encoding="utf-8")
+    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
+    assert not anchor or anchor in headings
