@@ -251,7 +251,7 @@ def finished_record(folder: Path, shard: Shard) -> dict[str, Any] | None:
             digests = b"".join(_digests_of(folder / file))
             if digests.hex() != record["digests"][split]:
                 return None
-    except (OSError, ValueError, pa.ArrowInvalid):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return record
 
