@@ -58,6 +58,7 @@ PUBLISHED = (
     "metrics.json",
     "history.json",
     "*.png",
+    "report_index.npz",  # of space/index_reports.py
     EVAL_RESULTS,
 )
 # A file of an earlier push that this one does not have would be read beside the new ones.
@@ -68,6 +69,7 @@ STALE = (
     "processor_config.json",
     "tokenizer*",
     "*_ecgclip.py",
+    "report_index.npz",
     EVAL_RESULTS,
 )
 
@@ -93,19 +95,16 @@ class PublishArguments:
     clip_model: str | None = field(
         default=None,
         metadata={
-            "help": "Dual encoder on the Hub for the Space's own words and nearest reports; default: the one that "
+            "help": "Dual encoder on the Hub, for the Space's own words and nearest reports; default: the one that "
             "training started from, if it is there."
         },
-    )
-    report_index: str | None = field(
-        default=None, metadata={"help": "Reports for the Space to search, as python -m space.nearest writes them."}
     )
 
     def __post_init__(self) -> None:
         for name in ("repo_id", "space_id", "dataset_id", "base_model", "clip_model"):
             if getattr(self, name) is not None:
                 check_repo_id(getattr(self, name))
-        for name in ("space_id", "clip_model", "report_index"):
+        for name in ("space_id", "clip_model"):
             if getattr(self, name) is not None and not self.space:
                 raise ValueError(f"--{name} is for the Space that --space publishes: give both")
 
@@ -236,9 +235,7 @@ def main(argv: list[str] | None = None) -> int:
         url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
         print(f"published: {url}")
         if args.space:
-            models = SpaceModels(
-                args.repo_id, args.clip_model or clip_model_of(run, args.base_model), args.report_index
-            )
+            models = SpaceModels(args.repo_id, args.clip_model or clip_model_of(run, args.base_model))
             print(f"published: {publish_space(models, args.space_id or f'{args.repo_id}-space', args.public)}")
     except (HubAccessError, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

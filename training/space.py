@@ -1,7 +1,6 @@
 """A Space on the Hub that runs a published model in a browser."""
 
 import ast
-import os
 import platform
 import shutil
 import tempfile
@@ -32,9 +31,8 @@ for name, value in {environment!r}.items():
     os.environ.setdefault(name, value)
 runpy.run_path(str(Path(__file__).with_name("app.py")), run_name="__main__")
 '''
-REPORT_INDEX = "report_index.npz"  # where the app looks for it
 PACKAGES = ("space", "modeling_ecgclip", "data_scripts", "training", "metrics")
-APP_PACKAGE = "space"  # with its examples, which no import names
+DATA_FOLDERS = ("space/examples",)  # which no import names
 SDK = "gradio"
 README = """---
 {metadata}
@@ -59,13 +57,13 @@ class SpaceModels:
 
     Args:
         model (`str`): Classifier on the Hub, `"user/name"`.
-        clip_model (`str`, *optional*): Dual encoder on the Hub, for words of one's own and nearest reports.
-        report_index (`str` or `os.PathLike`, *optional*): File of `python -m space.nearest`, which travels along.
+        clip_model (`str`, *optional*):
+            Dual encoder on the Hub, for words of one's own, and for nearest reports where its repository has an index
+            of them.
     """
 
     model: str
     clip_model: str | None = None
-    report_index: str | os.PathLike | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -84,7 +82,7 @@ def publish_space(models: SpaceModels, space_id: str, public: bool = False) -> s
         public (`bool`, defaults to `False`): Show it to everybody.
 
     Raises:
-        `FileNotFoundError`: where the app's files or gradio are not installed, or there is no such report index.
+        `FileNotFoundError`: where the app's files or gradio are not installed.
         [`HubAccessError`]: as [`publish_folder`].
     """
     with tempfile.TemporaryDirectory(prefix="ecgclip-space-") as aside:
@@ -94,7 +92,7 @@ def publish_space(models: SpaceModels, space_id: str, public: bool = False) -> s
             space_id,
             repo_type="space",
             public=public,
-            delete_patterns=("*.py", f"{APP_PACKAGE}/*", REPORT_INDEX),
+            delete_patterns=("*.py", *(f"{name}/*" for name in DATA_FOLDERS)),
             commit_message=f"Space for {models.model}",
             space_sdk=SDK,
         )
@@ -106,15 +104,12 @@ def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
     app = project_file(APP)
     modules = sorted(project_modules(app))
     shutil.copyfile(app, folder / APP)
-    for path in [*modules, *_files_beside(PROJECT / APP_PACKAGE)]:
+    data = [path for name in DATA_FOLDERS for path in sorted((PROJECT / name).iterdir()) if path.is_file()]
+    for path in [*modules, *data]:
         target = folder / path.relative_to(PROJECT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     write_text(folder / LAUNCHER, LAUNCHER_TEXT.format(environment=models.environment))
-    if models.report_index is not None:
-        if not Path(models.report_index).is_file():
-            raise FileNotFoundError(f"{models.report_index}: expected a file of python -m space.nearest, found none")
-        shutil.copyfile(models.report_index, folder / REPORT_INDEX)
     needed = (imported_modules([app, *modules]) | {"safetensors"}) - {SDK}  # which the Space brings
     write_text(folder / REQUIREMENTS, "\n".join(requirements_of(needed)))
     title = space_id.rpartition("/")[2]
@@ -169,8 +164,3 @@ def _imports(path: Path) -> Iterator[str]:
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
-def _files_beside(folder: Path) -> list[Path]:
-    """Files of a package that are no compiled code."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
