@@ -19,7 +19,7 @@ from huggingface_hub.utils import DEFAULT_IGNORE_PATTERNS, validate_repo_id
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
 # Left by writers that were interrupted; see data_scripts/writing.py.
-UNFINISHED = ("*.incomplete", "*.incomplete/*", "*.replaced", "*.replaced/*")
+UNFINISHED = ("*.incomplete*", "*.replaced*")
 
 
 class HubAccessError(RuntimeError):
