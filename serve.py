@@ -63,6 +63,7 @@ class EndpointServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64  # or a burst waits a second for its next try to connect
 
     def __init__(self, address: tuple[str, int], handler: Callable[[dict[str, Any]], Any], timeout_s: float):
         self.handler = handler
@@ -156,6 +157,7 @@ class EndpointRequestHandler(BaseHTTPRequestHandler):
 
     def _read_request(self) -> dict[str, Any]:
         """`inputs` and `parameters` of a request, whatever its content type."""
+        self._check_deadline()
         address = urlsplit(self.path)
         if address.path not in ("/", "/predict"):
             raise RefusedRequest(HTTPStatus.NOT_FOUND, "NotFound", "expected POST / or GET /health")
@@ -182,15 +184,18 @@ class EndpointRequestHandler(BaseHTTPRequestHandler):
             body = self.rfile.read(length)
         except OSError:
             body = b""
-        if self.expired:
-            raise RefusedRequest(
-                HTTPStatus.REQUEST_TIMEOUT, "Timeout", f"expected the request within {self.server.timeout_s:g} s"
-            )
+        self._check_deadline()
         if len(body) < length:
             raise RefusedRequest(
                 HTTPStatus.BAD_REQUEST, "InvalidRequest", f"expected {length:,} bytes: found {len(body):,}"
             )
         return body
+
+    def _check_deadline(self) -> None:
+        if self.expired:
+            raise RefusedRequest(
+                HTTPStatus.REQUEST_TIMEOUT, "Timeout", f"expected the request within {self.server.timeout_s:g} s"
+            )
 
     def _expire(self) -> None:
         """Ends reading, not writing: whoever is late is told so."""
@@ -214,6 +219,7 @@ class EndpointRequestHandler(BaseHTTPRequestHandler):
     def _send(self, status: HTTPStatus, answer: Any) -> None:
         body = json.dumps(answer).encode()
         self.close_connection = True
+        self.request_version = self.protocol_version  # what is no HTTP at all would get an answer without a status
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
