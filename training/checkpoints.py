@@ -11,7 +11,9 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import nn
 
-from .files import atomic_path, write_json
+from data_scripts.writing import written_aside
+
+from .files import write_json
 
 
 logger = get_logger(__name__)
@@ -124,7 +126,7 @@ class BestWeights:
     def save(self) -> None:
         """Writes the present weights in place of the earlier ones."""
         if self.accelerator.is_main_process:
-            with atomic_path(self.path) as aside:
+            with written_aside(self.path) as aside:
                 safetensors.torch.save_file({k: v.contiguous() for k, v in self._state().items()}, aside)
 
     def load(self) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
+from data_scripts.writing import written_aside
 from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
     choose_thresholds,
@@ -17,8 +18,6 @@ from metrics.ecg_multilabel.ecg_multilabel import (
     rank_metrics,
     undefined_thresholds,
 )
-
-from .files import atomic_path
 
 
 LABEL_PREFIX, PROBABILITY_PREFIX = "label_", "probability_"
@@ -160,7 +159,7 @@ def write_predictions(
         for prefix, values in ((LABEL_PREFIX, part.labels), (PROBABILITY_PREFIX, part.probabilities)):
             columns |= {f"{prefix}{name}": pa.array(values[:, i]) for i, name in enumerate(label_names)}
         tables.append(pa.table(columns))
-    with atomic_path(path) as aside:
+    with written_aside(path) as aside:
         pq.write_table(pa.concat_tables(tables), aside)
 
 

@@ -1,59 +1,19 @@
-"""Writing whole files or none: every output is written aside and renamed, and JSON is strict."""
+"""Text and JSON files, whole or not at all: they are written aside and renamed, and JSON is strict."""
 
 import json
 import math
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-
-@contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """
-    Path beside `path` to write to; on leaving the block it is renamed to `path`, and on an error removed.
-
-    A reader, or a run killed in the middle, sees the old file or the new one, never a part.
-
-    Args:
-        path (`str` or `os.PathLike`):
-            The file wanted. Its folder is created. The suffix is kept, since writers choose a format by it.
-
-    Raises:
-        IsADirectoryError: if `path` is a folder.
-        FileNotFoundError: if the block ended without writing the file.
-
-    Example:
-    ```python
-    >>> with atomic_path("run/predictions.parquet") as aside:
-    ...     pyarrow.parquet.write_table(table, aside)
-    ```
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: expected the path of a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, so that the rename stays on one file system; a random part, so that two writers never share it.
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield aside
-        if not aside.is_file():
-            raise FileNotFoundError(f"nothing was written for {path}: expected the block to write {aside}")
-        with aside.open("rb") as file:
-            # Without it a power cut can leave the new name on an empty file.
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+from data_scripts.writing import written_aside
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write `text` as UTF-8 with one newline at its end, aside and then renamed."""
-    with atomic_path(path) as aside:
+    with written_aside(path) as aside:
         aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve
 
+from data_scripts.writing import written_aside
+
 from .evaluation import RECALL_AT, RetrievalRanks, SplitPredictions
-from .files import atomic_path
 
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, 2008
@@ -34,7 +35,7 @@ LOG_SCALE_RATIO = 8  # a loss that falls by more is drawn on a logarithmic axis
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Write `figure` in the format of `path`'s suffix (`.png`, `.svg`, `.pdf`), aside and then renamed."""
-    with atomic_path(path) as aside:
+    with written_aside(path) as aside:
         figure.savefig(aside, dpi=DPI, facecolor="white")
 
 

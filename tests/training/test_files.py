@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and JSON is strict."""
+"""Text ends in one newline, and JSON is strict."""
 
 import json
 from pathlib import Path
@@ -6,40 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.files import atomic_path, write_json, write_text
-
-
-def test_atomic_path_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
-    target = tmp_path / "new" / "table.csv"
-    for content in ("first", "second"):
-        with atomic_path(target) as aside:
-            assert aside.suffix == ".csv" and aside.parent == target.parent
-            aside.write_text(content)
-        assert target.read_text() == content
-    assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
-
-
-def test_atomic_path_keeps_the_old_file_when_the_writer_fails(tmp_path):
-    target = tmp_path / "table.csv"
-    target.write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), atomic_path(target) as aside:
-        aside.write_text("half")
-        raise RuntimeError("disk")
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_atomic_path_says_when_nothing_was_written(tmp_path):
-    with (
-        pytest.raises(FileNotFoundError, match=r"nothing was written for .*table\.csv"),
-        atomic_path(tmp_path / "table.csv"),
-    ):
-        pass
-
-
-def test_atomic_path_refuses_a_folder(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder"), atomic_path(tmp_path):
-        pass
+from training.files import write_json, write_text
 
 
 def test_write_text_ends_in_one_newline_and_keeps_accents(tmp_path):
