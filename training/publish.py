@@ -190,8 +190,13 @@ def open_for_run(folder: str | os.PathLike, hub: HubArguments) -> None:
     Raises:
         [`HubAccessError`]: as [`open_repository`].
     """
-    if hub.push_to_hub and os.environ.get("RANK", "0") == "0":
+    if not hub.push_to_hub or os.environ.get("RANK", "0") != "0":
+        return
+    try:
         open_repository(repository_of(hub, Path(folder)), public=not hub.hub_private_repo)
+    except HubAccessError as error:
+        # The scripts' name of that flag.
+        raise HubAccessError(str(error).replace("--public", "--no_hub_private_repo")) from error
 
 
 def repository_of(hub: HubArguments, folder: Path) -> str:

@@ -311,10 +311,15 @@ def test_folders_that_are_no_finished_runs_are_refused_before_the_hub_is_asked(h
     assert hub.requests == []
 
 
-def test_bad_token_is_known_before_training(hub, command, exam_table, tmp_path):
+def test_what_would_be_refused_is_known_before_training(hub, command, exam_table, tmp_path):
     arguments = ["--dataset_name_or_path", exam_table, "--output_dir", tmp_path / "cls", *ARGUMENTS]
     code, _, error = command("train_cls", *arguments, token=hub.invalid_token)
     assert code == 1 and is_one_line(error, "does not accept the token")
+    hub.create("models/clinic/seen", private=False)
+    code, _, error = command("train_cls", *arguments, "--hub_model_id", "clinic/seen")
+    assert code == 1 and is_one_line(
+        error, "public already; choose another name, or allow it with --no_hub_private_repo"
+    )
     assert not (tmp_path / "cls").exists()
 
 
