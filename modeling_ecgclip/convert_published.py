@@ -22,9 +22,9 @@ from huggingface_hub import ModelCardData
 
 from .configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor
+from .formats_ecgclip import CODE15_UNITS_PER_MV
 from .hub_ecgclip import save_for_hub
 from .modeling_ecgclip import EcgResNetForSignalClassification
-from .reading_ecgclip import CODE15_UNITS_PER_MV
 
 
 # What `torch.load` raises for files that are not its own, by how far it gets.
