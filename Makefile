@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow lint style bench clean
+.PHONY: help install demo app test test-slow lint style bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
+
+app: $(STAMP)  ## Serve the Space on this machine, with the demo's models (make demo comes first)
+	$(BIN)/python app.py --model_name_or_path build/demo/hub/cls-from-clip --clip_model_name_or_path build/demo/hub/clip
 
 test: $(STAMP)  ## Run the tests that need neither network nor accelerator
 	$(BIN)/python -m pytest

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,10 +35,13 @@ from accelerate import Accelerator  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from data_scripts.schema import ECG_SHAPE, load_exam_table  # noqa: E402
-from modeling_ecgclip import EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
+from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
+from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
+from modeling_ecgclip.hub_ecgclip import save_for_hub  # noqa: E402
 from training.arguments import TrainingArguments  # noqa: E402
 from training.classification import ClassificationTask  # noqa: E402
 from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
+from training.export import ExportArguments, export  # noqa: E402
 from training.loop import TrainingLoop, make_optimizer  # noqa: E402
 
 
@@ -128,7 +132,21 @@ def plain_inference(setting: Setting) -> Iterator[tuple[float, float]]:
 
 
 def our_inference(setting: Setting, dtype: torch.dtype) -> Iterator[tuple[float, float]]:
-    model = setting.model.to(setting.device).for_inference(dtype)
+    return infer(setting.model.to(setting.device).for_inference(dtype), setting)
+
+
+def exported_inference(setting: Setting, precision: str) -> Iterator[tuple[float, float]]:
+    """As someone runs it who exported the model for this processor, by OpenVINO."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trained, exported = f"{scratch}/trained", f"{scratch}/exported"
+        save_for_hub(setting.model, trained, EcgFeatureExtractor())
+        # The weights are random, and so are the decisions: nothing to be compared here.
+        options = {"dataset_name_or_path": str(setting.folder / "exams"), "min_equal_decisions": 0}
+        export(ExportArguments(trained, exported, "openvino", precision, **options))
+        yield from infer(ExportedEcgClassifier.from_pretrained(exported, num_threads=setting.options.threads), setting)
+
+
+def infer(model: torch.nn.Module, setting: Setting) -> Iterator[tuple[float, float]]:
     workers = setting.options.dataloader_num_workers
     while True:
         for batch in ordered_batches(setting.exams, setting.options.batch_size, 0, 1, workers, setting.device):
@@ -147,6 +165,9 @@ ARMS: dict[str, Callable[[Setting], Iterator[tuple[Any, float]]]] = {
     "infer ours float32": lambda setting: our_inference(setting, torch.float32),
     "infer ours": lambda setting: our_inference(setting, torch.bfloat16),
 }
+if not torch.cuda.is_available() and find_spec("openvino"):
+    ARMS["infer ours, exported"] = lambda setting: exported_inference(setting, "bfloat16")
+    ARMS["infer ours, exported int8"] = lambda setting: exported_inference(setting, "int8")
 
 
 def serve(name: str, options: argparse.Namespace, folder: Path, pipe: Any) -> None:
@@ -286,14 +307,15 @@ def compare_speed(options: argparse.Namespace, folder: Path, setting: Setting) -
         "infer", 2 * options.steps, options, folder
     )
     train, infer, resident = arms["train ours"], arms["infer ours"], arms["train ours, data on device"]
+    ours = {name: arm for name, arm in arms.items() if name.startswith("infer ours")}
     peak = matrix_peak(setting.device, 8192 if setting.device.type == "cuda" else 2048)
     return {
         "ecg_per_s": {name: round(arm.ecg_per_s(), 1) for name, arm in arms.items()},
         "ecg_per_processor_s": {name: round(arm.ecg_per_s(1), 1) for name, arm in arms.items()},
         "train_ratio": paired_ratio(arms["train plain"], train),
-        "infer_ratio": paired_ratio(arms["infer plain"], infer),
+        "infer_ratio": {name: paired_ratio(arms["infer plain"], arm) for name, arm in ours.items()},
         "train_processor_ratio": paired_ratio(arms["train plain"], train, 1),
-        "infer_processor_ratio": paired_ratio(arms["infer plain"], infer, 1),
+        "infer_processor_ratio": {name: paired_ratio(arms["infer plain"], arm, 1) for name, arm in ours.items()},
         "data_wait_share": round(median(waited / seconds for seconds, _, waited in train.turns), 4),
         "step_against_data_on_device": paired_ratio(train, resident),
         "loading_ecg_per_s": round(loading),
