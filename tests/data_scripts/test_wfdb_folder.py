@@ -183,6 +183,16 @@ def test_units_and_lead_names_of_the_header_hold(tmp_path):
     assert set(record["quality"]) == {"derived:III", "derived:aVR", "derived:aVL", "derived:aVF"}
 
 
+def test_channels_that_are_no_leads_are_left_out(tmp_path):
+    signal = make_signal(2, 4000)
+    more = np.concatenate([signal[:6], 5 * signal[:2], signal[6:]])
+    write_record(tmp_path / "folder", "r", more, [*LEADS[:6], "vx", "RESP", *LEADS[6:]], fs=400)
+    write_record(tmp_path / "folder", "s", signal[:3], ["MLII", "vx", "vy"], fs=400)
+    record, rows = convert(tmp_path / "folder", tmp_path / "table", "--max_rejected_fraction", 0.5)
+    np.testing.assert_array_equal(np.reshape(rows["r"]["ecg"], (12, 4096))[:, 48:-48], signal)
+    assert list(rows) == ["r"] and record["rejected_by_reason"] == {"not a 12-lead ECG": 1}
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "message"),
     [
