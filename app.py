@@ -30,6 +30,7 @@ from space.uploads import FORM_TITLE, Form, read_upload
 MAX_FILE_MB = 20
 TIMEOUT_S = 60.0
 MAX_WAITING = 16
+MESSAGE_S = 30  # how long an error stays
 KEEP_S, DELETE_EVERY_S = 1200, 300  # deleted when older than 20 minutes; looked for every 5
 PLAIN = "nothing"
 WHAT_TO_DO = (
@@ -71,7 +72,7 @@ def one_message(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args)
         except (ValueError, TypeError, FileNotFoundError, TimeoutError) as error:
-            raise gr.Error(str(error), duration=None, title="This did not work", print_exception=False) from error
+            raise gr.Error(str(error), duration=MESSAGE_S, print_exception=False) from error
 
     return guarded
 
@@ -117,6 +118,7 @@ class Page:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
                 comparison = f"Your own words: {error}"
         return [
+            gr.HTML(visible=False),
             gr.Column(visible=True),
             page.facts(analysis),
             page.probabilities(analysis),
@@ -160,7 +162,8 @@ class Page:
 
 def build_page(analyser: Analyser) -> gr.Blocks:
     """Returns the page; [`launch`] serves it."""
-    with gr.Blocks(title="ecgclip", analytics_enabled=False, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
+    options = {"title": "ecgclip", "analytics_enabled": False, "fill_width": True}
+    with gr.Blocks(**options, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
         gr.HTML(page.head())
         state = gr.State(None, time_to_live=KEEP_S)
         with gr.Row():
@@ -173,6 +176,7 @@ def build_page(analyser: Analyser) -> gr.Blocks:
                 gr.Markdown("**Or a simulated example** (no patient):")
                 examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
             with gr.Column(scale=3, min_width=280):
+                hint = gr.HTML(page.hint())
                 with gr.Column(visible=False, elem_id="result") as result:
                     facts = gr.HTML(elem_id="facts")
                     paper = gr.HTML(elem_id="paper")
@@ -185,7 +189,7 @@ def build_page(analyser: Analyser) -> gr.Blocks:
                         pdf_file = gr.DownloadButton("Download PDF", elem_id="pdf", size="md", min_width=120)
         actions = Page(analyser, Path(json_file.GRADIO_CACHE))
         drawn = [paper, saliency, json_file, pdf_file, state]
-        shown = [result, facts, probabilities, comparison, nearest, marked, *drawn]
+        shown = [hint, result, facts, probabilities, comparison, nearest, marked, *drawn]
         settings = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
         analyse.click(
             one_message(actions.show_upload),

@@ -21,7 +21,8 @@ _FOLD_MM = _LEFT_MM + 2 * COLUMN_S * MM_PER_S
 _LEFT_HALF_MM, _RIGHT_HALF_MM = _FOLD_MM, _PAPER_MM - _FOLD_MM + 1.0
 
 CSS = f"""
-.gradio-container {{ max-width: 1400px !important; margin: 0 auto !important; }}
+.fillable {{ max-width: 1400px !important; margin: 0 auto !important;
+  padding: 1rem clamp(.6rem, 2.5vw, 2rem) !important; }}
 .html-container {{ padding: 0 !important; }}
 .ec-head h1 {{ font-size: 1.5rem; margin: 0; }}
 .ec-head p {{ margin: .2rem 0 0; }}
@@ -54,8 +55,10 @@ CSS = f"""
 .ec-key span {{ display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }}
 .ec-report {{ overflow-wrap: anywhere; }}
 .ec-foot {{ font-size: .85rem; }}
+.ec-hint {{ border: 1px dashed var(--border-color-primary); border-radius: 4px; padding: 6rem 1rem;
+  text-align: center; }}
 @media (max-width: 700px) {{
-  .gradio-container, .gradio-container > main {{ padding: .3rem !important; }}
+  .ec-hint {{ display: none; }}
   .ec-whole {{ display: none; }}
   .ec-half {{ display: block; }}
   .ec-findings thead, .ec-findings .ec-threshold {{ display: none; }}
@@ -76,6 +79,11 @@ def head() -> str:
         "finding, what drove it, and reports that lie near.</p>"
         f'<div class="ec-warning" role="note">{DISCLAIMER}</div></div>'
     )
+
+
+def hint() -> str:
+    """Returns what stands in the result's place before there is one."""
+    return '<div class="ec-hint ec-muted">The ECG is drawn here, 25 mm/s and 10 mm/mV, with the result below.</div>'
 
 
 def facts(analysis: Analysis) -> str:
@@ -204,4 +212,4 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-__all__ = ["CSS", "facts", "head", "limits", "nearest", "paper", "probabilities", "saliency", "words"]
+__all__ = ["CSS", "facts", "head", "hint", "limits", "nearest", "paper", "probabilities", "saliency", "words"]

@@ -1,0 +1,309 @@
+"""The page, end to end in a browser, and its command line."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import pipeline
+
+from modeling_ecgclip import EcgClassificationPipeline
+from space.analysis import Analyser
+from space.example_list import EXAMPLES
+from tests.space_models import write_models
+
+
+REQUIRED = bool(os.environ.get("ECGCLIP_REQUIRE_BROWSER"))
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WAIT_MS = 30_000
+PHONE = {"width": 390, "height": 844}
+
+if REQUIRED:
+    import gradio
+    from playwright import sync_api
+else:
+    gradio = pytest.importorskip("gradio", reason="the page needs gradio: pip install -e '.[app]'")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
+
+import app  # noqa: E402  # it imports gradio
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, text_model, exam_table):
+    return write_models(tmp_path_factory.mktemp("app-models"), text_model, exam_table)
+
+
+@pytest.fixture(scope="module")
+def analyser(models):
+    return Analyser.load(*map(str, models))
+
+
+@pytest.fixture(scope="module")
+def server(analyser, tmp_path_factory):
+    """Address of the running page, its blocks, and the folder of its files."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+        yield url, served.get_blocks(), folder
+        served.get_blocks().close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None and not REQUIRED:
+        pytest.skip("no chromium found: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def desktop(browser):
+    """What pages on a desktop share: the browser's cache above all."""
+    return browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+
+
+@pytest.fixture
+def visit(desktop, server):
+    """Opens the page; in the end no request may have left this machine and no script have failed."""
+    pages, outside, failures = [], [], []
+
+    def watch(request):
+        if not request.url.startswith((server[0], "data:", "blob:")):
+            outside.append(request.url)
+
+    def open_page(context=desktop):
+        page = context.new_page()
+        pages.append(page)
+        page.set_default_timeout(WAIT_MS)
+        page.on("request", watch)
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.goto(server[0])
+        page.locator("#analyse").wait_for()
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert outside == []
+    assert failures == []
+
+
+def upload(page, paths):
+    """Chooses files, waits until they are on the server, and presses the button."""
+    page.locator("#upload input[type=file]").set_input_files([str(path) for path in paths])
+    for path in paths:
+        page.locator("#upload").get_by_text(Path(path).stem).first.wait_for()
+    page.locator("#analyse").click()
+
+
+def shown_scores(page):
+    page.locator("#probabilities tr[data-label]").first.wait_for()
+    rows = page.locator("#probabilities tr[data-label]").all()
+    return {row.get_attribute("data-label"): float(row.get_attribute("data-score")) for row in rows}
+
+
+def error_of(page):
+    """The text of the one message shown."""
+    toast = page.locator(".toast-body, .toast-wrap .error, [data-testid=toast-body]").first
+    toast.wait_for()
+    return toast.inner_text()
+
+
+def _files_with_content(folder):
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0]
+
+
+def test_uploaded_record_gives_the_pipelines_result(visit, models):
+    page = visit()
+    upload(page, EXAMPLES[0].paths)
+    classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
+    expected = {one["label"]: one["score"] for one in classify(str(EXAMPLES[0].paths[0]))}
+    assert shown_scores(page) == pytest.approx(expected, abs=1e-8)
+    assert page.get_by_role("heading", name="simulated_normal.hea").is_visible()
+    drawn = page.locator("#paper .ec-whole").bounding_box()
+    assert drawn["width"] > 600
+    assert drawn["height"] > 250
+    assert page.get_by_text("Research software, not a medical device").first.is_visible()
+    assert page.locator("#paper [role=img]").get_attribute("aria-label").startswith("12-lead ECG simulated_normal.hea")
+
+
+def test_bad_file_gives_one_message_and_the_page_goes_on(visit, tmp_path):
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    page = visit()
+    upload(page, [tmp_path / "broken.npy"])
+    message = error_of(page)
+    assert "broken.npy: not a" in message
+    assert "Traceback" not in page.content()
+    assert str(tmp_path) not in message
+    assert "gradio" not in message
+    page.get_by_role("button", name=EXAMPLES[2].title).click()
+    assert len(shown_scores(page)) == 6
+
+
+def test_form_states_what_the_file_does_not(visit, tmp_path, models):
+    ecg = np.load(EXAMPLES[2].paths[0])["ecg"]
+    np.savetxt(tmp_path / "ecg.csv", ecg.T, delimiter=",", fmt="%.6f")
+    page = visit()
+    upload(page, [tmp_path / "ecg.csv"])
+    assert "ecg.csv: the file does not state its sampling rate" in error_of(page)
+    page.get_by_role("button", name=app.FORM_TITLE).click()
+    page.locator("#rate input").fill("400")
+    page.locator("#analyse").click()
+    classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
+    expected = {one["label"]: one["score"] for one in classify(str(tmp_path / "ecg.csv"), sampling_rate=400)}
+    assert shown_scores(page) == pytest.approx(expected, abs=1e-8)
+    assert page.get_by_text("The unit is not stated: taken to be mV.").is_visible()
+
+
+def test_own_words_and_nearest_reports(visit, analyser):
+    page = visit()
+    page.get_by_role("button", name=EXAMPLES[1].title).click()
+    page.locator("#comparison tr").first.wait_for()
+    page.locator("#language").get_by_text("English").click()
+    sync_api.expect(page.locator("#words textarea")).to_have_value(app.WORDS["English"])
+    page.locator("#words textarea").fill("wide QRS\nno P waves\nsomething else")
+    page.locator("#compare").click()
+    sync_api.expect(page.locator("#comparison tr")).to_have_count(3)
+    expected = analyser.zero_shot(
+        str(EXAMPLES[1].paths[0]),
+        candidate_labels=["wide QRS", "no P waves", "something else"],
+        hypothesis_template="Electrocardiogram with {}.",
+    )
+    rows = [row.inner_text() for row in page.locator("#comparison tr").all()]
+    for row, one in zip(rows, expected, strict=True):
+        assert one["label"] in row
+        assert f"{100 * one['score']:.1f} %" in row
+    page.locator("#words textarea").fill("only one")
+    page.locator("#compare").click()
+    assert "expected 2 to 20 phrases" in error_of(page)
+    page.get_by_role("tab", name="Nearest reports").click()
+    rows = page.locator("#nearest tbody tr")
+    sync_api.expect(rows).to_have_count(5)
+    assert rows.first.locator(".ec-report").inner_text() in analyser.reports.reports
+
+
+def test_marks_change_with_the_label(visit):
+    page = visit()
+    page.get_by_role("button", name=EXAMPLES[2].title).click()
+    strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
+    drawing = page.locator("#paper [role=img]")
+    assert f"marked where it drove {strongest}" in drawing.get_attribute("aria-label")
+    before = drawing.get_attribute("style")
+    page.locator("#marked").get_by_text("nothing", exact=True).click()
+    sync_api.expect(drawing).not_to_have_attribute("style", before)
+    assert "marked" not in drawing.get_attribute("aria-label")
+
+
+def test_downloads_hold_what_is_shown_and_are_deleted(visit, server):
+    page = visit()
+    page.get_by_role("button", name=EXAMPLES[3].title).click()
+    scores = shown_scores(page)
+    with page.expect_download() as download:
+        page.locator("#json").click()
+    content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert {one["label"]: one["score"] for one in content["probabilities"]} == pytest.approx(scores, abs=1e-8)
+    assert content["file"] == "Simulated example: sinus tachycardia"
+    assert len(content["own_words"]) == len(content["nearest_reports"]) == 5
+    assert download.value.suggested_filename.endswith("_ecgclip.json")
+    with page.expect_download() as download:
+        page.locator("#pdf").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
+
+    _, blocks, folder = server
+    assert blocks.delete_cache == (app.DELETE_EVERY_S, app.KEEP_S)
+    assert _files_with_content(folder)
+    gradio.route_utils.delete_files_created_by_app(blocks, age=0)  # what the schedule calls, with its own age
+    assert _files_with_content(folder) == []
+
+
+def test_phone(visit, browser):
+    page = visit(browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2))
+    page.get_by_role("button", name=EXAMPLES[1].title).tap()
+    shown_scores(page)
+    for tab in ("Nearest reports", "Your own words"):
+        page.get_by_role("tab", name=tab).tap()
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths == [PHONE["width"]] * 2
+    # The print-out is folded in the middle, which doubles its scale.
+    assert not page.locator("#paper .ec-whole").is_visible()
+    halves = [page.locator(f"#paper .ec-{side}").bounding_box() for side in ("left", "right")]
+    assert halves[0]["width"] > 340
+    assert halves[0]["width"] / halves[1]["width"] == pytest.approx(140 / 131, rel=0.01)
+    assert halves[0]["height"] == pytest.approx(halves[1]["height"], abs=1)
+    assert halves[1]["y"] > halves[0]["y"] + halves[0]["height"]
+
+
+def test_large_file_is_refused(visit, tmp_path):
+    large = tmp_path / "large.npy"
+    with large.open("wb") as file:
+        file.truncate((app.MAX_FILE_MB + 1) * 2**20)
+    page = visit()
+    page.locator("#upload input[type=file]").set_input_files(str(large))
+    assert re.search(r"size", error_of(page), re.IGNORECASE)
+
+
+def test_page_without_dual_encoder_says_so(models):
+    blocks = app.build_page(Analyser.load(str(models[0])))
+    config = json.dumps(blocks.get_config_file(), default=str)
+    assert config.count("runs without a dual encoder") == 2
+    with_clip = json.dumps(app.build_page(Analyser.load(*map(str, models))).get_config_file(), default=str)
+    assert "runs without a dual encoder" not in with_clip
+
+
+def test_what_goes_wrong_becomes_one_message():
+    def fails():
+        raise ValueError("ecg.csv: row 3")
+
+    with pytest.raises(gradio.Error) as caught:
+        app.one_message(fails)()
+    assert caught.value.message == "ecg.csv: row 3"
+    assert not caught.value.print_exception
+
+
+class TestCommandLine:
+    def test_without_a_model_it_says_what_to_do(self, monkeypatch, capsys):
+        monkeypatch.delenv("ECGCLIP_MODEL", raising=False)
+        assert app.main([]) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
+        assert "make demo" in message
+
+    def test_before_the_demo_it_says_what_to_do(self, capsys):
+        assert app.main(["--model_name_or_path", "build/none/hub/cls-from-clip"]) == 2
+        message = capsys.readouterr().err
+        assert "build/none/hub/cls-from-clip: no such folder" in message
+        assert "make demo" in message
+
+    def test_models_from_the_environment(self, monkeypatch):
+        monkeypatch.setenv("ECGCLIP_MODEL", "someone/cls")
+        monkeypatch.setenv("ECGCLIP_CLIP_MODEL", "someone/clip")
+        args = app.parse_arguments([])
+        assert (args.model_name_or_path, args.clip_model_name_or_path, args.report_index) == (
+            "someone/cls",
+            "someone/clip",
+            None,
+        )
+        assert app.parse_arguments(["--model_name_or_path", "x"]).model_name_or_path == "x"
+
+    def test_help_teaches(self, capsys):
+        with pytest.raises(SystemExit):
+            app.parse_arguments(["--help"])
+        text = capsys.readouterr().out
+        for word in ("make app", "ECGCLIP_MODEL", "--clip_model_name_or_path", "--report_index", "--port"):
+            assert word in text
