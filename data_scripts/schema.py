@@ -139,7 +139,6 @@ def load_exam_table(
                 table = IterableDatasetDict({split: as_stream(rows) for split, rows in table.items()})
         else:
             table = load_dataset(str(folder), streaming=streaming)
-            add_empty_splits(table, conversion_record(folder))
     elif folder.is_absolute() or str(name_or_path).startswith(".") or len(folder.parts) > 2:
         raise FileNotFoundError(f"exam table {name_or_path}: no such folder, and not the id of a data set on the Hub")
     else:
@@ -152,6 +151,7 @@ def load_exam_table(
                     f"exam table {name_or_path}{at_revision}: no such folder, and no such data set on the Hub, or it "
                     "is private and the token may not see it"
                 ) from error
+    if any(split not in table for split in SPLITS):
         add_empty_splits(table, conversion_record(name_or_path, revision))
     check_exam_table(table, str(name_or_path))
     return table
@@ -159,21 +159,21 @@ def load_exam_table(
 
 def conversion_record(name_or_path: str | Path, revision: str | None = None) -> dict[str, Any] | None:
     """
-    Returns what the `conversion.json` of an exam table says, or None where it has none.
+    Returns what the `conversion.json` of an exam table says, or None where it has none or none can be fetched.
 
     Args:
         name_or_path (`str` or `Path`): A folder, or a data set id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
 
     Raises:
-        `HubAccessError`: where the Hub refuses, or is not reached.
+        `HubAccessError`: where the Hub refuses.
     """
     path = Path(name_or_path, "conversion.json")
     if not path.parent.is_dir():
         with one_line_errors(f"exam table {name_or_path}"):
             try:
                 path = Path(hf_hub_download(str(name_or_path), path.name, repo_type="dataset", revision=revision))
-            except EntryNotFoundError:
+            except EntryNotFoundError:  # offline too
                 return None
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
