@@ -38,7 +38,8 @@ def folders(tmp_path_factory):
     model = EcgResNetForSignalClassification(config)
     torch.nn.init.normal_(model.classifier.weight, std=0.1)
     save_for_hub(model.eval(), folder / "cls", EcgFeatureExtractor())
-    export_main(["--model_name_or_path", f"{folder}/cls", "--output_dir", f"{folder}/onnx", "--format", "onnx"])
+    command = ["--model_name_or_path", f"{folder}/cls", "--output_dir", f"{folder}/onnx", "--format", "onnx"]
+    assert export_main(command) == 0
     return folder / "cls", folder / "onnx"
 
 

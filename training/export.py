@@ -380,8 +380,17 @@ def _installed(package: str) -> bool:
     return True
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; errors that a user can mend are one line. Returns the exit status."""
+    try:
+        _run(argv)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(argv: Sequence[str] | None) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     (args,) = HfArgumentParser(ExportArguments, description=__doc__).parse_args_into_dataclasses(argv)
     record = export(args)
@@ -399,4 +408,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -80,7 +80,7 @@ def exports(original, exam_table, graph_written_once, tmp_path_factory):
             if precision != "float32":
                 # Noise has probabilities anywhere: too few decisions are far from a threshold for the usual bound.
                 command += ["--dataset_name_or_path", str(exam_table), "--min_equal_decisions", "0.5"]
-            main(command)
+            assert main(command) == 0
         return made[form, precision]
 
     return folder_of
@@ -240,6 +240,14 @@ def test_arguments_that_do_not_fit(original, tmp_path):
         ExportArguments(str(original[0]), str(tmp_path / "out"), "onnx", "int8")
     with pytest.raises(FileExistsError, match="--overwrite_output_dir"):
         ExportArguments(str(original[0]), str(tmp_path), "onnx")
+
+
+def test_errors_on_the_command_line_are_one_line(original, tmp_path, capsys):
+    command = ["--model_name_or_path", str(original[0]), "--output_dir", str(tmp_path), "--format", "onnx"]
+    assert main(command) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path} exists: name another --output_dir or add --overwrite_output_dir"
+    ]
 
 
 def test_only_trained_classifiers_are_exported(tmp_path):
