@@ -20,7 +20,7 @@ from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
-from data_scripts.schema import NO_REPORT, check_patients
+from data_scripts.schema import NO_REPORT, check_patients, conversion_record
 
 from .arguments import TrainingArguments, check_output_dir
 from .data import ExamSplit, StepPlan
@@ -139,9 +139,9 @@ def dataset_facts(name_or_path: str, revision: str | None, table: DatasetDict) -
     """
     folder = Path(name_or_path)
     facts: dict[str, Any] = {"name": folder.name if folder.is_dir() else name_or_path, "revision": revision}
-    conversion = folder / "conversion.json"
-    if conversion.is_file():
-        facts["conversion"] = json.loads(conversion.read_text())
+    conversion = conversion_record(name_or_path, revision)
+    if conversion is not None:
+        facts["conversion"] = conversion
     facts["sources"] = sorted({source for rows in table.values() for source in rows.unique("source")})
     facts["exams"] = {split: len(rows) for split, rows in table.items()}
     facts["exams_with_report"] = {
