@@ -20,6 +20,7 @@ from .requests_ecgclip import (
     ERROR_TYPES,
     SETTING_NAMES,
     RequestError,
+    quote,
     read_flag,
     read_inputs,
     read_settings,
@@ -119,10 +120,10 @@ class EndpointHandler:
         given = {} if data.get("parameters") is None else data["parameters"]
         if not isinstance(given, Mapping):
             raise RequestError("InvalidRequest", f"expected parameters as a dictionary: found {type(given).__name__}")
-        task = given.get("task") or self.model_info["task"]
+        task = self.model_info["task"] if given.get("task") is None else given["task"]
         if not isinstance(task, str) or task not in self.pipelines:
             raise RequestError(
-                "InvalidParameter", f"expected task as one of {', '.join(self.pipelines)}: found {shorten(repr(task))}"
+                "InvalidParameter", f"expected task as one of {', '.join(self.pipelines)}: found {quote(task)}"
             )
         arguments, thresholds, with_model = self._read_parameters(given, task)
         ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"))

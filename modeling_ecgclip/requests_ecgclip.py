@@ -127,7 +127,7 @@ def read_settings(given: Mapping[str, Any], where: str) -> dict[str, Any]:
             settings[name] = read(value)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise RequestError(
-                "InvalidParameter", f"{where}: expected {name} as {expected}: found {_quote(value)}"
+                "InvalidParameter", f"{where}: expected {name} as {expected}: found {quote(value)}"
             ) from error
     return settings
 
@@ -193,11 +193,12 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], str]] = {
 SETTING_NAMES = tuple(_SETTINGS)
 
 
-def _quote(value: Any) -> str:
-    """A text or number as it was given; of anything else, and of a number beyond measure, its type only."""
+def quote(value: Any) -> str:
+    """Returns a text or number as it was given; of anything else, and of a number beyond measure, its type."""
     if isinstance(value, str | float | None) or (isinstance(value, int) and value.bit_length() <= 64):
         return shorten(repr(value))
-    return f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+    has_length = isinstance(value, list | tuple | dict | bytes | bytearray)
+    return type(value).__name__ + (f" of length {len(value)}" if has_length else "")
 
 
 def _split(inputs: Any) -> tuple[list[Any], bool]:
@@ -207,7 +208,7 @@ def _split(inputs: Any) -> tuple[list[Any], bool]:
     if isinstance(inputs, np.ndarray):
         return (list(inputs), True) if inputs.ndim == 3 else ([inputs], False)
     if not isinstance(inputs, list | tuple) or len(inputs) == 0:
-        raise RequestError("InvalidRequest", f"inputs: expected one ECG or a list of ECGs: found {_quote(inputs)}")
+        raise RequestError("InvalidRequest", f"inputs: expected one ECG or a list of ECGs: found {quote(inputs)}")
     depth, first = 0, inputs
     while isinstance(first, list | tuple) and len(first) and depth < 4:
         depth, first = depth + 1, first[0]
@@ -227,7 +228,7 @@ def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
         raise
     except ImportError as error:
         raise RequestError("UnsupportedFormat", f"{name}: {error}") from error
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OverflowError, FileNotFoundError) as error:
         message = str(error)
         raise RequestError("InvalidEcg", message if message.startswith(name) else f"{name}: {message}") from error
     if record.sampling_rate is None:
@@ -266,7 +267,7 @@ def _read_mapping(item: Mapping[str, Any], settings: Mapping[str, Any], name: st
         return _read_wfdb(files["hea"], {"": files["dat"]}, settings, name)
     content = item[held[0]]
     if held == ["data"] and not isinstance(content, str | bytes | bytearray):
-        raise RequestError("InvalidRequest", f"{name}: expected data as text: found {_quote(content)}")
+        raise RequestError("InvalidRequest", f"{name}: expected data as text: found {quote(content)}")
     return _read_content(content, settings, name)
 
 
@@ -277,9 +278,7 @@ def _read_content(content: Any, settings: Mapping[str, Any], name: str) -> EcgRe
     if isinstance(content, list | tuple):
         return _read({"ecg": _numbers(content, name)}, settings, name)
     if not isinstance(content, str | bytes | bytearray):
-        raise RequestError(
-            "InvalidRequest", f"{name}: expected numbers, text or a dictionary: found {_quote(content)}"
-        )
+        raise RequestError("InvalidRequest", f"{name}: expected numbers, text or a dictionary: found {quote(content)}")
     stated = settings.get("format")
     # Signs that a table has and base64 has not.
     looks_like_table = stated == "csv" or (
@@ -321,9 +320,7 @@ def _numbers(leads: Sequence[Any], name: str) -> np.ndarray:
     """Lists of numbers of one length as an array; null is NaN."""
     for lead in leads:
         if not isinstance(lead, list | tuple):
-            raise RequestError(
-                "InvalidEcg", f"{name}: expected a list of lists of numbers: found {_quote(lead)} in it"
-            )
+            raise RequestError("InvalidEcg", f"{name}: expected a list of lists of numbers: found {quote(lead)} in it")
         # Before numpy sees it, which would make room for the longest text in every place.
         strange = set(map(type, lead)) - {int, float, type(None)}
         if strange:
@@ -344,7 +341,7 @@ def _content_bytes(content: Any, name: str, is_text: Callable[[str], bool]) -> b
     if isinstance(content, bytes | bytearray):
         result = bytes(content)
     elif not isinstance(content, str):
-        raise RequestError("InvalidRequest", f"{name}: expected text: found {_quote(content)}")
+        raise RequestError("InvalidRequest", f"{name}: expected text: found {quote(content)}")
     elif len(content) > MAX_REQUEST_BYTES:
         raise RequestError("TooLarge", f"{name}: expected at most {MAX_REQUEST_BYTES:,} bytes: found {len(content):,}")
     elif is_text(content):
@@ -452,6 +449,7 @@ __all__ = [
     "FORMATS",
     "SETTING_NAMES",
     "RequestError",
+    "quote",
     "read_flag",
     "read_inputs",
     "read_settings",

@@ -167,6 +167,7 @@ def handmade_requests(witness):
         yield {"inputs": {"ecg": value}, "parameters": rate}
         yield {"inputs": {"data": value, "format": "npy"}, "parameters": rate}
         yield {"inputs": {"hea": value, "dat": value}}
+        yield {"inputs": 0, "parameters": {"task": value}}
         yield {"inputs": {"ecg": [1, 2], "n_samples": value}}
         yield {"inputs": [[1.0, 2.0]] * 12, "parameters": rate, "extra": value}
     objects = io.BytesIO()
@@ -186,6 +187,7 @@ def handmade_requests(witness):
     yield from ({"inputs": base64_of(buffer.getvalue())} for buffer in (bomb, escape))
     yield from ({"inputs": deep(levels), "parameters": rate} for levels in (1, 3, 4, 10, 60, 500, 20_000))
     yield {"inputs": [[0.0] * 1_000_000] * 12, "parameters": rate}
+    yield {"inputs": [[10**400, 0, 1]] * 12, "parameters": rate}
     yield {"inputs": [[0.0] * 12] * 500, "parameters": {"sampling_rate": 500}}
     yield {"inputs": ["a,b\n1,2"] * 500, "parameters": rate}
     yield {"inputs": base64_of(bytes(4800)), "parameters": {**rate, "format": "float32", "shape": [12, 10**9]}}

@@ -382,6 +382,24 @@ def test_folder_alone_answers(folders, handler, forms, tmp_path):
     assert error_of(found["answers"][0][-1])[0] == "InvalidRequest"
 
 
+def test_exported_model_answers_alike(folders, handler, forms, tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    from training.export import main
+
+    folder = tmp_path / "exported"
+    main(["--model_name_or_path", str(folders / "classifier"), "--output_dir", str(folder), "--format", "onnx"])
+    exported = EndpointHandler(str(folder))
+    assert (folder / "handler.py").is_file()
+    assert exported.model_info["architecture"] == "ExportedEcgClassifier"
+    assert exported.model_info["version"] != handler.model_info["version"]
+    for name in ("leads x samples", "WFDB pair", "hdf5"):
+        data = {"inputs": [forms[name][0]] * 2, "parameters": forms[name][1]}
+        for found, expected in zip(exported(data), handler(data), strict=True):
+            scores = {label["label"]: label["score"] for label in expected}
+            assert {label["label"]: label["score"] for label in found} == pytest.approx(scores, abs=1e-4)
+
+
 def test_folder_of_another_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ValueError, match="expected a model that offers one of ecg-classification"):
