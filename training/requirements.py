@@ -44,7 +44,7 @@ def requirements_of(modules: Iterable[str]) -> list[str]:
     return sorted(f"{name}=={metadata.version(name).split('+')[0]}" for name in packages)
 
 
-def tested_version(package: str) -> str:
+def known_version(package: str) -> str:
     """
     Returns the version of a package that is installed, or else the one that the project was tested with.
 

@@ -13,7 +13,7 @@ from huggingface_hub.repocard_data import CardData
 from data_scripts.hub_access import publish_folder
 
 from .files import write_text
-from .requirements import REQUIREMENTS, imported_modules, requirements_of, tested_version
+from .requirements import REQUIREMENTS, imported_modules, known_version, requirements_of
 from .run_folder import PROJECT, project_file
 
 
@@ -100,7 +100,7 @@ def publish_space(models: SpaceModels, space_id: str, public: bool = False) -> s
 
 def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
     """Writes the files of a Space into an empty folder; arguments and errors as [`publish_space`]."""
-    sdk_version = tested_version(SDK)
+    sdk_version = known_version(SDK)
     app = project_file(APP)
     modules = sorted(project_modules(app))
     shutil.copyfile(app, folder / APP)

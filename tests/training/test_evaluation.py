@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, choose_thresholds, multilabel_metrics
 from training import evaluation
 from training.evaluation import (
+    RetrievalRanks,
     SplitPredictions,
     collect,
     evaluate_predictions,
@@ -17,8 +18,10 @@ from training.evaluation import (
     read_predictions,
     retrieval_metrics,
     retrieval_ranks,
+    retrieval_report,
     write_predictions,
     zero_shot_auroc,
+    zero_shot_metrics,
 )
 from training.files import write_json
 
@@ -309,3 +312,31 @@ def test_zero_shot_states_what_is_undefined_and_refuses_wrong_prompts():
     assert result["mean"]["auroc"] is None and result["undefined"][0]["reason"] == "no positive among 4 known labels"
     with pytest.raises(ValueError, match=r"prompt_embeds: expected shape \(3, 4\), found \(2, 4\)"):
         zero_shot_auroc(ecg, prompts[:2], np.zeros((4, 3), dtype=int), NAMES)
+
+
+def test_zero_shot_metrics_add_intervals_that_hold_the_value():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 2, (120, 2))
+    prompts = np.eye(2, 5)
+    ecg = generator.normal(size=(120, 5)) + labels @ prompts
+    found = zero_shot_metrics(ecg, prompts, labels, ("A", "B"), [f"p{i // 2}" for i in range(120)], n_resamples=200)
+    plain = zero_shot_auroc(ecg, prompts, labels, ("A", "B"))
+    assert {name: found[name] for name in plain} == plain
+    assert found["intervals"]["n_groups"] == 60
+    for name in ("A", "B"):
+        assert set(found["intervals"]["per_class"][name]) == {"auroc", "average_precision"}
+        ends = found["intervals"]["per_class"][name]["auroc"]
+        assert ends["low"] < found["per_class"][name]["auroc"] < ends["high"] < 1
+    assert found["intervals"]["mean"]["auroc"]["low"] < found["mean"]["auroc"]
+
+
+def test_retrieval_report_resamples_patients():
+    # Four ECGs with a report each, of which the first two (one patient) find theirs at once and the others last.
+    ranks = RetrievalRanks(np.array([1, 1, 4, 4]), np.array([1, 2, 3, 40]), np.ones(4, dtype=int))
+    report = retrieval_report(ranks, ["p", "p", "q", "q"], n_resamples=500)
+    first = report["ecg_to_text"]["recall_at_1"]
+    assert (first["value"], first["chance"]) == (0.5, 0.25)
+    assert (first["low"], first["high"]) == (0.0, 1.0)  # of two patients one may be drawn twice
+    assert report["ecg_to_text"]["recall_at_5"]["low"] == 1.0
+    assert report["text_to_ecg"]["median_rank"] == 2.5 and "low" not in report["text_to_ecg"]["recall_at_1"]
+    assert (report["ecgs"], report["reports"]) == (4, 4)
