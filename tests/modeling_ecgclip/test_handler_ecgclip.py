@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 
 import numpy as np
@@ -101,7 +102,7 @@ def error_of(answer):
     assert set(answer) == {"error"}, answer
     assert set(answer["error"]) == {"type", "message"}
     assert answer["error"]["type"] in ERROR_TYPES
-    assert "Traceback" not in answer["error"]["message"] and "/tmp" not in answer["error"]["message"]
+    assert "Traceback" not in answer["error"]["message"] and tempfile.gettempdir() not in answer["error"]["message"]
     return answer["error"]["type"], answer["error"]["message"]
 
 
