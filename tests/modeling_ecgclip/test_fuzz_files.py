@@ -258,9 +258,28 @@ def hostile_tables():
     )  # fmt: skip
 
 
-def hostile_hdf5(folder, outside):
-    """HDF5 files; `outside` is a good one, in another folder."""
-    tracings = np.ones((3, 100, 12), np.float32)
+def claims(shape, dtype="f4", **options):
+    """Writes tracings that state a shape, a type or filters."""
+
+    def write(file):
+        file["exam_id"] = np.array([7])
+        file.create_dataset("tracings", shape, dtype, **options)
+
+    return write
+
+
+def ids(values, shape=None, **options):
+    """Writes exam ids beside good tracings."""
+
+    def write(file):
+        file.create_dataset("exam_id", shape, data=values, **options)
+        file["tracings"] = np.ones((3, 100, 12), np.float32)
+
+    return write
+
+
+def hdf5_writers(outside):
+    """Functions that fill an HDF5 file; `outside` is a good one, in another folder."""
 
     def links_out(file):
         file["exam_id"] = h5py.ExternalLink(str(outside), "/exam_id")
@@ -285,25 +304,11 @@ def hostile_hdf5(folder, outside):
         dataset = file.create_dataset("tracings", (1, 4096, 12), "f4", chunks=(1, 4096, 12), compression="gzip")
         dataset.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(300_000_000), 9))
 
-    def claims(shape, dtype="f4", **options):
-        def write(file):
-            file["exam_id"] = np.array([7])
-            file.create_dataset("tracings", shape, dtype, **options)
-
-        return write
-
-    def ids(values, shape=None, **options):
-        def write(file):
-            file.create_dataset("exam_id", shape, data=values, **options)
-            file["tracings"] = tracings
-
-        return write
-
     def groups(file):
         file.create_group("exam_id")
         file.create_group("tracings")
 
-    writers = [
+    return [
         links_out,
         soft_links,
         virtual,
@@ -312,42 +317,34 @@ def hostile_hdf5(folder, outside):
         groups,
         claims((1, 10**9, 12)),
         claims((10**9, 10**6, 12)),
-    ]
-    writers += [
         claims((1, 4096, 12), chunks=(1, 1, 1)),
         claims((1, 400_000, 12), chunks=(1, 400_000, 12)),
         claims((1, 12)),
-    ]
-    writers += [
         claims((1, 100, 12), "S10"),
         claims((1, 100, 12), h5py.string_dtype()),
         claims((1, 100, 12), [("a", "f4")]),
-    ]
-    writers += [
         claims((200, 40_000, 12), chunks=(200, 40_000, 12), compression="gzip"),
         claims((0, 100, 12)),
         claims(None, data=3),
-    ]
-    writers += [
         claims((1, 100, 12), compression="lzf"),
         claims((1, 100, 12), h5py.ref_dtype),
         claims((1, 100, 12), "f4"),
-    ]
-    writers += [
         ids(np.zeros(3)),
         ids([7, 7, 7]),
         ids(["a", "b"]),
         ids(np.array([b"\xff" * 9] * 3)),
         ids(7),
         ids([[7]]),
-    ]
-    writers += [
         ids(None, (10**10,), dtype="i8"),
         ids(np.arange(8, 11)),
         ids(None, (2_000_000,), dtype="S1000"),
         ids([5, 6, 8, 9, 7]),
     ]
-    for i, write in enumerate(writers):
+
+
+def hostile_hdf5(folder, outside):
+    """HDF5 files and the arguments with which they are read."""
+    for i, write in enumerate(hdf5_writers(outside)):
         path = folder / f"hostile{i}.hdf5"
         with h5py.File(path, "w") as file:
             write(file)
