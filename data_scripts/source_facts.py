@@ -80,7 +80,7 @@ SOURCES = {
         title="PTB-XL",
         licence="CC BY 4.0",
         url="https://physionet.org/content/ptb-xl/",
-        report_languages=("de", "en"),
+        report_languages=("de", "en", "sv"),
         bibtex=_PTBXL,
     ),
     "mimic_iv_ecg": SourceFacts(

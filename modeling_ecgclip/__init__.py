@@ -22,6 +22,7 @@ from .configuration_ecgclip import (
     EcgClipConfig,
     EcgResNetConfig,
 )
+from .exported_ecgclip import ExportedEcgClassifier, ExportedEcgConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor, StandardEcg
 from .hub_ecgclip import save_for_hub
 from .modeling_ecgclip import (
@@ -48,12 +49,13 @@ EcgResNetModel.register_for_auto_class("AutoModel")
 EcgClipModel.register_for_auto_class("AutoModel")
 EcgResNetForSignalClassification.register_for_auto_class("AutoModelForAudioClassification")
 
-for _config in (EcgResNetConfig, EcgClipConfig):
+for _config in (EcgResNetConfig, EcgClipConfig, ExportedEcgConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoFeatureExtractor.register(_config, EcgFeatureExtractor, exist_ok=True)
 AutoModel.register(EcgResNetConfig, EcgResNetModel, exist_ok=True)
 AutoModel.register(EcgClipConfig, EcgClipModel, exist_ok=True)
 AutoModelForAudioClassification.register(EcgResNetConfig, EcgResNetForSignalClassification, exist_ok=True)
+AutoModelForAudioClassification.register(ExportedEcgConfig, ExportedEcgClassifier, exist_ok=True)
 AutoProcessor.register(EcgClipConfig, EcgClipProcessor, exist_ok=True)
 
 PIPELINE_REGISTRY.register_pipeline(
@@ -83,6 +85,8 @@ __all__ = [
     "EcgResNetForSignalClassification",
     "EcgResNetModel",
     "EcgResNetOutput",
+    "ExportedEcgClassifier",
+    "ExportedEcgConfig",
     "StandardEcg",
     "ZeroShotEcgClassificationPipeline",
     "plot_ecg",

@@ -25,10 +25,15 @@ _TOWER = {
     "AutoModelForAudioClassification": "modeling_ecgclip.EcgResNetForSignalClassification",
 }
 _CLIP = {"AutoConfig": "configuration_ecgclip.EcgClipConfig", "AutoModel": "modeling_ecgclip.EcgClipModel"}
+_EXPORTED = {
+    "AutoConfig": "exported_ecgclip.ExportedEcgConfig",
+    "AutoModelForAudioClassification": "exported_ecgclip.ExportedEcgClassifier",
+}
 # What a folder offers, by the class of its model: Auto classes and tasks.
 _OFFERS = {
     "EcgResNetModel": (_TOWER, ("ecg-feature-extraction",)),
     "EcgResNetForSignalClassification": (_TOWER, ("ecg-classification", "ecg-feature-extraction")),
+    "ExportedEcgClassifier": (_EXPORTED, ("ecg-classification",)),
     "EcgClipModel": (_CLIP, ("zero-shot-ecg-classification", "ecg-feature-extraction")),
 }
 # A stale one of these would win over the one just written.

@@ -161,13 +161,16 @@ class EcgClassificationPipeline(EcgPipeline):
             top_k (`int`, *optional*): Only so many.
 
         Returns:
-            `list[dict]` with `label`, `score` (its probability) and, where the configuration has thresholds,
-            `positive` (score >= threshold).
+            `list[dict]` with `label`, `score` (its probability, or the value itself for a regression) and, where the
+            configuration has thresholds, `positive` (score >= threshold).
         """
         config = self.model.config
         logits = model_outputs["logits"][0].float()
         one_label = config.problem_type == "single_label_classification"
-        scores = (logits.softmax(-1) if one_label else logits.sigmoid()).tolist()
+        if config.problem_type == "regression":
+            scores = logits.tolist()  # such as an age in years: no probability
+        else:
+            scores = (logits.softmax(-1) if one_label else logits.sigmoid()).tolist()
         results: list[dict[str, Any]] = [
             {"label": config.id2label[i], "score": score} for i, score in enumerate(scores)
         ]

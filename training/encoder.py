@@ -2,7 +2,13 @@
 
 from transformers import AutoConfig
 
-from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
+from modeling_ecgclip import (
+    LABEL_NAMES,
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+    EcgResNetModel,
+)
 
 from .arguments import EncoderArguments
 
@@ -34,10 +40,17 @@ def load_classifier(args: EncoderArguments) -> EcgResNetForSignalClassification:
     """Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights."""
     config = encoder_config(args)
     config.thresholds = None  # an earlier training's; this one chooses its own
+    # A head for something else, such as the age of lima2021, is replaced: the labels are those of the exam table.
+    other_head = tuple(config.id2label.values()) != LABEL_NAMES
+    config.id2label, config.problem_type = dict(enumerate(LABEL_NAMES)), "multi_label_classification"
+    config.label2id = {label: i for i, label in config.id2label.items()}
     if args.model_name_or_path is None:
         return EcgResNetForSignalClassification(config)
     return EcgResNetForSignalClassification.from_pretrained(
-        args.model_name_or_path, config=config, revision=args.model_revision or "main"
+        args.model_name_or_path,
+        config=config,
+        revision=args.model_revision or "main",
+        ignore_mismatched_sizes=other_head,
     )
 
 

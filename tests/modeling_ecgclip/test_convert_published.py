@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, pipeline
 
 from modeling_ecgclip import LABEL_NAMES, EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg
 from modeling_ecgclip.convert_published import convert_published, main
@@ -22,6 +22,8 @@ from tests.modeling_ecgclip.published_layout import (
     write_keras,
     write_pytorch,
 )
+from training.arguments import EncoderArguments
+from training.encoder import load_classifier
 
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -120,6 +122,23 @@ def test_what_the_folders_state(converted):
         assert (extractor.sampling_rate, extractor.n_samples) == (400, 4096)
         assert extractor.lead_names[:6] == ["I", "II", "III", "aVR", "aVL", "aVF"]
         assert not list(folder.glob("convert_published*")) and (folder / "modeling_ecgclip.py").is_file()
+
+
+def test_age_is_said_in_years(converted):
+    folder, network = converted["lima2021"]
+    signal = np.random.default_rng(4).normal(size=(12, 4096)).astype(np.float32)
+    classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
+    (result,) = classify({"ecg": signal, "sampling_rate": 400})
+    assert result["label"] == "age" and result["score"] == pytest.approx(network(2 * signal.T)[0], abs=1e-3)
+
+
+def test_age_network_is_a_start_for_labels(converted):
+    folder, _ = converted["lima2021"]
+    model = load_classifier(EncoderArguments(model_name_or_path=str(folder)))
+    assert tuple(model.config.id2label.values()) == LABEL_NAMES and model.classifier.out_features == 6
+    assert model.config.problem_type == "multi_label_classification"
+    published = EcgResNetForSignalClassification.from_pretrained(folder)
+    assert torch.equal(model.ecg_model.stem.layers[0].weight, published.ecg_model.stem.layers[0].weight)
 
 
 def test_folder_loads_as_remote_code(converted):
