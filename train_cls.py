@@ -112,7 +112,8 @@ def write_results(
     labels: list[str],
     history: list[dict[str, float]],
 ) -> None:
-    """Writes predictions and pictures of a finished run into its folder."""
+    """Writes predictions and pictures of a finished run into its folder, and shows its numbers."""
+    logger.info(f"test results\n{metrics_table(metrics)}")
     write_predictions(folder / "predictions.parquet", list(predictions.values()), labels)
     figures = {
         "loss": plot_loss(history),
@@ -193,13 +194,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
         save_for_hub(model, output_dir, feature_extractor)
         write_results(output_dir, predictions, metrics, labels, loop.state.history)
         facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
-        results = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
-        results["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
-        write_run_record(output_dir, accelerator, arguments, facts, **results)
+        of_run = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
+        of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
+        write_run_record(output_dir, accelerator, arguments, facts, **of_run)
         # Last: a folder with metrics is a finished one.
         write_json(output_dir / "metrics.json", metrics)
         best.path.unlink()
-        logger.info(f"test results\n{metrics_table(metrics)}")
         finish_folder(output_dir, hub)
     accelerator.end_training()
     return metrics
