@@ -195,8 +195,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
-        used = used_exams(splits, list(LABEL_NAMES))
-        of_run = {"stage": "contrastive", "best_step": loop.state.best_step, "used": used}
+        of_run = {"stage": "contrastive", "best_step": loop.state.best_step, "used": used_exams(splits, LABEL_NAMES)}
         of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
         write_run_record(output_dir, accelerator, arguments, facts, **of_run)
         # Last: a folder with metrics is a finished one.

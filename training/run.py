@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,7 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
     return found
 
 
-def used_exams(splits: dict[str, ExamSplit], labels: list[str]) -> dict[str, Any]:
+def used_exams(splits: dict[str, ExamSplit], labels: Sequence[str]) -> dict[str, Any]:
     """Returns how many exams, patients and positives of each label this run's splits have, for `run.json`."""
     return {
         name: {
