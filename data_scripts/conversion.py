@@ -35,7 +35,7 @@ from data_scripts.schema import (
     check_exam_table,
     check_patients,
 )
-from data_scripts.writing import incomplete_path, put_in_place, remove, written_aside
+from data_scripts.writing import put_in_place, remove, written_aside
 from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
 
@@ -96,7 +96,7 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
-    folder = incomplete_path(output_dir)
+    folder = output_dir.with_name(f"{output_dir.name}.incomplete")
     (folder / WORK).mkdir(parents=True, exist_ok=True)
     keep = False
     with _only_run(folder / WORK / "lock"):

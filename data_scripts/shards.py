@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -266,7 +266,7 @@ def run_shards(
     builder: EcgBuilder, folder: Path, plan: Path, shards: Sequence[Shard], num_proc: int
 ) -> list[dict[str, Any]]:
     """
-    Returns the records of all shards, in order, once all of them are written and on the disk.
+    Returns the records of all shards, in order, once all of them are written.
 
     Args:
         builder, folder, plan: See [`ShardWorker`].
@@ -296,8 +296,6 @@ def run_shards(
         try:
             for group, found in _results(executor, finish, groups, bar, shared[3]):
                 records |= {shard.number: record for shard, record in zip(group, found, strict=True)}
-                for shard in group:
-                    _to_disk([folder / path for path in shard.files.values()])
         except BrokenProcessPool as error:
             raise ChildProcessError("a process of the conversion was killed, perhaps for want of memory") from error
         finally:
@@ -331,13 +329,6 @@ def _results(
         for future in finished:
             yield futures[future], future.result()
         bar.update(done.value - bar.n)
-
-
-def _to_disk(paths: Iterable[Path]) -> None:
-    """Waits until files are on the disk; meanwhile the processes go on."""
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 _WORKERS: list[ShardWorker] = []  # the one of this process

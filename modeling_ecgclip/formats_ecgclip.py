@@ -339,7 +339,9 @@ def code15_tracing_to_mv(tracing: np.ndarray, record_name: str) -> np.ndarray:
     if not moves.any():
         raise ValueError(f"{record_name}: the tracing is all zeros")
     # Rows of zeros before the first and after the last value, found from either end without a look at each row.
-    padding = min(moves.argmax(), moves[::-1].argmax()) // tracing.shape[1]
+    padding = moves.argmax() // tracing.shape[1]
+    if padding:  # the look from the end, which copies, is for the shorter exams
+        padding = min(padding, moves[::-1].argmax() // tracing.shape[1])
     return tracing[padding : len(tracing) - padding].T / tracing.dtype.type(CODE15_UNITS_PER_MV)
 
 

@@ -80,6 +80,22 @@ def test_any_number_of_processes_gives_the_same_rows(code15_folder, convert, tmp
     assert len(two["train"].cache_files) == 7  # 30 + 20 exams, so each process had several
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [{}, {"chunks": (7, 4096, 12)}, {"chunks": (7, 512, 3), "compression": "gzip"}, {"chunks": (30, 4096, 12)}],
+    ids=["one piece", "chunks of rows", "chunks of leads", "one chunk"],
+)
+def test_the_layout_of_the_file_does_not_matter(code15_folder, convert, tmp_path, layout, monkeypatch):
+    expected, _ = convert(code15_folder)
+    with h5py.File(code15_folder / "exams_part0.hdf5", "r+") as file:
+        tracings = file["tracings"][:]
+        del file["tracings"]
+        file.create_dataset("tracings", data=tracings, **layout)
+    monkeypatch.setattr("data_scripts.code15.ROWS_PER_READ", 4)
+    monkeypatch.setattr("data_scripts.code15.MAX_READ_BYTES", 10 * 4096 * 12 * 4)
+    assert convert(code15_folder, output="other")[0] == expected
+
+
 def test_unknown_age_sex_and_label_stay_unknown(code15_folder, convert):
     exam_id = edit_csv(code15_folder, age="", is_male="", AF="")
     row = rows_of(convert(code15_folder)[1])[exam_id]
