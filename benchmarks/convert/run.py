@@ -3,7 +3,7 @@
     python benchmarks/convert/run.py [--num_exams 20000] [--num_proc 2] [--rounds 3] [--warm] [--folder D]
 
 Writes a made-up CODE-15% (a few hundred simulated exams, over and over, with ids of their own), once a quarter as
-large, and converts both. Ends in one line of JSON. `--folder` needs 0.35 MB of disk for each exam.
+large, and converts both. Ends in one line of JSON. `--folder` needs 0.45 MB of disk for each exam.
 """
 
 import argparse
