@@ -159,7 +159,7 @@ def test_recorded_exams_are_called_so_and_cited(copied):
     )
     assert "wagner2020ptbxl" in text and "CC BY 4.0" in text and "simulated-data" not in card.data.tags
     assert "reports that state diagnoses" in text
-    assert card.data.language == ["de", "en"]
+    assert card.data.language == ["de", "en", "sv"]
     assert card.data.datasets == ["clinic/exams"] and card.data.base_model == ["clinic/clip"]
     assert {result.dataset_revision for result in card.data.eval_results} == {"abc"}
 
