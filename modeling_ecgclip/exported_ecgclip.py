@@ -4,6 +4,7 @@ Its folder has a model type of its own, so that `AutoModelForAudioClassification
 this file by themselves. The runtimes are imported when a model is loaded, and only the one that it needs.
 """
 
+import functools
 import shutil
 import threading
 from collections.abc import Callable
@@ -230,7 +231,7 @@ def _open_openvino(path: Path, num_threads: int, precision: str) -> Callable[[np
         "INFERENCE_NUM_THREADS": num_threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    request = _core_of(openvino).compile_model(path, "CPU", settings).create_infer_request()
     one_at_a_time = threading.Lock()  # a request is of one thread; several would share the same cores anyway
 
     def run(ecg: np.ndarray) -> np.ndarray:
@@ -238,6 +239,17 @@ def _open_openvino(path: Path, num_threads: int, precision: str) -> Callable[[np
             return request.infer({INPUT_NAME: ecg}, share_inputs=True)[OUTPUT_NAME].copy()
 
     return run
+
+
+@functools.cache
+def _core_of(openvino: Any) -> Any:
+    """
+    The entry to OpenVINO, one for the whole life of the process.
+
+    OpenVINO gives the thread that first compiles a model a stack for its signal handlers, and frees it with the last
+    model: if another thread does that, the next signal that the first one handles ends the process.
+    """
+    return openvino.Core()
 
 
 def _install(runtime: str, path: Path) -> str:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier
 from training.export import ExportArguments, compare, export, main, refuse_if_different, write_onnx  # noqa: E402
 
 
+PROJECT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 FLOAT32 = [("onnx", "float32"), ("openvino", "float32")]
@@ -189,6 +191,22 @@ def test_several_threads_may_call_it(exports, form):
         found = list(pool.map(lambda batch: model(batch).logits, batches))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_signals_reach_whoever_loaded_a_model_that_another_thread_let_go(exports):
+    script = (
+        "import os, signal, sys, threading\n"
+        "from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier\n"
+        "held, got = [ExportedEcgClassifier.from_pretrained(sys.argv[1])], []\n"
+        "thread = threading.Thread(target=held.clear)\n"
+        "thread.start(), thread.join()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: got.append(1))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "assert got == [1]"
+    )
+    command = [sys.executable, "-c", script, str(exports("openvino", "float32"))]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
 
 
 def test_what_an_exported_model_refuses(exports, original):
