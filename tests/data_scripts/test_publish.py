@@ -47,7 +47,7 @@ def recorded_table(exam_table, table, tmp_path_factory):
     }
     (folder / "conversion.json").write_text(json.dumps(record))
     (folder / "rejected.csv").write_text(
-        "record,reason,detail\n1,all-zero tracing,\n2,all-zero tracing,/home/maria/raw/b.dat: zeros\n"
+        "record,reason,detail\n1,all-zero tracing,\n2,all-zero tracing,/archive/raw/b.dat: zeros\n"
     )
     text_table = folder / "text_table" / "toy-mean"
     text_table.mkdir(parents=True)
