@@ -40,18 +40,21 @@ def load_classifier(args: EncoderArguments) -> EcgResNetForSignalClassification:
     """Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights."""
     config = encoder_config(args)
     config.thresholds = None  # an earlier training's; this one chooses its own
-    # A head for something else, such as the age of lima2021, is replaced: the labels are those of the exam table.
     other_head = tuple(config.id2label.values()) != LABEL_NAMES
     config.id2label, config.problem_type = dict(enumerate(LABEL_NAMES)), "multi_label_classification"
     config.label2id = {label: i for i, label in config.id2label.items()}
     if args.model_name_or_path is None:
         return EcgResNetForSignalClassification(config)
-    return EcgResNetForSignalClassification.from_pretrained(
+    model = EcgResNetForSignalClassification.from_pretrained(
         args.model_name_or_path,
         config=config,
         revision=args.model_revision or "main",
         ignore_mismatched_sizes=other_head,
     )
+    if other_head:
+        # A head for something else, such as the age of lima2021 or six other labels: its weights mean nothing here.
+        model.classifier = EcgResNetForSignalClassification(config).classifier
+    return model
 
 
 def load_feature_extractor(args: EncoderArguments) -> EcgFeatureExtractor:
