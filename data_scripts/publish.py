@@ -29,7 +29,7 @@ from data_scripts.digest import combined_digest, row_digests
 from data_scripts.embed_reports import RECORD_FILE, TEXT_TABLE_FOLDER
 from data_scripts.hub_access import HubAccessError, check_repo_id, open_repository, publish_folder
 from data_scripts.schema import EXAM_FEATURES, SPLITS, conversion_record, load_exam_table
-from data_scripts.writing import remove, written_aside
+from data_scripts.writing import put_in_place, remove, written_aside
 
 
 # 25 MB as the file stores it before compression: the Hub's viewer reads a row group at a time, and so does a stream.
@@ -190,7 +190,7 @@ def write_publication(
     dataset = repo_id or f"./{folder.name}"
     card = dataset_card(facts, record, files, sizes, repo_id, dataset, licence, text_tables, digest)
     (build / "README.md").write_text(str(card).rstrip() + "\n", encoding="utf-8")
-    _put_in_place(build, folder)
+    put_in_place(build, folder)
 
 
 def check_publication_folder(folder: Path) -> None:
@@ -329,16 +329,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
-
-
-def _put_in_place(build: Path, folder: Path) -> None:
-    """Gives the finished folder its name; an earlier one steps aside for the moment between two renames."""
-    old = folder.with_name(folder.name + ".replaced")
-    remove(old)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(build, folder)
-    remove(old)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
