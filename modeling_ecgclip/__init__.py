@@ -38,7 +38,8 @@ from .pipeline_ecgclip import (
     ZeroShotEcgClassificationPipeline,
 )
 from .processing_ecgclip import EcgClipProcessor
-from .reading_ecgclip import EcgRecord, read_ecg
+from .reading_ecgclip import read_ecg
+from .record_ecgclip import EcgRecord
 from .visualization_ecgclip import plot_ecg
 
 

@@ -11,7 +11,6 @@ import math
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from .limits_ecgclip import (
     check_values,
     shorten,
 )
+from .record_ecgclip import EcgRecord
 
 
 # CODE-15% as published holds twice the millivolts; its preprocessing scaled them.
@@ -65,26 +65,6 @@ _READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-@dataclass(frozen=True)
-class EcgRecord:
-    """
-    One ECG as its source holds it.
-
-    Args:
-        signal (`np.ndarray` of shape `(leads, samples)` or `(samples, leads)`): In `unit`.
-        sampling_rate (`float`, *optional*): Hz; `None` where the source does not state it.
-        lead_names (`tuple[str]`, *optional*): As the source spells them; `None` where it does not state them.
-        unit (`str`, *optional*): `"mV"`, `"uV"` or `"V"`; `None` where the source does not state it.
-        name (`str`): What errors call it.
-    """
-
-    signal: np.ndarray
-    sampling_rate: float | None
-    lead_names: tuple[str, ...] | None
-    unit: str | None
-    name: str
 
 
 def read_wfdb(path: str | Path) -> EcgRecord:

@@ -14,7 +14,6 @@ from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from .feature_extraction_ecgclip import UNITS_PER_MV, canonical_unit
 from .formats_ecgclip import (
     WFDB_SUFFIXES,
-    EcgRecord,
     code15_tracing_to_mv,
     read_code15,
     read_csv,
@@ -23,6 +22,7 @@ from .formats_ecgclip import (
     read_wfdb,
 )
 from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
+from .record_ecgclip import EcgRecord
 
 
 HDF5_SUFFIXES = (".hdf5", ".h5")

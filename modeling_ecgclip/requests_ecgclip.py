@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .arrays_ecgclip import check_zip_directory
-from .formats_ecgclip import EcgRecord, check_wfdb_header
+from .formats_ecgclip import check_wfdb_header
 from .limits_ecgclip import (
     MAX_CHANNELS,
     MAX_FILE_BYTES,
@@ -32,6 +32,7 @@ from .limits_ecgclip import (
     shorten,
 )
 from .reading_ecgclip import read_ecg
+from .record_ecgclip import EcgRecord
 
 
 # The names of errors, and the HTTP status that suits them.
