@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedM
 
 from data_scripts.schema import NO_REPORT, load_exam_table, text_features
 from data_scripts.writing import written_aside
-from modeling_ecgclip.modeling_ecgclip import pool_tokens
+from modeling_ecgclip.clip_ecgclip import pool_tokens
 
 
 TEXT_TABLE_FOLDER = "text_table"

@@ -13,25 +13,14 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_ecgclip import (
-    LABEL_NAMES,
-    LEAD_NAMES,
-    N_SAMPLES,
-    PRESETS,
-    SAMPLING_RATE,
-    EcgClipConfig,
-    EcgResNetConfig,
-)
+from .clip_ecgclip import EcgClipConfig, EcgClipForSignalClassification, EcgClipModel, EcgClipOutput
+from .configuration_ecgclip import EcgEncoderConfig, EcgResNetConfig
+from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification
 from .exported_ecgclip import ExportedEcgClassifier, ExportedEcgConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor, StandardEcg
 from .hub_ecgclip import save_for_hub
-from .modeling_ecgclip import (
-    EcgClipModel,
-    EcgClipOutput,
-    EcgResNetForSignalClassification,
-    EcgResNetModel,
-    EcgResNetOutput,
-)
+from .labels_ecgclip import CODE_LABELS, LABEL_NAMES, Label
+from .modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
 from .pipeline_ecgclip import (
     EcgClassificationPipeline,
     EcgFeatureExtractionPipeline,
@@ -40,22 +29,28 @@ from .pipeline_ecgclip import (
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from .towers_ecgclip import PRESETS, TOWERS, build_tower, encoder_config
 from .visualization_ecgclip import plot_ecg
 
 
-# So that `save_pretrained` copies the code; feature extractor and processor say so in their own files.
-EcgResNetConfig.register_for_auto_class()
-EcgClipConfig.register_for_auto_class()
-EcgResNetModel.register_for_auto_class("AutoModel")
-EcgClipModel.register_for_auto_class("AutoModel")
-EcgResNetForSignalClassification.register_for_auto_class("AutoModelForAudioClassification")
+__version__ = "0.2.0"
 
-for _config in (EcgResNetConfig, EcgClipConfig, ExportedEcgConfig):
+# So that `save_pretrained` copies the code; feature extractor and processor say so in their own files.
+for _tower in TOWERS.values():
+    _tower.config_class.register_for_auto_class()
+    _tower.model_class.register_for_auto_class("AutoModel")
+    _tower.classifier_class.register_for_auto_class("AutoModelForAudioClassification")
+    AutoModel.register(_tower.config_class, _tower.model_class, exist_ok=True)
+    AutoModelForAudioClassification.register(_tower.config_class, _tower.classifier_class, exist_ok=True)
+EcgClipConfig.register_for_auto_class()
+EcgClipModel.register_for_auto_class("AutoModel")
+
+for _config in (*(_tower.config_class for _tower in TOWERS.values()), EcgClipConfig, ExportedEcgConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoFeatureExtractor.register(_config, EcgFeatureExtractor, exist_ok=True)
-AutoModel.register(EcgResNetConfig, EcgResNetModel, exist_ok=True)
 AutoModel.register(EcgClipConfig, EcgClipModel, exist_ok=True)
-AutoModelForAudioClassification.register(EcgResNetConfig, EcgResNetForSignalClassification, exist_ok=True)
+AutoModelForAudioClassification.register(EcgClipConfig, EcgClipForSignalClassification, exist_ok=True)
 AutoModelForAudioClassification.register(ExportedEcgConfig, ExportedEcgClassifier, exist_ok=True)
 AutoProcessor.register(EcgClipConfig, EcgClipProcessor, exist_ok=True)
 
@@ -69,27 +64,35 @@ PIPELINE_REGISTRY.register_pipeline("ecg-feature-extraction", EcgFeatureExtracti
 
 
 __all__ = [
+    "CODE_LABELS",
     "LABEL_NAMES",
     "LEAD_NAMES",
     "N_SAMPLES",
     "PRESETS",
     "SAMPLING_RATE",
+    "TOWERS",
     "EcgClassificationPipeline",
     "EcgClipConfig",
     "EcgClipModel",
     "EcgClipOutput",
     "EcgClipProcessor",
+    "EcgEncoderConfig",
+    "EcgEncoderOutput",
     "EcgFeatureExtractionPipeline",
     "EcgFeatureExtractor",
+    "EcgForSignalClassification",
     "EcgRecord",
     "EcgResNetConfig",
     "EcgResNetForSignalClassification",
     "EcgResNetModel",
-    "EcgResNetOutput",
     "ExportedEcgClassifier",
     "ExportedEcgConfig",
+    "Label",
+    "SignalSpec",
     "StandardEcg",
     "ZeroShotEcgClassificationPipeline",
+    "build_tower",
+    "encoder_config",
     "plot_ecg",
     "read_ecg",
     "save_for_hub",

@@ -1,30 +1,20 @@
-"""Configurations of the ECG encoder and of the dual encoder, and the facts that everything else agrees on.
-
-`LEAD_NAMES`, `LABEL_NAMES`, `SAMPLING_RATE` and `N_SAMPLES` are decided here and nowhere else.
-"""
+"""Configuration that all ECG encoders share, and that of the residual network."""
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
+from transformers.utils import logging
+
+from .labels_ecgclip import LABEL_NAMES
+from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
-if TYPE_CHECKING:
-    # Named here so that `save_pretrained` of any class copies these files too, also when a loaded model is re-saved.
-    from .feature_extraction_ecgclip import EcgFeatureExtractor  # noqa: F401
-    from .pipeline_ecgclip import EcgClassificationPipeline  # noqa: F401
-    from .processing_ecgclip import EcgClipProcessor  # noqa: F401
+logger = logging.get_logger(__name__)
 
-
-LEAD_NAMES = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-LABEL_NAMES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
-SAMPLING_RATE = 400  # Hz, as CODE-15% is published
-N_SAMPLES = 4096  # 10.24 s at 400 Hz
-
-# The published encoders, each stated exactly. `fernandes2024` is the default of every field.
-PRESETS: dict[str, dict[str, Any]] = {
+# The published networks of this kind, each stated exactly. `fernandes2024` is the default of every field.
+RESNET_PRESETS: dict[str, dict[str, Any]] = {
     # Fernandes et al., "Enhancing automated ECG diagnosis through multimodal pre-training with text reports"
     "fernandes2024": {},
     # Ribeiro et al., Nature Communications 11:1760 (2020), https://github.com/antonior92/automatic-ecg-diagnosis
@@ -63,20 +53,120 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @strict
-class EcgResNetConfig(PreTrainedConfig):
+class EcgEncoderConfig(PreTrainedConfig):
     r"""
-    Configuration of the residual 1D encoder ([`EcgResNetModel`]) and of its classifier.
-
-    The defaults are the encoder of Fernandes et al.; `EcgResNetConfig.from_preset(name)` states the other
-    published ones.
+    What every ECG encoder's configuration states: the signal that it reads, and the labels of its classifier.
 
     Args:
         lead_names (`tuple[str]`):
             Leads in the order of the input's second axis.
-        n_samples (`int`, defaults to 4096):
-            Samples of each lead. Must be divisible by the product of all strides.
         sampling_rate (`int`, defaults to 400):
             Hz.
+        n_samples (`int`, defaults to 4096):
+            Samples of each lead: the window that an exam table holds and that a feature extractor cuts.
+        input_samples (`int`, *optional*):
+            Samples of the network's input: `n_samples`, and zeros up to the next length that the network's strides
+            divide ([`EcgFeatureExtractor`] puts them on both sides). Computed where left out.
+        thresholds (`tuple[float]`, *optional*):
+            Decision threshold of each label, in the order of `id2label`, chosen on validation data. They belong to
+            these labels: other labels in their place drop them, with a warning.
+        label_details (`list[dict]`, *optional*):
+            `name`, `title` and `phrase` of labels; see [`Label`]. Left out, CODE's own are known.
+
+    Raises:
+        `ValueError`: for what no signal and no classifier can have; the message gives the numbers.
+    """
+
+    base_config_key = "ecg_config"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    lead_names: tuple[str, ...] | list[str] = LEAD_NAMES
+    n_samples: int = N_SAMPLES
+    sampling_rate: int = SAMPLING_RATE
+    input_samples: int | None = None
+    thresholds: tuple[float, ...] | list[float] | None = None
+    label_details: tuple[dict[str, str], ...] | list[dict[str, str]] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.id2label is None and kwargs.get("num_labels") is None:
+            self.id2label = dict(enumerate(LABEL_NAMES))
+        super().__post_init__(**kwargs)
+        if self.problem_type is None:
+            self.problem_type = "multi_label_classification"
+        self._check_signal()
+        if self.thresholds is not None and len(self.thresholds) != self.num_labels:
+            raise ValueError(
+                f"thresholds needs one value for each of {self.num_labels} labels: found {len(self.thresholds)}"
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "id2label" or not value:
+            super().__setattr__(name, value)
+            return
+        before, after = self.id2label, {int(i): label for i, label in value.items()}
+        if before and getattr(self, "thresholds", None) is not None and after != {int(i): before[i] for i in before}:
+            logger.warning(
+                f"thresholds were chosen for the labels {', '.join(before.values())}: dropped for "
+                f"{', '.join(after.values())}"
+            )
+            super().__setattr__("thresholds", None)
+        super().__setattr__("id2label", after)
+        # Left alone, label2id would name other labels, or none.
+        super().__setattr__("label2id", {label: i for i, label in after.items()})
+
+    @classmethod
+    def from_preset(cls, name: str, **kwargs: Any) -> "EcgEncoderConfig":
+        """
+        Returns the configuration of a published encoder of this kind.
+
+        Args:
+            name (`str`): One of `presets`.
+            kwargs: Fields that differ.
+
+        Raises:
+            `ValueError`: for an unknown name.
+        """
+        if name not in cls.presets:
+            raise ValueError(f"unknown encoder preset {name!r}: expected one of {', '.join(cls.presets)}")
+        return cls(**{**cls.presets[name], **kwargs})
+
+    @property
+    def n_leads(self) -> int:
+        """Size of the input's second axis."""
+        return len(self.lead_names)
+
+    @property
+    def pad_to_multiple_of(self) -> int:
+        """What must divide the samples of the network's input."""
+        return 1
+
+    @property
+    def signal(self) -> SignalSpec:
+        """The signal that the model reads, before padding."""
+        return SignalSpec(tuple(self.lead_names), self.sampling_rate, self.n_samples)
+
+    def _check_signal(self) -> None:
+        """Refuses impossible signals, and states the padded length."""
+        spec = self.signal  # refuses by itself
+        multiple = self.pad_to_multiple_of
+        needed = -(-spec.n_samples // multiple) * multiple
+        if self.input_samples is None:
+            self.input_samples = needed
+        elif self.input_samples < spec.n_samples or self.input_samples % multiple:
+            raise ValueError(
+                f"input_samples must be at least n_samples ({spec.n_samples}) and divisible by the product of all "
+                f"strides ({multiple}): found {self.input_samples}; left out, it is {needed}"
+            )
+
+
+@strict
+class EcgResNetConfig(EcgEncoderConfig):
+    r"""
+    Configuration of the residual 1D encoder ([`EcgResNetModel`]) and of its classifier.
+
+    The defaults are the encoder of Fernandes et al.; [`encoder_config`] states the other published ones by name.
+
+    Args:
         kernel_size (`int`, defaults to 17):
             Of every convolution but the 1x1 ones of the skip stream.
         padding (`str`, defaults to `"symmetric"`):
@@ -98,21 +188,17 @@ class EcgResNetConfig(PreTrainedConfig):
             Order in which the last feature map (channels, samples) becomes the embedding: `"channels_first"` runs
             through the samples of one channel before the next channel, `"samples_first"` through the channels of one
             sample first.
-        thresholds (`tuple[float]`, *optional*):
-            Decision threshold of each label, in the order of `id2label`, chosen on validation data.
+        kwargs: Those of [`EcgEncoderConfig`]: the signal and the labels.
 
     Raises:
         `ValueError`: for a shape that no convolution stack can have; the message gives the numbers.
 
-    Source: the papers named beside `PRESETS`; the sizes are tabulated in `docs/architecture.md`.
+    Source: the papers named beside `RESNET_PRESETS`; the sizes are tabulated in `docs/architecture.md`.
     """
 
     model_type = "ecg_resnet"
-    base_config_key = "ecg_config"
+    presets = RESNET_PRESETS
 
-    lead_names: tuple[str, ...] | list[str] = LEAD_NAMES
-    n_samples: int = N_SAMPLES
-    sampling_rate: int = SAMPLING_RATE
     kernel_size: int = 17
     padding: Literal["symmetric", "same"] = "symmetric"
     stem_channels: int = 64
@@ -126,35 +212,20 @@ class EcgResNetConfig(PreTrainedConfig):
     batch_norm_momentum: float = 0.1
     dropout: float | int = 0.2
     flatten: Literal["channels_first", "samples_first"] = "channels_first"
-    thresholds: tuple[float, ...] | list[float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None and kwargs.get("num_labels") is None:
-            self.id2label = dict(enumerate(LABEL_NAMES))
-        if self.id2label is not None:
-            # Given alone, id2label would be saved beside an empty label2id.
-            self.label2id = {label: int(i) for i, label in self.id2label.items()}
-        super().__post_init__(**kwargs)
-        if self.problem_type is None:
-            self.problem_type = "multi_label_classification"
         self._check_shapes()
-
-    @classmethod
-    def from_preset(cls, name: str, **kwargs: Any) -> "EcgResNetConfig":
-        """Returns the configuration of a published encoder: one of `PRESETS`, changed by `kwargs`."""
-        if name not in PRESETS:
-            raise ValueError(f"unknown encoder preset {name!r}: expected one of {', '.join(PRESETS)}")
-        return cls(**{**PRESETS[name], **kwargs})
+        super().__post_init__(**kwargs)
 
     @property
-    def n_leads(self) -> int:
-        """Size of the input's second axis."""
-        return len(self.lead_names)
+    def pad_to_multiple_of(self) -> int:
+        """The product of all strides: the two streams of a block would else differ in length."""
+        return self.stem_stride * math.prod(self.block_strides)
 
     @property
     def final_samples(self) -> int:
         """Samples of the last feature map."""
-        return self.n_samples // (self.stem_stride * math.prod(self.block_strides))
+        return self.input_samples // self.pad_to_multiple_of
 
     @property
     def hidden_size(self) -> int:
@@ -168,11 +239,9 @@ class EcgResNetConfig(PreTrainedConfig):
                 "block_channels and block_strides need one entry for each block, at least one: "
                 f"found {len(self.block_channels)} channels and {len(self.block_strides)} strides"
             )
-        if len(set(self.lead_names)) != len(self.lead_names):
-            raise ValueError(f"lead_names must be distinct: found {list(self.lead_names)}")
-        sizes = {"n_samples": self.n_samples, "sampling_rate": self.sampling_rate, "kernel_size": self.kernel_size}
-        sizes |= {"stem_channels": self.stem_channels, "stem_stride": self.stem_stride, "stem_convs": self.stem_convs}
-        sizes |= {"number of leads": self.n_leads, "smallest of block_channels": min(self.block_channels)}
+        sizes = {"kernel_size": self.kernel_size, "stem_channels": self.stem_channels}
+        sizes |= {"stem_stride": self.stem_stride, "stem_convs": self.stem_convs}
+        sizes |= {"smallest of block_channels": min(self.block_channels)}
         sizes |= {"smallest of block_strides": min(self.block_strides)}
         for name, value in sizes.items():
             if value < 1:
@@ -185,75 +254,8 @@ class EcgResNetConfig(PreTrainedConfig):
                     f"an even kernel_size ({self.kernel_size}) at stride 1 needs padding='same': symmetric padding "
                     "would change the number of samples"
                 )
-        total_stride = self.stem_stride * math.prod(self.block_strides)
-        if self.n_samples % total_stride != 0:
-            raise ValueError(
-                f"n_samples ({self.n_samples}) must be divisible by the product of all strides ({total_stride}), "
-                "or the two streams of a block would differ in length"
-            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1): found {self.dropout}")
-        if self.thresholds is not None and len(self.thresholds) != self.num_labels:
-            raise ValueError(
-                f"thresholds needs one value for each of {self.num_labels} labels: found {len(self.thresholds)}"
-            )
 
 
-@strict
-class EcgClipConfig(PreTrainedConfig):
-    r"""
-    Configuration of the dual encoder ([`EcgClipModel`]): an ECG tower, a text tower and what joins them.
-
-    Args:
-        ecg_config (`EcgResNetConfig` or `dict`, *optional*):
-            The ECG tower.
-        text_config (`PreTrainedConfig` or `dict`, *optional*):
-            Any text encoder of transformers that `AutoModel` builds; `model_type` decides (default `"bert"`).
-        projection_dim (`int`, *optional*):
-            Width of the joint space. Left out: the width of the text tower, as in the paper. With
-            `text_projection="identity"` it can be nothing else.
-        text_projection (`str`, defaults to `"identity"`):
-            `"identity"` (the paper) or `"linear"`.
-        text_pooling (`str`, defaults to `"mean"`):
-            How token states become one vector: `"mean"` over the attention mask or `"cls"`, the first token.
-        center_text (`bool`, defaults to `False`):
-            Subtract the buffer `text_center` (mean text embedding of the training set) before projecting. For text
-            encoders whose embeddings all point one way.
-        logit_scale_init_value (`float`, defaults to log(1 / 0.07)):
-            Natural logarithm of the initial inverse temperature, as in CLIP.
-        max_logit_scale (`float`, defaults to log(100)):
-            Upper bound of the learned logarithm; CLIP, section 2.5 (https://arxiv.org/abs/2103.00020).
-        logit_bias_init_value (`float`, *optional*):
-            Given, the logits have a learned bias that starts here, and the loss is the sigmoid one (SigLIP).
-    """
-
-    model_type = "ecgclip"
-    sub_configs_defaults = {
-        "ecg_config": EcgResNetConfig,
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
-    }
-
-    ecg_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
-    projection_dim: int | None = None
-    text_projection: Literal["identity", "linear"] = "identity"
-    text_pooling: Literal["mean", "cls"] = "mean"
-    center_text: bool = False
-    logit_scale_init_value: float | int = math.log(1 / 0.07)
-    max_logit_scale: float | int = math.log(100)
-    logit_bias_init_value: float | int | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        text_width = self.text_config.hidden_size
-        if self.projection_dim is None:
-            self.projection_dim = text_width
-        if self.text_projection == "identity" and self.projection_dim != text_width:
-            raise ValueError(
-                f"text_projection='identity' needs projection_dim {text_width}, the width of the text tower: "
-                f"found {self.projection_dim}"
-            )
-        for sub_config in (self.ecg_config, self.text_config):
-            # A tower's own dtype would build that tower alone in it; its path is a place on somebody's machine.
-            sub_config.dtype = self.dtype
-            sub_config._name_or_path = ""
+__all__ = ["RESNET_PRESETS", "EcgEncoderConfig", "EcgResNetConfig"]

@@ -18,7 +18,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import cached_file
 
-from .configuration_ecgclip import EcgResNetConfig
+from .configuration_ecgclip import EcgEncoderConfig
+from .encoder_ecgclip import check_input_values
+from .hub_ecgclip import state_offers
 
 
 # The names that other exporters of transformers models use; the first of each is what the runtime opens.
@@ -29,7 +31,7 @@ _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", 
 
 
 @strict
-class ExportedEcgConfig(EcgResNetConfig):
+class ExportedEcgConfig(EcgEncoderConfig):
     r"""
     Configuration of an [`ExportedEcgClassifier`]: that of the classifier which was exported, and how it was exported.
 
@@ -49,6 +51,11 @@ class ExportedEcgConfig(EcgResNetConfig):
 
     export_format: Literal["onnx", "openvino"] = "onnx"
     export_precision: Literal["float32", "bfloat16", "int8"] = "float32"
+
+    @property
+    def pad_to_multiple_of(self) -> int:
+        """The length of the exported graph's input, which is fixed."""
+        return self.input_samples or 1
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -76,6 +83,11 @@ class ExportedEcgClassifier(PreTrainedModel):
     main_input_name = INPUT_NAME
     _supports_sdpa = True
     _auto_class = "AutoModelForAudioClassification"
+    auto_classes = {
+        "AutoConfig": "exported_ecgclip.ExportedEcgConfig",
+        "AutoModelForAudioClassification": "exported_ecgclip.ExportedEcgClassifier",
+    }
+    tasks = ("ecg-classification",)
 
     def __init__(self, config: ExportedEcgConfig, folder: str | Path, num_threads: int | None = None):
         super().__init__(config)
@@ -146,8 +158,8 @@ class ExportedEcgClassifier(PreTrainedModel):
         Returns logits; a label's probability is the sigmoid of its logit.
 
         Args:
-            input_values (`torch.Tensor` of shape `(batch, 12, 4096)`): Millivolts, from [`EcgFeatureExtractor`].
-            ecg_attention_mask (`torch.Tensor` of shape `(batch, 12, 4096)`, *optional*):
+            input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts, from [`EcgFeatureExtractor`].
+            ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*):
                 1 where a sample was recorded; what is 0 is set to 0 mV.
 
         Returns:
@@ -156,12 +168,7 @@ class ExportedEcgClassifier(PreTrainedModel):
         Raises:
             `ValueError`: where leads or samples differ from the configuration, or labels are given.
         """
-        expected = (self.config.n_leads, self.config.n_samples)
-        if input_values.ndim != 3 or tuple(input_values.shape[1:]) != expected:
-            raise ValueError(
-                f"input_values must have shape (batch, {expected[0]}, {expected[1]}): (batch, leads, samples); "
-                f"found {tuple(input_values.shape)}. EcgFeatureExtractor makes this shape from any ECG"
-            )
+        check_input_values(input_values, self.config)
         if kwargs.get("labels") is not None:
             raise ValueError("an exported model has no loss: leave labels out")
         if ecg_attention_mask is not None:
@@ -191,18 +198,8 @@ def write_configuration(config: ExportedEcgConfig, folder: Path) -> None:
         config (`ExportedEcgConfig`): Gets the classes and the pipeline that the folder offers.
         folder (`Path`): Exists.
     """
-    module = __name__.rpartition(".")[2]
     config.architectures = [ExportedEcgClassifier.__name__]
-    config.auto_map = {
-        "AutoConfig": f"{module}.{ExportedEcgConfig.__name__}",
-        "AutoModelForAudioClassification": f"{module}.{ExportedEcgClassifier.__name__}",
-    }
-    config.custom_pipelines = {
-        "ecg-classification": {
-            "impl": "pipeline_ecgclip.EcgClassificationPipeline",
-            "pt": ["AutoModelForAudioClassification"],
-        }
-    }
+    state_offers(ExportedEcgClassifier, config)
     config.save_pretrained(folder)
 
 

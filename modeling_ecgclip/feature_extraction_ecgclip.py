@@ -1,4 +1,4 @@
-"""From any 12-lead ECG to the model's input: leads by name, millivolts, 400 Hz, centred in 4096 samples.
+"""From any ECG to the model's input: leads by name, millivolts, one sampling rate, centred in one length.
 
 Training, evaluation, the pipelines and the conversion scripts all go through this one place.
 """
@@ -14,7 +14,7 @@ import scipy.signal
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 from transformers.utils import TensorType, logging
 
-from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
 logger = logging.get_logger(__name__)
@@ -58,7 +58,10 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         lead_names (`list[str]`, defaults to the twelve standard leads): Leads of the output, in order.
         sampling_rate (`int`, defaults to 400): Hz of the output.
         n_samples (`int`, defaults to 4096):
-            Samples of the output. Shorter ECGs get zeros on both sides, longer ones lose both ends.
+            Samples of the window. Shorter ECGs get zeros on both sides, longer ones lose both ends.
+        pad_to_multiple_of (`int`, defaults to 1):
+            The output's samples are the next multiple of this: the window gets as many zeros on both sides. For
+            networks whose strides do not divide the window; [`EcgFeatureExtractor.for_model`] knows it.
         do_scale (`bool`, defaults to `False`), scale (`float`, defaults to 1.0):
             With `do_scale` the output is millivolts times `scale`: 2.0 for weights trained on CODE-15% as published.
         highpass_hz (`float`, *optional*): Zero-phase Butterworth high-pass of order 2 against baseline wander.
@@ -82,6 +85,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         lead_names: Sequence[str] = LEAD_NAMES,
         sampling_rate: int = SAMPLING_RATE,
         n_samples: int = N_SAMPLES,
+        pad_to_multiple_of: int = 1,
         do_scale: bool = False,
         scale: float = 1.0,
         highpass_hz: float | None = None,
@@ -98,6 +102,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         self.lead_names = [canonical_lead_name(name, "EcgFeatureExtractor") for name in lead_names]
         self.sampling_rate = sampling_rate
         self.n_samples = n_samples
+        self.pad_to_multiple_of = pad_to_multiple_of
         self.do_scale = do_scale
         self.scale = scale
         self.highpass_hz = highpass_hz
@@ -108,16 +113,47 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         self._check_settings()
 
     def _check_settings(self) -> None:
-        if not self.lead_names or len(set(self.lead_names)) != len(self.lead_names):
-            raise ValueError(f"lead_names must be distinct and not empty: found {self.lead_names}")
-        for name, value in (("sampling_rate", self.sampling_rate), ("n_samples", self.n_samples)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1: found {value!r}")
+        SignalSpec(tuple(self.lead_names), self.sampling_rate, self.n_samples)  # refuses by itself
+        if not isinstance(self.pad_to_multiple_of, int) or self.pad_to_multiple_of < 1:
+            raise ValueError(
+                f"pad_to_multiple_of must be a whole number of at least 1: found {self.pad_to_multiple_of!r}"
+            )
         if not math.isfinite(self.scale) or self.scale <= 0:
             raise ValueError(f"scale must be a positive number: found {self.scale!r}")
         for name, value in (("highpass_hz", self.highpass_hz), ("notch_hz", self.notch_hz)):
             if value is not None and not 0 < value < self.sampling_rate / 2:
                 raise ValueError(f"{name} must lie between 0 and {self.sampling_rate / 2} Hz: found {value!r}")
+
+    @classmethod
+    def for_model(cls, config: Any, **kwargs: Any) -> "EcgFeatureExtractor":
+        """
+        Returns the feature extractor that gives what a model reads.
+
+        Args:
+            config (`PreTrainedConfig`): The model's, which states its signal; of a dual encoder, its `ecg_config`.
+            kwargs: Further settings of the class.
+
+        Raises:
+            `ValueError`: for a configuration that states no signal.
+        """
+        config = getattr(config, "ecg_config", config)
+        spec = SignalSpec.of(config)
+        if spec is None:
+            raise ValueError(
+                f"{type(config).__name__} states no signal: expected lead_names, sampling_rate and n_samples in it"
+            )
+        multiple = getattr(config, "pad_to_multiple_of", 1)
+        return cls(spec.lead_names, spec.sampling_rate, spec.n_samples, multiple, **kwargs)
+
+    @property
+    def signal(self) -> SignalSpec:
+        """The signal that this gives, before padding."""
+        return SignalSpec(tuple(self.lead_names), self.sampling_rate, self.n_samples)
+
+    @property
+    def input_samples(self) -> int:
+        """Samples of `input_values`: the window, and zeros up to a multiple of `pad_to_multiple_of`."""
+        return -(-self.n_samples // self.pad_to_multiple_of) * self.pad_to_multiple_of
 
     def __call__(
         self,
@@ -148,9 +184,9 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             return_tensors (`str`, *optional*): `"pt"` for torch; numpy where left out.
 
         Returns:
-            `BatchFeature` with `input_values` float32 `(batch, leads, n_samples)` in millivolts (times `scale` with
-            `do_scale`) and, where asked for or where a lead is missing, `ecg_attention_mask` int64 of the same shape:
-            1 where a sample was recorded, 0 in padding and in missing leads.
+            `BatchFeature` with `input_values` float32 `(batch, leads, input_samples)` in millivolts (times `scale`
+            with `do_scale`) and, where asked for or where a lead is missing, `ecg_attention_mask` int64 of the same
+            shape: 1 where a sample was recorded, 0 in padding and in missing leads.
 
         Raises:
             `ValueError`, `TypeError`: naming the record, what was expected and what was found.
@@ -174,8 +210,8 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             if self.do_scale:
                 signal = signal * np.float32(self.scale)
             recorded = np.repeat(standard.lead_mask[:, None], signal.shape[1], axis=1)  # (leads, samples)
-            values.append(self.center(signal))
-            masks.append(self.center(recorded.astype(np.int64)))
+            values.append(self.frame(signal))
+            masks.append(self.frame(recorded.astype(np.int64)))
             any_missing = any_missing or not standard.lead_mask.all()
         data = {"input_values": np.stack(values)}
         wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
@@ -236,10 +272,12 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         if n >= self.n_samples:
             start = (n - self.n_samples) // 2
             return np.ascontiguousarray(signal[:, start : start + self.n_samples])
-        left = (self.n_samples - n) // 2
-        padded = np.zeros((signal.shape[0], self.n_samples), dtype=signal.dtype)
-        padded[:, left : left + n] = signal
-        return padded
+        return _between_zeros(signal, self.n_samples)
+
+    def frame(self, signal: np.ndarray) -> np.ndarray:
+        """Returns `signal` (leads, any length) as (leads, input_samples): centred, and padded for the network."""
+        window = self.center(signal)
+        return window if self.input_samples == self.n_samples else _between_zeros(window, self.input_samples)
 
     def _check_rate(self, sampling_rate: float | None, record_name: str) -> float:
         if sampling_rate is None:
@@ -363,6 +401,14 @@ def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[s
 
 def _units_per_mv(unit: str | None, record_name: str) -> float:
     return UNITS_PER_MV[canonical_unit("mV" if unit is None else unit, record_name)]
+
+
+def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
+    """`signal` (leads, samples) in the middle of zeros; of an odd number of these the smaller half is on the left."""
+    left = (length - signal.shape[1]) // 2
+    padded = np.zeros((signal.shape[0], length), dtype=signal.dtype)
+    padded[:, left : left + signal.shape[1]] = signal
+    return padded
 
 
 def _as_array(ecg: Any) -> np.ndarray:

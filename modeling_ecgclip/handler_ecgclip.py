@@ -14,6 +14,7 @@ import torch
 from transformers import AutoConfig, Pipeline, pipeline
 from transformers.utils import logging
 
+from .labels_ecgclip import is_positive
 from .limits_ecgclip import MAX_REQUEST_BYTES, MAX_REQUEST_LABELS, shorten
 from .pipeline_ecgclip import EcgFeatureExtractionPipeline
 from .requests_ecgclip import (
@@ -131,7 +132,7 @@ class EndpointHandler:
         for result in results if thresholds else ():
             for label in result:
                 if label["label"] in thresholds:
-                    label["positive"] = label["score"] >= thresholds[label["label"]]
+                    label["positive"] = is_positive(label["score"], thresholds[label["label"]])
         answer = results if several else results[0]
         return {"model": dict(self.model_info), "results": answer} if with_model else answer
 

@@ -4,13 +4,9 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-
-if TYPE_CHECKING:
-    # Named here so that `save_pretrained` copies it, and all that it names, to every folder: Inference Endpoints looks
-    # for a file of this name.
-    from .handler import EndpointHandler  # noqa: F401
+from .signal_ecgclip import SignalSpec, check_same_signal
 
 
 # A pipeline's "pt" names the Auto class that loads its model; it may not be empty.
@@ -18,23 +14,6 @@ _PIPELINES = {
     "ecg-classification": ("pipeline_ecgclip.EcgClassificationPipeline", "AutoModelForAudioClassification"),
     "zero-shot-ecg-classification": ("pipeline_ecgclip.ZeroShotEcgClassificationPipeline", "AutoModel"),
     "ecg-feature-extraction": ("pipeline_ecgclip.EcgFeatureExtractionPipeline", "AutoModel"),
-}
-_TOWER = {
-    "AutoConfig": "configuration_ecgclip.EcgResNetConfig",
-    "AutoModel": "modeling_ecgclip.EcgResNetModel",
-    "AutoModelForAudioClassification": "modeling_ecgclip.EcgResNetForSignalClassification",
-}
-_CLIP = {"AutoConfig": "configuration_ecgclip.EcgClipConfig", "AutoModel": "modeling_ecgclip.EcgClipModel"}
-_EXPORTED = {
-    "AutoConfig": "exported_ecgclip.ExportedEcgConfig",
-    "AutoModelForAudioClassification": "exported_ecgclip.ExportedEcgClassifier",
-}
-# What a folder offers, by the class of its model: Auto classes and tasks.
-_OFFERS = {
-    "EcgResNetModel": (_TOWER, ("ecg-feature-extraction",)),
-    "EcgResNetForSignalClassification": (_TOWER, ("ecg-classification", "ecg-feature-extraction")),
-    "ExportedEcgClassifier": (_EXPORTED, ("ecg-classification",)),
-    "EcgClipModel": (_CLIP, ("zero-shot-ecg-classification", "ecg-feature-extraction")),
 }
 # A stale one of these would win over the one just written.
 _PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -62,10 +41,12 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
 
     Raises:
         `TypeError`: for another model, or a processor without what the model needs.
+        `ValueError`: for a feature extractor that gives another signal than the model reads.
     """
     state_offers(model)
     preprocessor = _own_preprocessor(processor, with_text=hasattr(model, "text_model"))
     folder = Path(save_directory)
+    check_preprocessing(model.config, getattr(preprocessor, "feature_extractor", preprocessor), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.resolve().parent) as aside:
         model.save_pretrained(aside, **kwargs)
@@ -78,22 +59,49 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
     return folder
 
 
-def state_offers(model: Any) -> None:
+def check_preprocessing(config: Any, extractor: Any, what: str) -> None:
     """
-    Writes into a model's configuration which classes and pipelines its folder holds, as saving does with its class.
+    Refuses a feature extractor that gives another signal than a model reads.
 
     Args:
-        model (`EcgResNetForSignalClassification`, `EcgClipModel` or `EcgResNetModel`): About to be saved.
+        config (`PreTrainedConfig`): The model's; of a tower that states no signal, nothing can be compared.
+        extractor (`EcgFeatureExtractor`): What is to feed it.
+        what (`str`): What both belong to, for the error.
 
     Raises:
-        `TypeError`: for another model.
+        `ValueError`: naming both signals, in one line.
     """
-    class_name = type(model).__name__
-    if class_name not in _OFFERS:
-        raise TypeError(f"expected a model of {', '.join(_OFFERS)}: found {class_name}")
-    auto_map, tasks = _OFFERS[class_name]
-    model.config.auto_map = dict(auto_map)
-    model.config.custom_pipelines = {
+    config = getattr(config, "ecg_config", config)
+    read, given = SignalSpec.of(config), SignalSpec.of(extractor)
+    check_same_signal((("the model", read), ("the feature extractor", given)), what)
+    length = getattr(config, "input_samples", None)
+    if length is not None and extractor.input_samples != length:
+        raise ValueError(
+            f"{what}: expected {length} samples for the model's input: found a feature extractor that pads to "
+            f"{extractor.input_samples} (pad_to_multiple_of={extractor.pad_to_multiple_of})"
+        )
+
+
+def state_offers(model: Any, config: Any = None) -> None:
+    """
+    Writes into a configuration which Auto classes and pipelines a model's folder serves.
+
+    Args:
+        model: About to be saved, or its class: `auto_classes` and `tasks` say what its folder offers.
+        config (`PreTrainedConfig`, *optional*): The model's own where left out.
+
+    Raises:
+        `TypeError`: for a model that does not say what its folder offers.
+    """
+    tasks = getattr(model, "tasks", ())
+    if not tasks or not model.auto_classes:
+        name = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise TypeError(
+            f"expected a model that states auto_classes and tasks, as those of this package do: found {name}"
+        )
+    config = model.config if config is None else config
+    config.auto_map = dict(model.auto_classes)
+    config.custom_pipelines = {
         task: {"impl": _PIPELINES[task][0], "pt": [_PIPELINES[task][1]]} for task in sorted(tasks)
     }
 
@@ -115,4 +123,4 @@ def _own_preprocessor(processor: Any, with_text: bool) -> Any:
     return type(processor)(extractor, processor.tokenizer)
 
 
-__all__ = ["save_for_hub", "state_offers"]
+__all__ = ["check_preprocessing", "save_for_hub", "state_offers"]

@@ -4,8 +4,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from .labels_ecgclip import UNKNOWN_LABEL
 
-UNKNOWN_LABEL = -1  # in label columns: neither present nor absent, left out of loss and metrics
+
+IGNORED_LABEL = -100  # transformers' own sign of a label that is left out of the loss
 NO_REPORT = -1  # in `report_ids`: never equal to another exam's
 
 
@@ -20,7 +22,7 @@ def multilabel_loss(
 
     Args:
         logits (`torch.Tensor` of shape `(batch, num_labels)`): Before the sigmoid.
-        labels (`torch.Tensor` of shape `(batch, num_labels)`): 1, 0, or -1 where unknown; any dtype.
+        labels (`torch.Tensor` of shape `(batch, num_labels)`): 1, 0, or below 0 where unknown; any dtype.
         pos_weight (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of the positives of each label.
         n_known (`torch.Tensor`, *optional*):
             Scalar to divide the sum by in place of this batch's own number of known labels: where the batch is a part
@@ -30,11 +32,88 @@ def multilabel_loss(
         `torch.Tensor`: scalar float32; 0 where every label of the batch is unknown.
     """
     labels = labels.to(torch.float32)
-    known = (labels != UNKNOWN_LABEL).to(torch.float32)
+    known = (labels >= 0).to(torch.float32)
     losses = F.binary_cross_entropy_with_logits(
         logits.float(), labels.clamp(min=0), pos_weight=pos_weight, reduction="none"
     )
     return (losses * known).sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
+
+
+def regression_loss(outputs: torch.Tensor, targets: torch.Tensor, n_known: torch.Tensor | None = None) -> torch.Tensor:
+    """
+    Returns the mean squared error over the known targets.
+
+    Args:
+        outputs (`torch.Tensor` of shape `(batch, num_labels)`): The model's.
+        targets (`torch.Tensor` of shape `(batch, num_labels)`): NaN where unknown.
+        n_known (`torch.Tensor`, *optional*): As in [`multilabel_loss`].
+
+    Returns:
+        `torch.Tensor`: scalar float32; 0 where every target is unknown.
+    """
+    targets = targets.to(torch.float32)
+    known = ~targets.isnan()
+    errors = (outputs.float() - torch.where(known, targets, 0.0)) ** 2 * known
+    return errors.sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
+
+
+def single_label_loss(logits: torch.Tensor, labels: torch.Tensor, n_known: torch.Tensor | None = None) -> torch.Tensor:
+    """
+    Returns the mean cross-entropy of exams whose one label is known.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, num_labels)`): Before the softmax.
+        labels (`torch.Tensor` of shape `(batch,)`): Place of the label in `id2label`; below 0 where unknown.
+        n_known (`torch.Tensor`, *optional*): As in [`multilabel_loss`].
+
+    Returns:
+        `torch.Tensor`: scalar float32; 0 where every label is unknown.
+    """
+    labels = labels.long()
+    known = labels >= 0
+    losses = F.cross_entropy(logits.float(), labels.clamp(min=0), reduction="none")
+    return (losses * known).sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
+
+
+def labelled_loss(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> torch.Tensor:
+    """
+    Returns the loss that belongs to a problem type, after a look at the labels.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, num_labels)`): The model's.
+        labels (`torch.Tensor`): See [`EcgForSignalClassification`].
+        problem_type (`str`): As in transformers.
+
+    Raises:
+        `ValueError`: for labels of another shape, or with a value that no label has.
+    """
+    if problem_type == "single_label_classification":
+        _check_labels(labels, logits.shape[:1], (0, logits.shape[1] - 1), problem_type)
+        return single_label_loss(logits, labels)
+    shape = logits.shape
+    if shape[1] == 1 and labels.shape == shape[:1]:
+        labels = labels[:, None]  # left to broadcasting, (batch,) against (batch, 1) would compare all with all
+    if problem_type == "regression":
+        _check_labels(labels, shape, None, problem_type)
+        return regression_loss(logits, labels)
+    _check_labels(labels, shape, (0, 1), problem_type)
+    return multilabel_loss(logits, labels)
+
+
+def _check_labels(labels: torch.Tensor, shape: torch.Size, allowed: tuple[int, int] | None, problem_type: str) -> None:
+    """Refuses another shape, and values that are neither allowed nor a sign for unknown."""
+    if labels.shape != shape:
+        raise ValueError(f"{problem_type} needs labels of shape {tuple(shape)}: found {tuple(labels.shape)}")
+    if allowed is None or torch.compiler.is_compiling():
+        return
+    lowest, highest = allowed
+    unknown = (labels == UNKNOWN_LABEL) | (labels == IGNORED_LABEL)
+    wrong = ~(((labels >= lowest) & (labels <= highest)) | unknown)  # NaN too
+    if wrong.any():
+        raise ValueError(
+            f"{problem_type} needs labels from {lowest} to {highest}, or {UNKNOWN_LABEL} or {IGNORED_LABEL} "
+            f"where unknown: found {labels[wrong][0].item():g}"
+        )
 
 
 class _GatherRows(torch.autograd.Function):

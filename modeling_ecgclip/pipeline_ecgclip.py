@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-from .hub_ecgclip import save_for_hub
+from .hub_ecgclip import check_preprocessing, save_for_hub
+from .labels_ecgclip import is_positive
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .visualization_ecgclip import plot_ecg
@@ -15,16 +16,8 @@ from .visualization_ecgclip import plot_ecg
 
 # "Electrocardiogram with {}.": reports in Portuguese are what the models are pre-trained on.
 DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
-# What a report's description says where a diagnosis is present. Findings and not the diagnoses' names: those stand in
-# the conclusion, which pre-training never sees.
-LABEL_PHRASES = {
-    "1dAVb": "intervalo PR aumentado",
-    "RBBB": "QRS alargado, rSR' em V1 e S alargada em V6",
-    "LBBB": "QRS alargado, R alargada e entalhada em V5 e V6",
-    "SB": "frequência cardíaca reduzida e ondas P normais",
-    "AF": "intervalos RR irregulares e ausência de ondas P",
-    "ST": "frequência cardíaca elevada e ondas P normais",
-}
+# More bars than this beside a print-out cannot be read; the most probable labels are drawn.
+MAX_BARS = 12
 
 
 class EcgPipeline(Pipeline):
@@ -57,6 +50,8 @@ class EcgPipeline(Pipeline):
                 "an ECG pipeline needs a feature extractor: pass feature_extractor= or processor=, or a model folder "
                 "with preprocessor_config.json or processor_config.json"
             )
+        name = getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__
+        check_preprocessing(self.model.config, self.feature_extractor, name)
 
     def __call__(self, inputs: Any, exam_id: Any = None, **kwargs: Any) -> Any:
         """
@@ -113,7 +108,7 @@ class EcgPipeline(Pipeline):
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Returns `input_values` (1, 12, 4096) of any ECG; padding and missing leads are zeros, no mask needed."""
+        """Returns `input_values` (1, leads, samples) of any ECG; zeros in padding and in missing leads, no mask."""
         record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
         features = self.feature_extractor(
             [record.signal],
@@ -176,7 +171,7 @@ class EcgClassificationPipeline(EcgPipeline):
         ]
         if config.thresholds is not None:
             for result, threshold in zip(results, config.thresholds, strict=True):
-                result["positive"] = result["score"] >= threshold
+                result["positive"] = is_positive(result["score"], threshold)
         results.sort(key=lambda result: -result["score"])
         return results[:top_k]
 
@@ -196,15 +191,22 @@ class EcgClassificationPipeline(EcgPipeline):
         standard = self.feature_extractor.standardize(
             record.signal, record.sampling_rate, record.lead_names, record.unit, record.name, **repair
         )
-        scores = {result["label"]: result["score"] for result in self(inputs, **kwargs)}
-        labels = self.model.config.id2label.values()
-        thresholds = self.model.config.thresholds
+        results = self(inputs, **kwargs)
+        title = title or record.name
+        config = self.model.config
+        if config.problem_type == "regression":
+            title += "".join(f"   {result['label']} {result['score']:.3g}" for result in results)
+            results = []
+        scores = {result["label"]: result["score"] for result in results[:MAX_BARS]}
+        labels = [config.id2label[i] for i in sorted(config.id2label)]
+        thresholds = None if config.thresholds is None else dict(zip(labels, config.thresholds, strict=True))
         return plot_ecg(
             standard.signal,
             self.feature_extractor.sampling_rate,
-            title=title or record.name,
-            probabilities={label: scores[label] for label in labels},
-            thresholds=None if thresholds is None else dict(zip(labels, thresholds, strict=True)),
+            title=title,
+            probabilities={label: scores[label] for label in labels if label in scores},
+            thresholds=thresholds,
+            lead_names=self.feature_extractor.lead_names,
         )
 
 

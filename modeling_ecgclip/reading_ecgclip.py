@@ -95,25 +95,34 @@ def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
     Returns the ECG of an exam-table row, without its zero padding.
 
     Args:
-        row (`dict`): `ecg` int16 of 12 x 4096 microvolts, lead-major, flat or not, at 400 Hz, centred; `n_samples`,
-            how many of the 4096 were recorded; `exam_id`.
+        row (`dict`): `ecg` int16, whole microvolts of each lead after the other, flat or not, the recording centred
+            between zeros; `n_samples`, how many of each lead were recorded; `lead_names`, `sampling_rate` (12 leads at
+            400 Hz where left out, as in tables that are older than these columns); `exam_id`.
 
     Returns:
-        [`EcgRecord`] with `signal` int16 `(12, n_samples)` in `"uV"`.
+        [`EcgRecord`] with `signal` int16 `(leads, n_samples)` in `"uV"`.
+
+    Raises:
+        `ValueError`: for a row that does not hold what it states.
     """
     name = f"exam {shorten(row['exam_id'])}" if "exam_id" in row else "exam-table row"
     ecg = _as_array(row["ecg"], name)
-    if ecg.size != len(LEAD_NAMES) * N_SAMPLES or ecg.dtype.kind not in "iu":
+    stated = [row.get(key) is not None for key in ("lead_names", "sampling_rate")]
+    if any(stated) != all(stated):
+        raise ValueError(f"{name}: expected lead_names and sampling_rate together, or neither of them")
+    lead_names = tuple(row["lead_names"]) if all(stated) else LEAD_NAMES
+    length = ecg.size // max(len(lead_names), 1) if all(stated) else N_SAMPLES
+    if ecg.dtype.kind not in "iu" or not length or ecg.size != len(lead_names) * length:
         raise ValueError(
-            f"{name}: expected ecg as {len(LEAD_NAMES)} x {N_SAMPLES} whole microvolts: "
-            f"found {ecg.size} values of dtype {ecg.dtype}"
+            f"{name}: expected ecg as {len(lead_names)} x {length or 'samples'} whole microvolts (other signals state "
+            f"lead_names and sampling_rate): found {ecg.size} values of dtype {ecg.dtype}"
         )
     n_samples = row["n_samples"]
-    if not isinstance(n_samples, int | np.integer) or not 1 <= n_samples <= N_SAMPLES:
-        raise ValueError(f"{name}: n_samples must lie between 1 and {N_SAMPLES}: found {shorten(n_samples)}")
-    left = (N_SAMPLES - n_samples) // 2
-    signal = ecg.reshape(len(LEAD_NAMES), N_SAMPLES)[:, left : left + n_samples]
-    return EcgRecord(signal, SAMPLING_RATE, LEAD_NAMES, "uV", name)
+    if not isinstance(n_samples, int | np.integer) or not 1 <= n_samples <= length:
+        raise ValueError(f"{name}: n_samples must lie between 1 and {length}: found {shorten(n_samples)}")
+    left = (length - n_samples) // 2
+    signal = ecg.reshape(len(lead_names), length)[:, left : left + n_samples]
+    return EcgRecord(signal, row["sampling_rate"] if all(stated) else SAMPLING_RATE, lead_names, "uV", name)
 
 
 def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:

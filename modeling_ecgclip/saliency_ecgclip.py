@@ -7,8 +7,8 @@ import numpy as np
 import scipy.ndimage
 import torch
 
-from .configuration_ecgclip import LEAD_NAMES
-from .visualization_ecgclip import COLUMN_S, LAYOUT, STRIP_S, plot_ecg
+from .signal_ecgclip import LEAD_NAMES
+from .visualization_ecgclip import cut_strips, plot_ecg
 
 
 N_STEPS = 32
@@ -104,9 +104,9 @@ def plot_saliency(signal: np.ndarray, sampling_rate: float, saliency: np.ndarray
     Returns the print-out of [`plot_ecg`] with the trace underlaid where it moved the label's output.
 
     Args:
-        signal (`np.ndarray` of shape `(12, samples)`): Millivolts.
+        signal (`np.ndarray` of shape `(leads, samples)`): Millivolts.
         sampling_rate (`float`): Hz.
-        saliency (`np.ndarray` of shape `(12, samples)`):
+        saliency (`np.ndarray` of shape `(leads, samples)`):
             From [`smooth_saliency`]: red above 0 (for the label), blue below (against it), the stronger the denser.
         kwargs: Of [`plot_ecg`].
 
@@ -123,11 +123,13 @@ def plot_saliency(signal: np.ndarray, sampling_rate: float, saliency: np.ndarray
         raise ValueError(f"expected saliency of the signal's shape {np.shape(signal)}: found {np.shape(saliency)}")
     figure = plot_ecg(signal, sampling_rate, **kwargs)
     axes = figure.axes[0]
-    pieces = _pieces(signal, sampling_rate, kwargs)
+    lead_names = list(kwargs.get("lead_names", LEAD_NAMES))
+    placed = {name: kwargs[name] for name in ("start_s", "rhythm_lead") if name in kwargs}
+    strips = cut_strips(np.asarray(signal), sampling_rate, lead_names=lead_names, **placed)
     # The pulses, which are drawn after the traces, stay as they are.
-    for line, (lead, first) in zip(axes.lines[: len(pieces)], pieces, strict=True):
+    for line, strip in zip(axes.lines[: len(strips)], strips, strict=True):
         points = np.column_stack(line.get_data())  # (samples, 2) in mm
-        strength = saliency[lead, first : first + len(points)]
+        strength = saliency[lead_names.index(strip.lead), strip.first : strip.first + len(points)]
         edges = np.flatnonzero(np.abs(strength[:-1]) >= MIN_DRAWN)
         colours = np.empty((edges.size, 4))
         colours[:, :3] = np.where(strength[edges, None] > 0, to_rgb(FOR_COLOUR), to_rgb(AGAINST_COLOUR))
@@ -157,22 +159,6 @@ def _flat_ecg(ecg: torch.Tensor) -> torch.Tensor:
         first, last = int(recorded[0]), int(recorded[-1]) + 1
         flat[:, :, first:last] = ecg[:, :, first:last].median(dim=2, keepdim=True).values
     return flat
-
-
-def _pieces(signal: np.ndarray, sampling_rate: float, kwargs: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Row of `signal` and first sample of each trace that [`plot_ecg`] draws, in its order."""
-    lead_names = list(kwargs.get("lead_names", LEAD_NAMES))
-    start_s = kwargs.get("start_s", 0.0)
-    shown_s = min(STRIP_S, np.shape(signal)[1] / sampling_rate - start_s)
-    step_s = min(COLUMN_S, max(0.0, shown_s - COLUMN_S) / 3)
-    pieces = [
-        (lead_names.index(lead), round((start_s + column * step_s) * sampling_rate))
-        for leads in LAYOUT
-        for column, lead in enumerate(leads)
-        if lead in lead_names
-    ]
-    rhythm_lead = kwargs.get("rhythm_lead", "II")
-    return [*pieces, (lead_names.index(rhythm_lead), round(start_s * sampling_rate))]
 
 
 __all__ = ["integrated_gradients", "lead_shares", "plot_saliency", "smooth_saliency"]

@@ -1,4 +1,4 @@
-"""A 12-lead ECG as a clinic prints it: 25 mm/s, 10 mm/mV, three rows of four columns and a rhythm strip."""
+"""An ECG as a clinic prints it: 25 mm/s, 10 mm/mV, three rows of four columns and a rhythm strip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .configuration_ecgclip import LEAD_NAMES
+from .labels_ecgclip import is_positive
+from .signal_ecgclip import LEAD_NAMES
 
 
 MM_PER_S = 25.0
@@ -25,8 +26,8 @@ TEXT_COLOUR = "#222a30"
 BAR_COLOUR = "#8fa3b3"
 POSITIVE_COLOUR = "#b3261e"
 
-_LEFT_MM = 15.0  # calibration pulse
-_RIGHT_MM = 5.0
+LEFT_MM = 15.0  # calibration pulse
+RIGHT_MM = 5.0
 _HEADER_MM = 12.0
 _FOOTER_MM = 9.0
 _PANEL_MM = 78.0  # probabilities
@@ -35,10 +36,19 @@ _GAP_MM = 5.0
 
 
 @dataclass(frozen=True)
-class _Strip:
-    """A piece of one lead on paper: where it starts (mm), and its samples (mm around its own median)."""
+class Strip:
+    """
+    A piece of one lead on paper.
+
+    Args:
+        lead (`str`): Its name.
+        first (`int`): The signal's sample with which it begins.
+        x_mm, y_mm (`np.ndarray` of shape `(samples,)`): Places on paper; `y_mm` around its own median.
+        row (`int`): From above.
+    """
 
     lead: str
+    first: int
     x_mm: np.ndarray
     y_mm: np.ndarray
     row: int
@@ -50,7 +60,7 @@ def plot_ecg(
     title: str | None = None,
     probabilities: Mapping[str, float] | None = None,
     thresholds: Mapping[str, float] | Sequence[float] | None = None,
-    rhythm_lead: str = "II",
+    rhythm_lead: str | None = None,
     start_s: float = 0.0,
     lead_names: Sequence[str] = LEAD_NAMES,
     figure: Any = None,
@@ -63,13 +73,13 @@ def plot_ecg(
     shows 2.5 s all the same, so that neighbouring columns overlap in time. Every piece is centred on its own median.
 
     Args:
-        signal (`np.ndarray` of shape `(12, samples)`): Millivolts, as [`EcgFeatureExtractor.standardize`] gives them.
+        signal (`np.ndarray` of shape `(leads, samples)`): Millivolts, as `EcgFeatureExtractor.standardize` gives.
         sampling_rate (`float`): Hz.
         title (`str`, *optional*): Top left.
         probabilities (`dict[str, float]`, *optional*): Probability of each label; drawn as bars beside the paper.
         thresholds (`dict[str, float]` or `list[float]`, *optional*):
             Decision threshold of each label, or in the order of `probabilities`; marked, bars are red from there on.
-        rhythm_lead (`str`, defaults to `"II"`): Lead of the long strip.
+        rhythm_lead (`str`, *optional*): Lead of the long strip; II where left out, or the first where there is no II.
         start_s (`float`, defaults to 0): Where the print-out begins, in seconds.
         lead_names (`list[str]`): Leads in the order of `signal`.
         figure (`matplotlib.figure.Figure`, *optional*): Draw into this one; it is emptied and resized.
@@ -87,9 +97,9 @@ def plot_ecg(
     except ImportError as error:
         raise ImportError("plotting needs the package matplotlib: pip install matplotlib") from error
     signal = np.asarray(signal, dtype=np.float64)
-    strips = _cut_strips(signal, sampling_rate, start_s, list(lead_names), rhythm_lead)
+    strips = cut_strips(signal, sampling_rate, start_s, list(lead_names), rhythm_lead)
     baselines, height = _place_rows(strips)
-    paper_mm = _LEFT_MM + STRIP_S * MM_PER_S + _RIGHT_MM
+    paper_mm = LEFT_MM + STRIP_S * MM_PER_S + RIGHT_MM
     width = paper_mm + (_PANEL_MM if probabilities else 0.0)
     figure = Figure(dpi=dpi) if figure is None else figure
     figure.clear()
@@ -117,12 +127,25 @@ def plot_ecg(
     return figure
 
 
-def _cut_strips(
-    signal: np.ndarray, sampling_rate: float, start_s: float, lead_names: list[str], rhythm_lead: str
-) -> list[_Strip]:
-    """The twelve pieces of 2.5 s and the rhythm strip."""
+def cut_strips(
+    signal: np.ndarray,
+    sampling_rate: float,
+    start_s: float = 0.0,
+    lead_names: Sequence[str] = LEAD_NAMES,
+    rhythm_lead: str | None = None,
+) -> list[Strip]:
+    """
+    Returns what [`plot_ecg`] draws, in its order: the pieces of 2.5 s, then the rhythm strip.
+
+    Rows without a lead are left out.
+
+    Args and errors: as [`plot_ecg`].
+    """
+    lead_names = list(lead_names)
     if signal.ndim != 2 or signal.shape[0] != len(lead_names):
         raise ValueError(f"expected a signal of shape ({len(lead_names)}, samples): found {signal.shape}")
+    if rhythm_lead is None:
+        rhythm_lead = "II" if "II" in lead_names else lead_names[0]
     if rhythm_lead not in lead_names:
         raise ValueError(f"rhythm_lead must be one of {', '.join(lead_names)}: found {rhythm_lead!r}")
     recorded_s = signal.shape[1] / sampling_rate
@@ -131,31 +154,33 @@ def _cut_strips(
     shown_s = min(STRIP_S, recorded_s - start_s)
     step_s = min(COLUMN_S, max(0.0, shown_s - COLUMN_S) / 3)
 
-    def cut(lead: str, row: int, begin_s: float, duration_s: float, x_s: float) -> _Strip:
+    def cut(lead: str, row: int, begin_s: float, duration_s: float, x_s: float) -> Strip:
         first = round(begin_s * sampling_rate)
         piece = signal[lead_names.index(lead), first : first + round(duration_s * sampling_rate)]
-        x_mm = _LEFT_MM + (x_s + np.arange(piece.size) / sampling_rate) * MM_PER_S
-        return _Strip(lead, x_mm, (piece - np.median(piece)) * MM_PER_MV, row)
+        x_mm = LEFT_MM + (x_s + np.arange(piece.size) / sampling_rate) * MM_PER_S
+        return Strip(lead, first, x_mm, (piece - np.median(piece)) * MM_PER_MV, row)
 
+    rows = [row for row in LAYOUT if any(lead in lead_names for lead in row)] if len(lead_names) > 1 else []
     strips = [
-        cut(lead, row, start_s + column * step_s, min(COLUMN_S, shown_s), column * COLUMN_S)
-        for row, leads in enumerate(LAYOUT)
-        for column, lead in enumerate(leads)
+        cut(lead, number, start_s + column * step_s, min(COLUMN_S, shown_s), column * COLUMN_S)
+        for number, row in enumerate(rows)
+        for column, lead in enumerate(row)
         if lead in lead_names
     ]
-    return [*strips, cut(rhythm_lead, len(LAYOUT), start_s, shown_s, 0.0)]
+    return [*strips, cut(rhythm_lead, len(rows), start_s, shown_s, 0.0)]
 
 
-def _place_rows(strips: list[_Strip]) -> tuple[list[float], float]:
+def _place_rows(strips: list[Strip]) -> tuple[list[float], float]:
     """Baseline of each row and height of the paper, in mm from below: rows move apart for tall complexes."""
     above, below = [], []
-    for row in range(len(LAYOUT) + 1):
+    n_rows = strips[-1].row + 1
+    for row in range(n_rows):
         values = np.concatenate([strip.y_mm for strip in strips if strip.row == row])
         # Single spikes may cross into the next row; a tall QRS in any one column may not.
         above.append(max(MM_PER_MV + 3, float(np.nanpercentile(values, 99.8)) + 2))
         below.append(max(4.0, -float(np.nanpercentile(values, 0.2))))
     distances = [
-        float(np.clip(below[row] + above[row + 1] + _GAP_MM, _MIN_ROW_MM, _MAX_ROW_MM)) for row in range(len(LAYOUT))
+        float(np.clip(below[row] + above[row + 1] + _GAP_MM, _MIN_ROW_MM, _MAX_ROW_MM)) for row in range(n_rows - 1)
     ]
     first_from_top = _HEADER_MM + min(above[0], _MAX_ROW_MM / 2)
     height = first_from_top + sum(distances) + min(below[-1], _MAX_ROW_MM / 2) + _FOOTER_MM
@@ -172,7 +197,7 @@ def _draw_paper(axes: Any, width: float, height: float) -> None:
     axes.fill_between([0, width], 0, height, color=PAPER_COLOUR, zorder=0)
     for every, colour, line_width in ((1, MINOR_COLOUR, 0.4), (5, MAJOR_COLOUR, 0.6)):
         # From the calibration pulse's left edge, so that strips begin on a strong line.
-        x = np.arange(_LEFT_MM % every, width + 0.01, every)
+        x = np.arange(LEFT_MM % every, width + 0.01, every)
         y = np.arange(0, height + 0.01, every)
         axes.vlines(x, 0, height, colors=colour, linewidth=line_width, zorder=1)
         axes.hlines(y, 0, width, colors=colour, linewidth=line_width, zorder=1)
@@ -182,11 +207,11 @@ def _label_box() -> dict[str, Any]:
     return {"facecolor": PAPER_COLOUR, "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
 
 
-def _draw_strip(axes: Any, strip: _Strip, baseline: float) -> None:
+def _draw_strip(axes: Any, strip: Strip, baseline: float) -> None:
     """One piece of a lead with its name, and the tick that parts it from the column before."""
     axes.plot(strip.x_mm, baseline + strip.y_mm, color=TRACE_COLOUR, linewidth=0.9, solid_joinstyle="round", zorder=3)
     left = strip.x_mm[0]
-    if left > _LEFT_MM:
+    if left > LEFT_MM:
         axes.vlines(left, baseline - 3, baseline + 3, colors=TRACE_COLOUR, linewidth=0.9, zorder=3)
     axes.text(
         left + 1.5,
@@ -215,7 +240,7 @@ def _draw_probabilities(
         thresholds = dict(zip(probabilities, thresholds, strict=True))
     for i, (label, probability) in enumerate(probabilities.items()):
         threshold = None if thresholds is None else thresholds[label]
-        positive = threshold is not None and probability >= threshold
+        positive = threshold is not None and is_positive(probability, threshold)
         colour = POSITIVE_COLOUR if positive else BAR_COLOUR
         axes.barh(i, 1.0, height=0.34, color="#eef1f4", zorder=1)
         axes.barh(i, probability, height=0.34, color=colour, zorder=2)
@@ -233,4 +258,4 @@ def _draw_probabilities(
         axes.text(0, len(probabilities) - 0.45, "|  decision threshold", fontsize=8, color=TEXT_COLOUR, va="top")
 
 
-__all__ = ["plot_ecg"]
+__all__ = ["COLUMN_S", "LEFT_MM", "MM_PER_S", "RIGHT_MM", "STRIP_S", "Strip", "cut_strips", "plot_ecg"]

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
+from modeling_ecgclip.clip_ecgclip import EcgClipOutput
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.modeling_ecgclip import EcgClipOutput
 
 from .augmentation import Augmentation, SignalInput
 from .data import Batch, ExamSplit, ordered_batches

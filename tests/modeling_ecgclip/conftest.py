@@ -2,7 +2,8 @@
 
 import pytest
 
-from modeling_ecgclip.configuration_ecgclip import EcgClipConfig, EcgResNetConfig
+from modeling_ecgclip.clip_ecgclip import EcgClipConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 
 
 TOY_TEXT_CONFIG = {

@@ -1,8 +1,14 @@
+import json
+
 import pytest
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import PreTrainedConfig
+from transformers.utils import logging
 
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, PRESETS, EcgClipConfig, EcgResNetConfig
+from modeling_ecgclip import SignalSpec
+from modeling_ecgclip.clip_ecgclip import EcgClipConfig
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, EcgResNetConfig
+from modeling_ecgclip.towers_ecgclip import PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -28,7 +34,7 @@ def test_no_undeclared_key():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n_samples": 4000}, "divisible by the product of all strides"),
+        ({"input_samples": 4100}, "divisible by the product of all strides"),
         ({"kernel_size": 16}, "even kernel_size"),
         ({"kernel_size": 3}, "stride of 4 skips samples"),
         ({"block_strides": (4, 4)}, "one entry for each block"),
@@ -68,3 +74,28 @@ def test_identity_text_projection_needs_the_text_width():
         EcgClipConfig(
             text_config={"model_type": "bert", "hidden_size": 32, "num_attention_heads": 2}, projection_dim=16
         )
+
+
+def test_a_window_that_the_strides_do_not_divide_is_stated_beside_the_padded_length(tmp_path):
+    config = EcgResNetConfig(n_samples=5000, sampling_rate=500)
+    assert (config.n_samples, config.input_samples, config.final_samples) == (5000, 5120, 5)
+    config.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["input_samples"] == 5120
+    assert EcgResNetConfig.from_pretrained(tmp_path).signal == SignalSpec(sampling_rate=500, n_samples=5000)
+
+
+@pytest.mark.parametrize("change", [{"num_labels": 3}, {"id2label": {0: "NORM", 1: "MI"}}])
+def test_thresholds_of_other_labels_are_dropped(change, tmp_path, caplog):
+    EcgResNetConfig(thresholds=(0.1,) * 6).save_pretrained(tmp_path)
+    logging.get_logger("transformers").addHandler(caplog.handler)
+    loaded = EcgResNetConfig.from_pretrained(tmp_path, **change)
+    assert loaded.thresholds is None
+    assert "thresholds were chosen for the labels" in caplog.text
+    assert loaded.label2id == {label: i for i, label in loaded.id2label.items()}
+    assert tuple(EcgResNetConfig.from_pretrained(tmp_path).thresholds) == (0.1,) * 6
+
+
+def test_clip_config_holds_any_tower():
+    tower = {"model_type": "vit", "hidden_size": 24, "num_attention_heads": 2}
+    config = EcgClipConfig(ecg_config=tower, text_config={"model_type": "bert", "hidden_size": 32})
+    assert (config.ecg_config.model_type, config.ecg_config.hidden_size) == ("vit", 24)

@@ -3,14 +3,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from modeling_ecgclip.configuration_ecgclip import EcgClipConfig, EcgResNetConfig
-from modeling_ecgclip.modeling_ecgclip import (
-    EcgClipModel,
-    EcgConv1d,
-    EcgResNetForSignalClassification,
-    EcgResNetModel,
-    pool_tokens,
-)
+from modeling_ecgclip.clip_ecgclip import EcgClipConfig, EcgClipModel, pool_tokens
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
+from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
 
 
 def n_parameters(model):
@@ -53,7 +48,7 @@ def test_same_padding_is_tensorflows():
     config = EcgResNetConfig.from_preset("ribeiro2020")
     samples = np.random.default_rng(0).normal(size=64)
     for stride, left in [(1, 7), (4, 6)]:
-        conv = EcgConv1d(config, 1, 1, stride)
+        conv = strided_conv(config, 1, 1, stride)
         kernel = conv.weight.detach().numpy()[0, 0]
         padded = np.pad(samples, (left, 16))
         expected = [padded[i : i + 16] @ kernel for i in range(0, 64, stride)]

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from modeling_ecgclip import EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
-from modeling_ecgclip.configuration_ecgclip import PRESETS
 from modeling_ecgclip.modeling_ecgclip import EcgDropout
+from modeling_ecgclip.towers_ecgclip import PRESETS
 
 
 def slow_encoder(config, weights, ecg, training):
