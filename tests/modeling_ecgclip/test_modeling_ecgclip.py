@@ -5,7 +5,7 @@ from transformers import BertConfig, BertModel
 
 from modeling_ecgclip.clip_ecgclip import EcgClipConfig, EcgClipModel, pool_tokens
 from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
-from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
+from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel, strided_conv
 
 
 def n_parameters(model):
