@@ -24,18 +24,18 @@ from datasets.utils.logging import disable_progress_bar
 
 import train_clip
 import train_cls
+from common.files import write_json
 from data_scripts.make_text_model import make_text_model
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
+from reproduction.figure import plot_labels_against_f1
+from reproduction.jobs import Job, check_jobs, make_jobs, table_fingerprint
+from reproduction.preparation import given_encoder, simulated_table, text_side
+from reproduction.results import read_results
+from reproduction.running import run_jobs
+from reproduction.settings import ARMS, RECIPES, SETTINGS, Recipe
+from reproduction.tables import write_tables
 from training.arguments import parse
-from training.files import write_json
 from training.plots import save_figure
-from training.reproduction.figure import plot_labels_against_f1
-from training.reproduction.jobs import Job, check_jobs, make_jobs, table_fingerprint
-from training.reproduction.preparation import given_encoder, simulated_table, text_side
-from training.reproduction.results import read_results
-from training.reproduction.running import run_jobs
-from training.reproduction.settings import ARMS, RECIPES, SETTINGS, Recipe
-from training.reproduction.tables import write_tables
 
 
 logger = logging.getLogger(__name__)

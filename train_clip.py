@@ -19,10 +19,12 @@ import torch
 from accelerate.logging import get_logger
 from transformers import AutoTokenizer
 
+from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
-from data_scripts.schema import NO_REPORT, load_exam_table
+from data_scripts.tables.schema import NO_REPORT, load_exam_table
 from modeling_ecgclip import LABEL_NAMES, EcgClipModel, EcgClipProcessor, save_for_hub
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
+from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
     ContrastiveArguments,
     DataArguments,
@@ -38,10 +40,8 @@ from training.contrastive import ContrastiveTask
 from training.data import ExamSplit, TextEmbeddings, cache_splits, fraction_of_patients, microvolts_per_unit
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.evaluation import RetrievalRanks
-from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
-from training.publish import exit_code, finish_folder, open_for_run
 from training.run import (
     dataset_facts,
     print_plan,

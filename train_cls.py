@@ -20,8 +20,10 @@ from scipy.special import expit
 from torch import nn
 from torch.utils.data import Dataset
 
-from data_scripts.schema import load_exam_table
+from common.files import write_json
+from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgResNetForSignalClassification, save_for_hub
+from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
     ClassificationArguments,
     DataArguments,
@@ -37,10 +39,8 @@ from training.classification import ClassificationTask, balanced_pos_weight, emb
 from training.data import ExamSplit, cache_splits, fraction_of_patients, microvolts_per_unit
 from training.encoder import load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
-from training.files import write_json
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
-from training.publish import exit_code, finish_folder, open_for_run
 from training.run import (
     dataset_facts,
     print_plan,

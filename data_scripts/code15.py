@@ -24,21 +24,13 @@ import pandas as pd
 from datasets.utils import tqdm
 from transformers import HfArgumentParser
 
-from data_scripts.base import (
-    EcgBuilder,
-    EcgBuilderConfig,
-    ExamPlan,
-    Rejection,
-    file_version,
-    numbers,
-    read_index,
-    refuse_duplicates,
-)
-from data_scripts.conversion import ConversionArguments, run_conversion
-from data_scripts.reports import id_strings, parse_report, read_report_table, report_counts
-from data_scripts.schema import UNKNOWN_LABEL, split_of
-from data_scripts.writing import remove, written_aside
-from data_scripts.zipped import member_of, unpack
+from common.writing import remove, written_aside
+from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
+from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.zipped import member_of, unpack
+from data_scripts.tables.schema import UNKNOWN_LABEL, split_of
+from data_scripts.text.reports import id_strings, parse_report, read_report_table, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
 

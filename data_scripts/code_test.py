@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from transformers import HfArgumentParser
 
-from data_scripts.base import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection, file_version, numbers, read_index
-from data_scripts.conversion import ConversionArguments, run_conversion
+from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.index import file_version, numbers, read_index
+from data_scripts.conversion.run import ConversionArguments, run_conversion
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
 

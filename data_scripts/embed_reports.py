@@ -18,8 +18,8 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.utils import tqdm
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 
-from data_scripts.schema import NO_REPORT, load_exam_table, text_features
-from data_scripts.writing import written_aside
+from common.writing import written_aside
+from data_scripts.tables.schema import NO_REPORT, load_exam_table, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
 
 

@@ -16,20 +16,13 @@ import numpy as np
 import pandas as pd
 from transformers import HfArgumentParser
 
-from data_scripts.base import (
-    EcgBuilder,
-    EcgBuilderConfig,
-    ExamPlan,
-    Rejection,
-    file_version,
-    read_index,
-    refuse_duplicates,
-)
-from data_scripts.conversion import ConversionArguments, run_conversion
-from data_scripts.machine_statements import describe
-from data_scripts.reports import id_strings
-from data_scripts.schema import UNKNOWN_LABEL, split_of
-from data_scripts.wfdb_folder import read_wfdb_records
+from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.index import file_version, read_index, refuse_duplicates
+from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.wfdb import read_wfdb_records
+from data_scripts.tables.schema import UNKNOWN_LABEL, split_of
+from data_scripts.text.machine_statements import describe
+from data_scripts.text.reports import id_strings
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 

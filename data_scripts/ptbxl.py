@@ -15,20 +15,12 @@ import numpy as np
 import pandas as pd
 from transformers import HfArgumentParser
 
-from data_scripts.base import (
-    EcgBuilder,
-    EcgBuilderConfig,
-    ExamPlan,
-    Rejection,
-    file_version,
-    numbers,
-    read_index,
-    refuse_duplicates,
-)
-from data_scripts.conversion import ConversionArguments, run_conversion
-from data_scripts.reports import id_strings
-from data_scripts.schema import UNKNOWN_LABEL
-from data_scripts.wfdb_folder import read_wfdb_records
+from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
+from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.wfdb import read_wfdb_records
+from data_scripts.tables.schema import UNKNOWN_LABEL
+from data_scripts.text.reports import id_strings
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 

@@ -37,7 +37,7 @@ class EcgConv1d(nn.Conv1d):
         self.weight.data = self.weight.transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def _conv(
+def strided_conv(
     config: EcgResNetConfig,
     in_channels: int,
     out_channels: int,
@@ -45,7 +45,7 @@ def _conv(
     bias: bool = False,
     kernel_size: int | None = None,
 ) -> EcgConv1d:
-    """A convolution that turns n samples into n / stride, zero-padded by either published rule."""
+    """Returns a convolution that turns n samples into n / stride, zero-padded by either published rule."""
     kernel_size = config.kernel_size if kernel_size is None else kernel_size
     excess = kernel_size - stride
     padding: Any = (excess + 1) // 2
@@ -104,7 +104,7 @@ class EcgResNetStem(nn.Module):
         for i in range(config.stem_convs):
             first, last = i == 0, i == config.stem_convs - 1
             in_channels, stride = (config.n_leads, config.stem_stride) if first else (config.stem_channels, 1)
-            layers.append(_conv(config, in_channels, config.stem_channels, stride, bias=not first))
+            layers.append(strided_conv(config, in_channels, config.stem_channels, stride, bias=not first))
             layers.append(EcgBatchNorm1d(config, config.stem_channels))
             if config.stem_activation and (first or not last):
                 layers.append(nn.ReLU())
@@ -129,14 +129,14 @@ class EcgResNetBlock(nn.Module):
 
     def __init__(self, config: EcgResNetConfig, in_channels: int, out_channels: int, stride: int):
         super().__init__()
-        self.conv1 = _conv(config, in_channels, out_channels, bias=config.conv_bias)
+        self.conv1 = strided_conv(config, in_channels, out_channels, bias=config.conv_bias)
         self.norm1 = EcgBatchNorm1d(config, out_channels)
-        self.conv2 = _conv(config, out_channels, out_channels, stride, bias=config.conv_bias)
+        self.conv2 = strided_conv(config, out_channels, out_channels, stride, bias=config.conv_bias)
         self.norm2 = EcgBatchNorm1d(config, out_channels)
         self.dropout = EcgDropout(config.dropout)
         skip: list[nn.Module] = [nn.MaxPool2d((1, stride))] if stride > 1 else []
         if in_channels != out_channels:
-            skip.append(_conv(config, in_channels, out_channels, bias=config.conv_bias, kernel_size=1))
+            skip.append(strided_conv(config, in_channels, out_channels, bias=config.conv_bias, kernel_size=1))
         self.skip = nn.Sequential(*skip)
 
     def forward(self, lower: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,8 +15,7 @@ from transformers.utils import cached_file
 
 from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, ZeroShotEcgClassificationPipeline
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
-
-from .nearest import INDEX_FILE, ReportIndex
+from space.nearest import INDEX_FILE, ReportIndex
 
 
 DISCLAIMER = "Research software, not a medical device. Nothing shown here may decide on anybody's treatment."

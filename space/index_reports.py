@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.schema import NO_REPORT, load_exam_table
+from data_scripts.tables.schema import NO_REPORT, load_exam_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
-
-from .nearest import INDEX_FILE, ReportIndex, embed_reports, fingerprint
+from space.nearest import INDEX_FILE, ReportIndex, embed_reports, fingerprint
 
 
 DEFAULT_REPORTS = 300

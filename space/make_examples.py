@@ -14,8 +14,7 @@ import numpy as np
 
 from data_scripts.simulate import simulate_exam
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
-
-from .example_list import EXAMPLES, FOLDER, Example
+from space.example_list import EXAMPLES, FOLDER, Example
 
 
 # Not the demo's seed, so that no demo model was trained on them.

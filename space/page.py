@@ -6,10 +6,9 @@ from typing import Any
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
 from modeling_ecgclip.visualization_ecgclip import COLUMN_S, MM_PER_S, STRIP_S
-
-from .analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
-from .report import LABEL_TITLES, SALIENCY_LIMITS
-from .uploads import KINDS
+from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
+from space.report import LABEL_TITLES, SALIENCY_LIMITS
+from space.uploads import KINDS
 
 
 # Millimetres of the print-out: left of the first column, the columns, right of the last one.

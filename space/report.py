@@ -8,8 +8,7 @@ from typing import Any
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR, plot_saliency
 from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, MM_PER_INCH, POSITIVE_COLOUR, TEXT_COLOUR, plot_ecg
-
-from .analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
+from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 
 
 DPI = 150

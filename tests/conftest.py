@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from data_scripts.make_text_model import make_text_model
-from data_scripts.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
+from data_scripts.tables.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
 from tests.loopback_hub import LoopbackHub
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from training.reproduction.settings import RECIPES
+from reproduction.settings import RECIPES
 
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -20,9 +20,9 @@ from modeling_ecgclip import (  # noqa: E402
     save_for_hub,
 )
 from modeling_ecgclip.handler_ecgclip import EndpointHandler  # noqa: E402
+from publishing.export import main as export_main  # noqa: E402
 from space.analysis import Analyser  # noqa: E402
 from space.uploads import Form, read_upload  # noqa: E402
-from training.export import main as export_main  # noqa: E402
 
 
 TOLERANCE = 1e-4

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import train_cls
-from data_scripts.schema import ecg_array, load_exam_table
+from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
 
 

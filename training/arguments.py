@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 from transformers import HfArgumentParser
 
-from data_scripts.hub_access import check_repo_id
+from common.hub_access import check_repo_id
 from modeling_ecgclip.towers_ecgclip import PRESETS
-
-from .augmentation import Augmentation
+from training.augmentation import Augmentation
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from data_scripts.schema import MICROVOLTS_PER_MILLIVOLT
+from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
 

@@ -11,9 +11,8 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import nn
 
-from data_scripts.writing import written_aside
-
-from .files import write_json
+from common.files import write_json
+from common.writing import written_aside
 
 
 logger = get_logger(__name__)

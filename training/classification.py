@@ -10,9 +10,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from modeling_ecgclip.losses_ecgclip import multilabel_loss
-
-from .augmentation import Augmentation, SignalInput
-from .data import Batch, EmbeddedSplit, ExamSplit, ordered_batches
+from training.augmentation import Augmentation, SignalInput
+from training.data import Batch, EmbeddedSplit, ExamSplit, ordered_batches
 
 
 MAX_POS_WEIGHT = 100.0  # a label with a handful of positives would otherwise drown the others

@@ -12,10 +12,9 @@ from torch import nn
 
 from modeling_ecgclip.clip_ecgclip import EcgClipOutput
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-
-from .augmentation import Augmentation, SignalInput
-from .data import Batch, ExamSplit, ordered_batches
-from .evaluation import (
+from training.augmentation import Augmentation, SignalInput
+from training.data import Batch, ExamSplit, ordered_batches
+from training.evaluation import (
     RetrievalRanks,
     retrieval_metrics,
     retrieval_ranks,

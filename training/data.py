@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from data_scripts.schema import ECG_SHAPE, MICROVOLTS_PER_MILLIVOLT, ecg_array
+from data_scripts.tables.schema import ECG_SHAPE, MICROVOLTS_PER_MILLIVOLT, ecg_array
 
 
 Batch = dict[str, torch.Tensor]
@@ -63,7 +63,7 @@ class ExamSplit(TorchDataset):
     One split, or a part of it, read in batches of rows straight from the memory map.
 
     Args:
-        split (`datasets.Dataset`): With the columns of `data_scripts/schema.py`.
+        split (`datasets.Dataset`): With the columns of `data_scripts/tables/schema.py`.
         rows (`np.ndarray` of int, *optional*): The rows to use, in this order; left out, all.
         text (`TextEmbeddings`, *optional*): Adds `text_embeds` to the batches.
     """

@@ -9,8 +9,7 @@ from modeling_ecgclip import (
     EcgResNetForSignalClassification,
     EcgResNetModel,
 )
-
-from .arguments import EncoderArguments
+from training.arguments import EncoderArguments
 
 
 def encoder_config(args: EncoderArguments) -> EcgResNetConfig:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
-from data_scripts.writing import written_aside
+from common.writing import written_aside
 from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
     choose_thresholds,

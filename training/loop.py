@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import get_scheduler
 
-from .arguments import TrainingArguments
-from .averaging import WeightAverage
-from .checkpoints import check_num_processes, find_checkpoint, save_checkpoint
-from .data import Batch, StepPlan, training_batches
-from .files import write_json
+from common.files import write_json
+from training.arguments import TrainingArguments
+from training.averaging import WeightAverage
+from training.checkpoints import check_num_processes, find_checkpoint, save_checkpoint
+from training.data import Batch, StepPlan, training_batches
 
 
 logger = get_logger(__name__)

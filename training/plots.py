@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve
 
-from data_scripts.writing import written_aside
-
-from .evaluation import RECALL_AT, RetrievalRanks, SplitPredictions
+from common.writing import written_aside
+from training.evaluation import RECALL_AT, RetrievalRanks, SplitPredictions
 
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, 2008

@@ -21,11 +21,10 @@ from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
-from data_scripts.schema import NO_REPORT, check_patients, conversion_record
-
-from .arguments import TrainingArguments, check_output_dir
-from .data import ExamSplit, StepPlan
-from .files import write_json
+from common.files import write_json
+from data_scripts.tables.schema import NO_REPORT, check_patients, conversion_record
+from training.arguments import TrainingArguments, check_output_dir
+from training.data import ExamSplit, StepPlan
 
 
 logger = get_logger(__name__)

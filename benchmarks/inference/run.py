@@ -31,11 +31,11 @@ import numpy as np  # noqa: E402
 import plain  # noqa: E402
 import torch  # noqa: E402
 
-from data_scripts.schema import load_exam_table  # noqa: E402
+from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier  # noqa: E402
+from publishing.export import ExportArguments, export  # noqa: E402
 from training.data import ExamSplit  # noqa: E402
-from training.export import ExportArguments, export  # noqa: E402
 
 
 Run = Callable[[np.ndarray], np.ndarray]  # ECGs (batch, leads, samples) to logits (batch, labels), both float32

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from metrics.ecg_multilabel.ecg_multilabel import rank_metrics
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
 from training.data import ExamSplit, microvolts_per_unit, ordered_batches

@@ -34,14 +34,14 @@ import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from data_scripts.schema import ECG_SHAPE, load_exam_table  # noqa: E402
+from data_scripts.tables.schema import ECG_SHAPE, load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import save_for_hub  # noqa: E402
+from publishing.export import ExportArguments, export  # noqa: E402
 from training.arguments import TrainingArguments  # noqa: E402
 from training.classification import ClassificationTask  # noqa: E402
 from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
-from training.export import ExportArguments, export  # noqa: E402
 from training.loop import TrainingLoop, make_optimizer  # noqa: E402
 
 

@@ -5,8 +5,8 @@ Everything made here is simulated: no value stems from a patient. `simulate_exam
 `write_cohort` a folder.
 """
 
-from .cohort import CohortSettings, write_cohort
-from .exam import Measurements, SimulatedExam, simulate_exam
+from data_scripts.simulate.cohort import CohortSettings, write_cohort
+from data_scripts.simulate.exam import Measurements, SimulatedExam, simulate_exam
 
 
 __all__ = ["CohortSettings", "Measurements", "SimulatedExam", "simulate_exam", "write_cohort"]

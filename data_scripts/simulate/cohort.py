@@ -13,13 +13,12 @@ import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
-from data_scripts.writing import written_aside
+from common.writing import written_aside
+from data_scripts.simulate.exam import ID_STRIDE, Measurements, SimulatedExam, check_seed, simulate_exam
+from data_scripts.simulate.noise import banks
+from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
+from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES
-
-from .exam import ID_STRIDE, Measurements, SimulatedExam, check_seed, simulate_exam
-from .noise import banks
-from .physiology import TARGET_PREVALENCE, check_prevalence_scale
-from .streams import Purpose, stream
 
 
 GENERATOR = "ecgclip simulator 1"

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_scripts.simulate.morphology import Heart, draw_heart, render
+from data_scripts.simulate.noise import Recording, draw_recording, record
+from data_scripts.simulate.physiology import Condition, Patient, check_prevalence_scale, draw_condition
+from data_scripts.simulate.projection import twelve_leads
+from data_scripts.simulate.reader import Reading, read_exam
+from data_scripts.simulate.report import write_report
+from data_scripts.simulate.rhythm import Beats, draw_beats
+from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
-
-from .morphology import Heart, draw_heart, render
-from .noise import Recording, draw_recording, record
-from .physiology import Condition, Patient, check_prevalence_scale, draw_condition
-from .projection import twelve_leads
-from .reader import Reading, read_exam
-from .report import write_report
-from .rhythm import Beats, draw_beats
-from .streams import Purpose, stream
 
 
 ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet

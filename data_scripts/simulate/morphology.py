@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_scripts.simulate.physiology import Condition, Patient
+from data_scripts.simulate.projection import frontal_axis, patient_projection
+from data_scripts.simulate.rhythm import MARGIN_S, NORMAL, SUPRAVENTRICULAR, VENTRICULAR, Beats
 from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
-
-from .physiology import Condition, Patient
-from .projection import frontal_axis, patient_projection
-from .rhythm import MARGIN_S, NORMAL, SUPRAVENTRICULAR, VENTRICULAR, Beats
 
 
 REACH = 3.6  # standard deviations at which a Gaussian is cut off, where it is .0015 of its peak

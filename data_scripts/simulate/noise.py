@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.signal import butter, sosfilt
 
+from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, N_ELECTRODES, swap_arms
 from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
-
-from .projection import ELECTRODES_TO_LEADS, N_ELECTRODES, swap_arms
 
 
 MAINS_HZ = 60.0  # Brazil

@@ -7,9 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-
-from .streams import Purpose, stream
 
 
 Rhythm = Literal["sinus", "af", "flutter"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .physiology import Patient
+from data_scripts.simulate.physiology import Patient
 
 
 # Rows: leads I, II, V1 ... V6; columns: X to the left, Y downwards, Z backwards. Dower, Machado and Osborne, "On

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_scripts.simulate.morphology import Heart
+from data_scripts.simulate.noise import Recording
+from data_scripts.simulate.physiology import Condition, Patient
+from data_scripts.simulate.rhythm import Beats
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
-
-from .morphology import Heart
-from .noise import Recording
-from .physiology import Condition, Patient
-from .rhythm import Beats
 
 
 # Standard deviations of one reading: beats per minute and ms.

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_scripts.simulate import phrases
+from data_scripts.simulate.physiology import Condition
+from data_scripts.simulate.reader import Reading
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-
-from . import phrases
-from .physiology import Condition
-from .reader import Reading
 
 
 WITH_NUMBERS, RUNNING_TEXT, ON_LINES = 0.25, 0.22, 0.3  # shares of hands that write so

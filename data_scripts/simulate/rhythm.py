@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .physiology import Condition
+from data_scripts.simulate.physiology import Condition
 
 
 NORMAL, VENTRICULAR, SUPRAVENTRICULAR = 0, 1, 2

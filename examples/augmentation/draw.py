@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from training.augmentation import Augmentation
 from training.data import ExamSplit

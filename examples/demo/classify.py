@@ -15,7 +15,16 @@ import sys
 from pathlib import Path
 
 
-PROJECT = {"modeling_ecgclip", "data_scripts", "training", "metrics", "train_clip", "train_cls"}
+PROJECT = {
+    "modeling_ecgclip",
+    "common",
+    "data_scripts",
+    "metrics",
+    "training",
+    "publishing",
+    "train_clip",
+    "train_cls",
+}
 
 
 class Absent:

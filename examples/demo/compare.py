@@ -10,8 +10,8 @@ import csv
 import json
 from pathlib import Path
 
+from common.files import write_json
 from training.evaluation import SplitPredictions, read_predictions
-from training.files import write_json
 
 
 METRIC = "f1"

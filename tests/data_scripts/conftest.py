@@ -3,7 +3,7 @@
 import pytest
 
 from data_scripts.code15 import main
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from tests.data_scripts.code15_layout import exams_frame, make_tracing, write_part
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from datasets import load_dataset, load_from_disk
 
-from data_scripts import shards
 from data_scripts.code15 import main
-from data_scripts.schema import EXAM_FEATURES, SPLITS, ecg_array, split_of
+from data_scripts.conversion import shards
+from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ecg_array, split_of
 from tests.data_scripts.code15_layout import edit_csv, make_tracing, microvolts, rows_of
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from data_scripts.code_test import main
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 from tests.data_scripts.code15_layout import make_tracing
 

@@ -18,7 +18,7 @@ from data_scripts.embed_reports import (
     token_limit,
     weights_fingerprint,
 )
-from data_scripts.schema import load_exam_table
+from data_scripts.tables.schema import load_exam_table
 
 
 TEXTS = ["onda p normal", "q", "desvio do eixo do qrs para a direita e para cima", "onda p normal e st normal"]

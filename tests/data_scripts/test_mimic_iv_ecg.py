@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data_scripts.mimic_iv_ecg import main
-from data_scripts.schema import SPLITS, load_exam_table
+from data_scripts.tables.schema import SPLITS, load_exam_table
 from tests.data_scripts.wfdb_layout import LEADS, make_signal, write_record
 
 

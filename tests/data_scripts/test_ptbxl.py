@@ -8,7 +8,7 @@ import pytest
 import wfdb
 
 from data_scripts.ptbxl import language_of, main
-from data_scripts.schema import SPLITS, ecg_array, load_exam_table
+from data_scripts.tables.schema import SPLITS, ecg_array, load_exam_table
 
 
 LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
@@ -101,7 +101,7 @@ def test_both_published_rates_are_the_same_ecg(sample_data, real_table, convert)
 
 def test_any_number_of_processes_gives_the_same_rows(tmp_path, convert, monkeypatch):
     make_folder(tmp_path / "ptbxl")
-    monkeypatch.setattr("data_scripts.shards.ROWS_PER_SHARD", 10)
+    monkeypatch.setattr("data_scripts.conversion.shards.ROWS_PER_SHARD", 10)
     # Shards of this size end where folders do: two folders give two processes something to do.
     index = pd.read_csv(tmp_path / "ptbxl" / "ptbxl_database.csv")
     (tmp_path / "ptbxl" / "records500" / "00000").rename(tmp_path / "ptbxl" / "records500" / "01000")

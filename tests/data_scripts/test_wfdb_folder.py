@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from data_scripts import ptbxl
-from data_scripts.schema import SPLITS, ecg_array, load_exam_table
+from data_scripts.tables.schema import SPLITS, ecg_array, load_exam_table
 from data_scripts.wfdb_folder import main, read_header
 from tests.data_scripts.wfdb_layout import LEADS, make_signal, write_challenge_record, write_record
 

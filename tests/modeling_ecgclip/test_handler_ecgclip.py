@@ -39,7 +39,7 @@ folder, request, answer = sys.argv[1:]
 
 class NoProject(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("modeling_ecgclip", "data_scripts", "training", "metrics"):
+        if name.split(".")[0] in ("modeling_ecgclip", "common", "data_scripts", "metrics", "training", "publishing"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoProject())
@@ -386,7 +386,7 @@ def test_folder_alone_answers(folders, handler, forms, tmp_path):
 def test_exported_model_answers_alike(folders, handler, forms, tmp_path):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    from training.export import main
+    from publishing.export import main
 
     folder = tmp_path / "exported"
     main(["--model_name_or_path", str(folders / "classifier"), "--output_dir", str(folder), "--format", "onnx"])

@@ -40,7 +40,7 @@ folder, = sys.argv[1:]
 
 class NoProject(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("modeling_ecgclip", "data_scripts", "training", "metrics"):
+        if name.split(".")[0] in ("modeling_ecgclip", "common", "data_scripts", "metrics", "training", "publishing"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoProject())

@@ -3,7 +3,7 @@ import pytest
 import torch
 from datasets import Dataset, concatenate_datasets
 
-from data_scripts.schema import load_exam_table, text_features
+from data_scripts.tables.schema import load_exam_table, text_features
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from training.data import (
     EmbeddedSplit,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
 
+from common.files import write_json
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, choose_thresholds, multilabel_metrics
 from training import evaluation
 from training.evaluation import (
@@ -23,7 +24,6 @@ from training.evaluation import (
     zero_shot_auroc,
     zero_shot_metrics,
 )
-from training.files import write_json
 
 
 NAMES = ("1dAVb", "RBBB", "LBBB")

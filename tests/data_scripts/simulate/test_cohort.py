@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from data_scripts import code15
-from data_scripts.schema import ecg_array, load_exam_table
 from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
 from data_scripts.simulate import cohort as cohort_module
 from data_scripts.simulate.cohort import EXAM_COLUMNS
+from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES
 
 

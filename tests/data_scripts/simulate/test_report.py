@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from data_scripts.reports import STATEMENTS, fold, parse_report
 from data_scripts.simulate import phrases
 from data_scripts.simulate.exam import draft_exam
 from data_scripts.simulate.report import label_line, write_report
 from data_scripts.simulate.streams import Purpose, stream
+from data_scripts.text.reports import STATEMENTS, fold, parse_report
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 
 

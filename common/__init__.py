@@ -1,0 +1,1 @@
+"""What every part of the project shares: files written aside, the Hub, Markdown, processes."""

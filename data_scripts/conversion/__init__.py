@@ -1,0 +1,1 @@
+"""From a source to an exam table: what every converter shares."""

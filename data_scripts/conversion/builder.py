@@ -1,0 +1,177 @@
+"""What every converter shares: what a source is, and the way of one recording into a row of the exam table.
+
+A converter lists its exams once, in the parent process, and says how to read them. The rest is in shards.py, which
+writes them in any number of processes, and conversion.py, which makes a whole table of them.
+"""
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
+from modeling_ecgclip.configuration_ecgclip import N_SAMPLES
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.reading_ecgclip import EcgRecord
+
+
+# A mean this far from zero is an electrode's offset: the waves of a heart beat average to tenths of a millivolt.
+OFFSET_MV = 1.0
+
+# Flags of the column `quality`; beside these, those of `EcgFeatureExtractor.standardize`.
+CLIPPED = "clipped"  # a value beyond +-32.767 mV was limited to it
+CROPPED = "cropped"  # longer than 4096 samples at 400 Hz: both ends were cut off
+FLAT_LEAD = "flat_lead"  # a lead that does not move by one microvolt
+OFFSET = "offset"  # a lead whose mean is more than OFFSET_MV from zero
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a record that was found is not in the table: `reason` from a short list, `detail` for this record."""
+
+    record: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass
+class ExamPlan:
+    """
+    All that a source holds, apart from the recordings.
+
+    Args:
+        exams (`pandas.DataFrame`):
+            The exams to read, in the order in which they follow each other in each split, exams of one `part`
+            together. Columns: `exam_id`, `patient_id`, `split`, `age` (float, NaN unknown), `sex` (None unknown), the
+            labels by name (int8), `report` (None where there is none), `part` and `location` (text, for
+            `read_recordings`).
+        source (`str`): For the column of that name.
+        found (`int`): Records in the source; must be the kept and the rejected together.
+        rejected (`list[Rejection]`): Those that are known not to be readable.
+        facts (`dict`): For `conversion.json`.
+    """
+
+    exams: pd.DataFrame
+    source: str
+    found: int
+    rejected: list[Rejection] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EcgBuilderConfig:
+    """
+    Settings that every converter knows.
+
+    Args:
+        source_dir (`str`): Folder of the source as it was published.
+        repair_nan (`bool`, defaults to `False`): Interpolate NaN and flag the exam instead of rejecting it.
+    """
+
+    source_dir: str = ""
+    repair_nan: bool = False
+
+
+class EcgBuilder(abc.ABC):
+    """
+    Base of all converters: a subclass lists its exams ([`plan`]) and reads them ([`read_recordings`]).
+
+    Everything else is done for it: report ids, shards, the way through the feature extractor, whole microvolts,
+    quality flags, restarts, and the record of what was rejected.
+
+    Args:
+        work_dir (`Path`): Folder for what is needed during the conversion only; it outlives a killed run.
+        num_proc (`int`, defaults to 1): How much may be done at the same time.
+        settings: Fields of `BUILDER_CONFIG_CLASS`.
+    """
+
+    BUILDER_CONFIG_CLASS = EcgBuilderConfig
+
+    def __init__(self, work_dir: Path, num_proc: int = 1, **settings: Any) -> None:
+        self.work_dir = Path(work_dir)
+        self.num_proc = num_proc
+        self.config = self.BUILDER_CONFIG_CLASS(**settings)
+
+    @abc.abstractmethod
+    def plan(self) -> ExamPlan:
+        """Returns what the source holds. Called once, in the parent process."""
+
+    @abc.abstractmethod
+    def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
+        """
+        Yields the recording of each exam, or why there is none, in the order given.
+
+        Args:
+            exams (`list[dict]`): At most `ROWS_PER_SHARD` rows of the plan, all of one `part`.
+        """
+
+    def part_path(self, part: str) -> Path:
+        """Returns the file or folder that holds a part; a killed run is not continued where it has changed."""
+        return Path(self.config.source_dir, part)
+
+    def unpacked_bytes(self, part: str) -> int:
+        """Returns what a part takes on disk while it is read: above 0, one process reads the whole of it."""
+        return 0
+
+    def close_part(self) -> None:  # noqa: B027 (most sources have nothing to close)
+        """Called where a process has read all that it was to read of a part."""
+
+
+def standard_recording(
+    exam_id: str, record: EcgRecord | Rejection, extractor: EcgFeatureExtractor
+) -> dict[str, Any] | Rejection:
+    """
+    Returns the columns `ecg`, `n_samples` and `quality` of a recording, or why it is rejected.
+
+    Args:
+        exam_id (`str`): For the rejection.
+        record (`EcgRecord` or `Rejection`): As a source's reader gave it; a rejection is passed on.
+        extractor (`EcgFeatureExtractor`): The one place where leads are ordered, resampled and padded.
+
+    Returns:
+        `dict` with `ecg` int16 (12, 4096) in microvolts, `n_samples` before padding and `quality`; or [`Rejection`].
+    """
+    if isinstance(record, Rejection):
+        return record
+    try:
+        standard = extractor.standardize(
+            record.signal, record.sampling_rate, record.lead_names, record.unit, record.name
+        )
+    except ValueError as error:
+        return _refusal(exam_id, record, extractor.repair_nan, error)
+    signal = standard.signal  # (leads, samples), mV
+    flags = [flag for flag in standard.flags if flag != "resampled"]  # true of a whole source: no flaw of this exam
+    # In float64: a product in float32 would send values near half a microvolt the wrong way.
+    microvolts = np.multiply(signal, MICROVOLTS_PER_MILLIVOLT, dtype=np.float64)
+    np.rint(microvolts, out=microvolts)
+    lowest, highest = (np.rint(of(axis=1) * np.float64(MICROVOLTS_PER_MILLIVOLT)) for of in (signal.min, signal.max))
+    peak = max(-lowest.min(), highest.max())
+    # A mean cannot lie further out than the peak; half a microvolt for its rounding.
+    if peak > OFFSET_MV * MICROVOLTS_PER_MILLIVOLT - 0.5 and np.abs(signal.mean(axis=1)).max() > OFFSET_MV:
+        flags.append(OFFSET)
+    if signal.shape[1] > N_SAMPLES:
+        flags.append(CROPPED)
+    limit = np.iinfo(np.int16).max
+    if peak > limit:
+        flags.append(CLIPPED)
+        for values in (microvolts, lowest, highest):
+            np.clip(values, -limit, limit, out=values)
+    if np.any(lowest == highest):
+        flags.append(FLAT_LEAD)
+    n_samples = min(signal.shape[1], N_SAMPLES)
+    return {"ecg": extractor.center(microvolts.astype(np.int16)), "n_samples": n_samples, "quality": flags}
+
+
+def _refusal(exam_id: str, record: EcgRecord, repair_nan: bool, error: ValueError) -> Rejection:
+    """Why the feature extractor refused a recording, in the short list's words."""
+    finite = np.isfinite(record.signal)
+    if finite.size and not (finite.any() and (repair_nan or finite.all())):
+        detail = f"{record.name}: {finite.size - int(finite.sum())} of {finite.size} values"
+        return Rejection(exam_id, "NaN or infinite values", detail)
+    if finite.size and not np.any(record.signal, where=finite):
+        return Rejection(exam_id, "all-zero tracing", str(error))
+    return Rejection(exam_id, "not a 12-lead ECG", str(error))

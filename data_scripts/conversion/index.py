@@ -1,0 +1,67 @@
+"""The CSV that lists a source's exams: read as text, checked, and errors that name the exam."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """
+    Returns the CSV that lists a source's exams, every cell as text, blank cells as `""`.
+
+    Raises:
+        `FileNotFoundError`: where there is no such file.
+        `ValueError`: for a file without rows or without one of `columns`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; --source_dir must hold it")
+    try:
+        index = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}, {_not_utf8(path)}") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: cannot be read as CSV: {error}") from error
+    missing = [column for column in columns if column not in index]
+    if missing:
+        raise ValueError(f"{path}: missing columns {', '.join(missing)}; found {', '.join(index.columns)}")
+    if not len(index):
+        raise ValueError(f"{path}: expected one row for each exam, found none")
+    return index
+
+
+def _not_utf8(path: Path) -> str:
+    """The first line of a file that is not UTF-8, for an error."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"line {number}: expected text in UTF-8, found the byte {line[error.start]:#x}"
+    return "expected text in UTF-8"
+
+
+def file_version(path: Path) -> str:
+    """Returns name and sha256 of the file that states what a source holds: sources seldom state a version."""
+    with path.open("rb") as file:
+        return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def numbers(cells: pd.Series, path: Path, exam_ids: pd.Series) -> pd.Series:
+    """Returns text cells as float64, blank ones as NaN; a `ValueError` names the exam whose cell is no number."""
+    cells = cells.str.strip()
+    values = pd.to_numeric(cells, errors="coerce")
+    wrong = values.isna() & (cells != "")
+    if wrong.any():
+        i = wrong.idxmax()
+        raise ValueError(f"{path}, exam {exam_ids[i]}, column {cells.name}: expected a number, found {cells[i]!r}")
+    return values
+
+
+def refuse_duplicates(exam_ids: pd.Series, path: Path) -> None:
+    """Raises `ValueError` where an exam is listed twice: which of its rows holds cannot be known."""
+    twice = exam_ids[exam_ids.duplicated()].unique()
+    if len(twice):
+        raise ValueError(
+            f"{path}: expected each exam_id once; found {len(twice)} more than once: {', '.join(twice[:5])}"
+        )

@@ -1,0 +1,377 @@
+"""The run of a converter: from a source folder to an exam table that is whole and checked, or to an error.
+
+All is written in a folder beside the final one, `<output_dir>.incomplete`, which gets the final name when it is whole.
+A run that was killed is continued there by the same command.
+"""
+
+import csv
+import errno
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import DatasetDict, DatasetInfo, load_from_disk
+
+from common.writing import put_in_place, remove, written_aside
+from data_scripts.conversion import shards
+from data_scripts.conversion.builder import EcgBuilder
+from data_scripts.tables.digest import combined_digest
+from data_scripts.tables.schema import (
+    ECG_LENGTH,
+    EXAM_FEATURES,
+    NO_REPORT,
+    SPLITS,
+    UNKNOWN_LABEL,
+    check_exam_table,
+    check_patients,
+)
+from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
+
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing stops a second run that writes the same table
+    fcntl = None
+
+
+WORK = "work"  # below the incomplete folder: what only the conversion needs
+LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
+PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
+
+
+@dataclass
+class ConversionArguments:
+    """Command line that every converter has."""
+
+    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
+    output_dir: str = field(metadata={"help": "where the exam table goes"})
+    num_proc: int = field(default=1, metadata={"help": "processes that read and write; the rows are the same"})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "replace the exam table in output_dir"})
+    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
+    max_rejected_fraction: float = field(
+        default=0.1,
+        metadata={"help": "fail above this share of rejected exams among those whose recording is present"},
+    )
+
+    def __post_init__(self) -> None:
+        if self.num_proc < 1:
+            raise ValueError(f"--num_proc must be at least 1: found {self.num_proc}")
+        if not 0 <= self.max_rejected_fraction <= 1:
+            raise ValueError(f"--max_rejected_fraction must lie in [0, 1]: found {self.max_rejected_fraction}")
+
+
+def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArguments, **settings: Any) -> dict[str, Any]:
+    """
+    Converts a source into the exam table `arguments.output_dir` and returns what `conversion.json` says.
+
+    The folder appears when it is whole: the Arrow files and `dataset_dict.json` (`load_from_disk`), `README.md`
+    (`load_dataset`), `rejected.csv` and `conversion.json`. After a kill, a full disk or Ctrl-C the same call goes on
+    with the shards that are not finished, provided that source, settings and code are the same; else it starts over.
+
+    Args:
+        builder_class (`type[EcgBuilder]`): The converter.
+        arguments (`ConversionArguments`): Its command line.
+        settings: Further fields of the builder's config.
+
+    Raises:
+        `FileNotFoundError`: where there is no source folder.
+        `FileExistsError`: where the output folder exists, and is not an exam table that may be overwritten.
+        `BlockingIOError`: where another run writes the same table.
+        `OSError`: for a full disk; what is finished stays for the next run.
+        `ValueError`: for a source that cannot be read, or more rejected exams than allowed.
+    """
+    source_dir, output_dir = Path(arguments.source_dir), Path(arguments.output_dir)
+    if not source_dir.is_dir():
+        raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
+    check_output_dir(output_dir, arguments.overwrite_output_dir)
+    folder = output_dir.with_name(f"{output_dir.name}.incomplete")
+    (folder / WORK).mkdir(parents=True, exist_ok=True)
+    keep = False
+    with _only_run(folder / WORK / "lock"):
+        try:
+            builder = builder_class(
+                folder / WORK,
+                arguments.num_proc,
+                source_dir=str(source_dir),
+                repair_nan=arguments.repair_nan,
+                **settings,
+            )
+            record = _convert(builder, folder, arguments)
+            shutil.rmtree(folder / WORK)
+            put_in_place(folder, output_dir)
+        except (OSError, KeyboardInterrupt):
+            n_finished = len(list((folder / WORK / "shards").glob("*.json")))
+            keep = n_finished > 0
+            if keep:
+                print(f"{folder} keeps {n_finished} finished shards: the same command goes on there", file=sys.stderr)
+            raise
+        finally:
+            if not keep:
+                remove(folder)
+    print_summary(record, output_dir)
+    return record
+
+
+def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) -> dict[str, Any]:
+    """Fills the incomplete folder, checks it, and returns what `conversion.json` says."""
+    plan = builder.plan()
+    table = shards.plan_table(plan)
+    n_found, facts, rejected = plan.found, plan.facts, [asdict(record) for record in plan.rejected]
+    n_planned = len(rejected)
+    parts = sorted(set(table["part"].to_pylist()))
+    plan_path, planned = folder / WORK / "plan.arrow", shards.plan_shards(table)
+    del plan  # hundreds of megabytes of Python text, of which each process would get a copy
+    with written_aside(plan_path) as aside, pa.OSFile(str(aside), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+    del table
+    _continue_or_start(folder, _identity(builder, plan_path, parts))
+    _check_space(builder, folder, planned, parts)
+    records = shards.run_shards(builder, folder, plan_path, planned, arguments.num_proc)
+    digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+    for record in records:
+        rejected += record["rejected"]
+        for split, of_shard in record["digests"].items():
+            digests[split].append(bytes.fromhex(of_shard))
+    made = _describe(folder, planned, combined_digest(digests))
+    kept = sum(len(rows) for rows in made.values())
+    if n_found != kept + len(rejected):
+        raise RuntimeError(
+            f"{arguments.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
+        )
+    _check_rejections(Path(arguments.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
+    check_exam_table(made, arguments.output_dir)
+    record = _conversion_record(builder, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
+    _write_records(folder, record, rejected)
+    return record
+
+
+@contextmanager
+def _only_run(path: Path) -> Iterator[None]:
+    """
+    Refuses to work in a folder where another run does, processes that outlive a killed one included.
+
+    They hold the lock as well, since they inherit it, and end by themselves within a moment.
+    """
+    with path.open("a") as file:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(
+                        errno.EAGAIN, "another conversion writes the same table", str(path.parent.parent)
+                    ) from error
+                time.sleep(0.1)
+        yield
+
+
+def _identity(builder: EcgBuilder, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """What must be the same for finished shards to be those that this run would write."""
+    modules = (sys.modules[type(builder).__module__], feature_extraction_ecgclip, reading_ecgclip)
+    files = [*(Path(module.__file__) for module in modules), *sorted(Path(__file__).parent.glob("*.py"))]
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
+    source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())
+    with plan_path.open("rb") as file:
+        plan = hashlib.file_digest(file, "sha256")
+    settings = {name: value for name, value in asdict(builder.config).items() if name != "source_dir"}
+    return {
+        "converter": type(builder).__name__,
+        "settings": settings,
+        "plan": plan.hexdigest(),
+        "parts": source.hexdigest(),
+        "code": code.hexdigest(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _continue_or_start(folder: Path, identity: dict[str, Any]) -> None:
+    """Removes what another source, other settings or other code left in the incomplete folder."""
+    path = folder / WORK / "identity.json"
+    text = json.dumps(identity, sort_keys=True, default=str)
+    if (folder / WORK / "shards").is_dir():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            print(f"going on in {folder}, which an interrupted run left", file=sys.stderr)
+        else:
+            print(f"starting over: {folder} is of another source, other settings or another version", file=sys.stderr)
+            remove(folder / WORK / "shards")
+            for split in SPLITS:
+                remove(folder / split)
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _check_space(builder: EcgBuilder, folder: Path, planned: Sequence[shards.Shard], parts: Sequence[str]) -> None:
+    """Refuses to start what the disk cannot hold."""
+    of_table = (planned[-1].stop if planned else 0) * ECG_LENGTH * 2
+    unpacked = sorted((builder.unpacked_bytes(part) for part in parts), reverse=True)[: builder.num_proc]
+    written = sum(path.stat().st_size for split in SPLITS for path in (folder / split).glob("*.arrow"))
+    needed, free = of_table + sum(unpacked) - written, shutil.disk_usage(folder).free
+    if needed > free:
+        note = f", {sum(unpacked) >> 20} of them for unpacked parts" if sum(unpacked) else ""
+        raise OSError(
+            errno.ENOSPC,
+            f"{planned[-1].stop} exams need {needed >> 20} MiB{note}: found {free >> 20} MiB free",
+            str(folder),
+        )
+
+
+def check_output_dir(output_dir: Path, overwrite: bool) -> None:
+    """Refuses a folder that exists and is not an exam table which may be overwritten."""
+    if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
+        return
+    if not (output_dir / "conversion.json").is_file():
+        raise FileExistsError(f"--output_dir {output_dir} exists and is not an exam table: choose another folder")
+    if not overwrite:
+        raise FileExistsError(
+            f"--output_dir {output_dir} holds an exam table: choose another folder, or replace it with "
+            "--overwrite_output_dir"
+        )
+
+
+def print_summary(record: dict[str, Any], output_dir: Path) -> None:
+    """Prints what a conversion did, in a few lines."""
+    print(f"{record['source']}: {record['found']} found = {record['kept']} kept + {record['rejected']} rejected")
+    for reason, count in record["rejected_by_reason"].items():
+        print(f"  rejected: {count} x {reason}")
+    for split, counts in record["splits"].items():
+        positive = ", ".join(f"{label} {count['positive']}" for label, count in counts["labels"].items())
+        note = "" if counts["exams"] else "; training needs exams in every split"
+        print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
+    print(f"  reports: {json.dumps(record['reports'], ensure_ascii=False)}")
+    print(f"  quality: {record['quality'] or 'no flags'}")
+    print(f"  written to {output_dir}")
+
+
+def _describe(folder: Path, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:
+    """Adds to the Arrow files the small files that `load_from_disk` looks for, and opens the table."""
+    for split in SPLITS:
+        names = [Path(shard.files[split]).name for shard in planned if split in shard.files]
+        if not names:
+            names = ["data-00000-of-00001.arrow"]
+            with pa.OSFile(str(folder / split / names[0]), "wb") as sink:
+                pa.ipc.new_stream(sink, EXAM_FEATURES.arrow_schema).close()
+        state = {
+            "_data_files": [{"filename": name} for name in names],
+            "_fingerprint": hashlib.sha256(f"{digest}:{split}".encode()).hexdigest()[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": split,
+        }
+        (folder / split / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+        DatasetInfo(features=EXAM_FEATURES).write_to_directory(str(folder / split), pretty_print=True)
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
+    return load_from_disk(str(folder))
+
+
+def _check_rejections(
+    source_dir: Path, kept: int, n_planned: int, rejected: list[dict[str, str]], allowed: float
+) -> None:
+    """Refuses a table without exams, or one that lost more of the recordings that were present than allowed."""
+    read = kept + len(rejected) - n_planned
+    lost = rejected[n_planned:] if kept else rejected
+    if kept and len(lost) <= allowed * read:
+        return
+    examples = {record["reason"]: record for record in reversed(lost)}.values()
+    listed = "; ".join(f"exam {one['record']}: {one['reason']} {one['detail']}".rstrip() for one in examples)
+    if not kept:
+        raise ValueError(f"{source_dir}: no exam could be kept of {len(rejected)} found. {listed}")
+    raise ValueError(
+        f"{source_dir}: {len(lost)} of {read} recordings were rejected, more than --max_rejected_fraction {allowed} "
+        f"allows. {listed}"
+    )
+
+
+def _conversion_record(
+    builder: EcgBuilder, table: DatasetDict, n_found: int, rejected: list[dict[str, str]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """What `conversion.json` says; paths, the only settings in text, are left out, since the table travels."""
+    patients = check_patients(table, "the conversion")
+    splits, quality, n_reports, report_ids = {}, Counter(), 0, set()
+    for split, rows in table.items():
+        labels = rows.data.column("labels").combine_chunks().flatten().to_numpy().reshape(-1, len(LABEL_NAMES))
+        counts = {
+            label: {
+                "positive": int((values == 1).sum()),
+                "negative": int((values == 0).sum()),
+                "unknown": int((values == UNKNOWN_LABEL).sum()),
+            }
+            for label, values in zip(LABEL_NAMES, labels.T, strict=True)
+        }
+        splits[split] = {"exams": len(rows), "patients": patients[split], "labels": counts}
+        quality.update(pc.list_flatten(rows.data.column("quality")).to_pylist())
+        ids = rows.data.column("report_id").to_numpy()
+        n_reports += int((ids != NO_REPORT).sum())
+        report_ids.update(ids[ids != NO_REPORT].tolist())
+    facts = dict(facts)
+    reports = {"exams_with_report": n_reports, "distinct_reports": len(report_ids)} | facts.pop("reports", {})
+    return {
+        "converter": type(builder).__name__,
+        "source": facts.pop("source"),
+        "found": n_found,
+        "kept": sum(len(rows) for rows in table.values()),
+        "rejected": len(rejected),
+        "rejected_by_reason": dict(Counter(record["reason"] for record in rejected).most_common()),
+        "splits": splits,
+        "reports": reports,
+        "quality": dict(quality.most_common()),
+        "sampling_rate_hz": SAMPLING_RATE,
+        "settings": {n: value for n, value in asdict(builder.config).items() if not isinstance(value, str)},
+        "versions": {name: version(name) for name in PACKAGES},
+        **facts,
+    }
+
+
+def _write_records(folder: Path, record: dict[str, Any], rejected: list[dict[str, str]]) -> None:
+    with open(folder / "rejected.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["record", "reason", "detail"])
+        writer.writeheader()
+        writer.writerows(rejected)
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / "conversion.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_readme(record), encoding="utf-8")
+
+
+def _readme(record: dict[str, Any]) -> str:
+    """The header by which `load_dataset` finds the splits, and what a reader should know."""
+    # `load_dataset` stops at a split without rows; `load_from_disk` opens it.
+    filled = [split for split, one in record["splits"].items() if one["exams"]]
+    files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
+    rows = "\n".join(f"| {split} | {one['exams']} | {one['patients']} |" for split, one in record["splits"].items())
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+{files}
+---
+
+# Exam table: {record["source"]}
+
+12-lead ECGs at {SAMPLING_RATE} Hz in the schema of ecgclip: `ecg` holds 12 x {N_SAMPLES} whole microvolts, one lead
+after the other, zero-padded on both sides to {N_SAMPLES} samples; `labels` are {", ".join(LABEL_NAMES)} (0, 1, -1
+unknown). `conversion.json` states the source, the counts and the settings, `rejected.csv` the records that were left
+out and why.
+
+| split | exams | patients |
+|---|---|---|
+{rows}
+
+{record["kept"]} of {record["found"]} records were kept. No patient is in two splits.
+"""

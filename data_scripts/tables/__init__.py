@@ -1,0 +1,1 @@
+"""The exam table: its schema and its digest."""

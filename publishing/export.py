@@ -1,0 +1,406 @@
+"""
+Exports a classifier to ONNX or OpenVINO, checks the export against PyTorch, and writes a folder that works alone.
+
+It stands beside what publishes a run: both take a finished run's folder to where it is used. What loads the result,
+`modeling_ecgclip/exported_ecgclip.py`, travels with it; this file does not.
+
+Example:
+    python -m training.export --model_name_or_path runs/cls --output_dir runs/onnx --format onnx
+    python -m training.export --model_name_or_path runs/cls --output_dir runs/fast --format openvino \
+        --precision int8 --dataset_name_or_path exams
+"""
+
+import logging
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoFeatureExtractor, HfArgumentParser
+
+from common.files import write_json
+from common.writing import written_aside
+from data_scripts.simulate.exam import simulate_exam
+from data_scripts.tables.schema import load_exam_table
+from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+from modeling_ecgclip.exported_ecgclip import (
+    EXPORT_RECORD,
+    INPUT_NAME,
+    MODEL_FILES,
+    OUTPUT_NAME,
+    ExportedEcgClassifier,
+    ExportedEcgConfig,
+    write_configuration,
+)
+from training.data import ExamSplit
+
+
+logger = logging.getLogger(__name__)
+
+OPSET = 18  # the version of ONNX operators that torch's exporter writes without converting
+MAX_DIFFERENCE = 1e-4  # of a probability, for float32
+MIN_EQUAL_DECISIONS = 0.99  # share of an exam table's decisions, for the other precisions
+WARN_ABOVE = 0.1  # of a probability: single recordings, of an amplitude that calibration did not see, can go wrong
+N_SIMULATED = 32  # ECGs of the check where no exam table is given
+N_RANDOM = 16
+RANDOM_MV = 0.5  # standard deviation
+CHECK_BATCH = 32
+# Of a saved configuration, what belongs to the class that saved it.
+_NOT_TAKEN_OVER = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "dtype")
+_PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
+
+
+@dataclass
+class ExportArguments:
+    """The command line."""
+
+    model_name_or_path: str = field(metadata={"help": "Folder or Hub id of a classifier."})
+    output_dir: str = field(metadata={"help": "Folder to write."})
+    format: Literal["onnx", "openvino"] = field(metadata={"help": "What shall run it: ONNX Runtime or OpenVINO."})
+    precision: Literal["float32", "bfloat16", "int8"] = field(
+        default="float32", metadata={"help": "bfloat16: openvino only. int8: needs --dataset_name_or_path."}
+    )
+    dataset_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Exam table: its training split calibrates int8, its validation split is checked."},
+    )
+    calibration_exams: int = field(default=512, metadata={"help": "Exams that int8 is calibrated with."})
+    check_exams: int = field(default=512, metadata={"help": "Exams of the validation split that are checked."})
+    min_equal_decisions: float = field(
+        default=MIN_EQUAL_DECISIONS,
+        metadata={"help": "Share of decisions that bfloat16 and int8 must have in common with PyTorch."},
+    )
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the folder if it exists."})
+
+    def __post_init__(self) -> None:
+        if self.precision == "bfloat16" and self.format == "onnx":
+            raise ValueError(
+                "--precision bfloat16: ONNX Runtime computes no convolution in bfloat16 on a processor: expected "
+                "--format openvino, or --precision float32 or int8"
+            )
+        if self.precision == "int8" and self.dataset_name_or_path is None:
+            raise ValueError(
+                "--precision int8 is calibrated with ECGs: expected --dataset_name_or_path, an exam table of the kind "
+                "that the model will see"
+            )
+        for name in ("calibration_exams", "check_exams"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1: found {getattr(self, name)}")
+        if not 0 <= self.min_equal_decisions <= 1:
+            raise ValueError(f"--min_equal_decisions must lie in [0, 1]: found {self.min_equal_decisions}")
+        if Path(self.output_dir).exists() and not self.overwrite_output_dir:
+            raise FileExistsError(f"{self.output_dir} exists: name another --output_dir or add --overwrite_output_dir")
+
+
+class _Logits(nn.Module):
+    """A classifier as a function from one tensor to one tensor."""
+
+    def __init__(self, model: EcgResNetForSignalClassification):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
+        return self.model(input_values).logits
+
+
+def load_source(name_or_path: str) -> tuple[EcgResNetForSignalClassification, EcgFeatureExtractor]:
+    """
+    Returns a trained classifier in float32 and eval mode, and its feature extractor.
+
+    Raises:
+        `ValueError`: for a folder without a trained head, or a model that gives no probabilities.
+    """
+    model, report = EcgResNetForSignalClassification.from_pretrained(
+        name_or_path, dtype=torch.float32, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise ValueError(
+            f"{name_or_path} lacks {', '.join(sorted(report['missing_keys']))}: expected a fine-tuned classifier, as "
+            "train_cls.py writes it"
+        )
+    if model.config.problem_type == "regression":
+        raise ValueError(f"{name_or_path} is a regression: expected a classifier, whose probabilities can be checked")
+    return model.eval(), AutoFeatureExtractor.from_pretrained(name_or_path)
+
+
+def write_onnx(model: EcgResNetForSignalClassification, path: Path) -> None:
+    """
+    Writes a classifier as ONNX: `input_values` float32 `(batch, leads, samples)` to `logits` `(batch, labels)`.
+
+    Batch normalisations stay in the file; both runtimes fold them when they load it.
+
+    Args:
+        model (`EcgResNetForSignalClassification`): In eval mode, float32, on the CPU.
+        path (`Path`): The file.
+    """
+    import_or_say("onnxscript")
+    example = torch.zeros(2, model.config.n_leads, model.config.n_samples)
+    with _quiet_logger("torch.onnx"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        torch.onnx.export(
+            _Logits(model).eval(),
+            (example,),
+            path,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes={INPUT_NAME: {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet_logger(name: str) -> Iterator[None]:
+    """Keeps back warnings about packages that are not needed and nodes that are left as they are."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def quantize_onnx(source: Path, target: Path, ecgs: Iterator[np.ndarray]) -> None:
+    """
+    Writes an int8 copy of an ONNX file: weights for each channel, activations by the range that `ecgs` cause.
+
+    The first convolution and the head stay in float32. They take hardly any time; and the first one reads recordings
+    whose offset can be far outside the calibrated range, where int8 would cut them off.
+
+    Args:
+        source (`Path`): A float32 file, as [`write_onnx`] writes it.
+        target (`Path`): The file to write.
+        ecgs (`Iterator[np.ndarray]`): Batches `(batch, leads, samples)` in the model's unit.
+    """
+    quantization = import_or_say("onnxruntime.quantization")
+    preparation = import_or_say("onnxruntime.quantization.shape_inference")
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(ecgs, None)
+            return None if batch is None else {INPUT_NAME: batch}
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder, _quiet_logger(""):
+        folded = Path(folder) / "folded.onnx"
+        # Folds the batch normalisations that follow a convolution: quantised apart they would cost accuracy.
+        preparation.quant_pre_process(source, folded, skip_symbolic_shape=True)
+        nodes = import_or_say("onnx").load(folded).graph.node
+        kept = next(node.name for node in nodes if node.op_type == "Conv")
+        quantization.quantize_static(
+            folded,
+            target,
+            Reader(),
+            nodes_to_exclude=[kept, *(node.name for node in nodes if node.op_type == "Gemm")],
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,  # with int8 weights: what AVX-512 VNNI multiplies
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
+
+
+def write_openvino(source: Path, target: Path) -> None:
+    """Writes an ONNX file as OpenVINO's `.xml` with its `.bin` beside it, weights as they are."""
+    openvino = import_or_say("openvino")
+    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
+
+
+def import_or_say(name: str) -> Any:
+    """
+    Returns a module that only exporting needs.
+
+    Raises:
+        `ImportError`: where it is not installed, saying what to install.
+    """
+    try:
+        __import__(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ImportError(
+            f'exporting needs {package}, which is not installed: pip install "ecgclip[export]"'
+        ) from error
+    return sys.modules[name]
+
+
+class ExamEcgs:
+    """
+    The first ECGs of one split of an exam table, as the model reads them, batch after batch.
+
+    Args:
+        name_or_path (`str`): The exam table.
+        split (`str`): One of its splits.
+        n_ecgs (`int`): At most so many.
+        extractor (`EcgFeatureExtractor`): The model's.
+    """
+
+    def __init__(self, name_or_path: str, split: str, n_ecgs: int, extractor: EcgFeatureExtractor):
+        table = load_exam_table(name_or_path)[split]
+        self.exams = ExamSplit(table)
+        self.n_ecgs = min(n_ecgs, len(self.exams))
+        self.sources = dict(Counter(table.select_columns("source")[: self.n_ecgs]["source"]))
+        self.extractor = extractor
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, self.n_ecgs, CHECK_BATCH):
+            microvolts = self.exams.ecg(np.arange(start, min(start + CHECK_BATCH, self.n_ecgs))).numpy()
+            yield self.extractor(microvolts, SAMPLING_RATE, LEAD_NAMES, "uV")["input_values"]
+
+
+def simulated_ecgs(n_ecgs: int, extractor: EcgFeatureExtractor) -> Iterator[np.ndarray]:
+    """Yields simulated ECGs as the model reads them, batch after batch."""
+    signals = [simulate_exam(0, i, prevalence_scale=3.0).signal for i in range(n_ecgs)]
+    for start in range(0, n_ecgs, CHECK_BATCH):
+        yield extractor(signals[start : start + CHECK_BATCH], SAMPLING_RATE, LEAD_NAMES, "mV")["input_values"]
+
+
+def random_ecgs(config: ExportedEcgConfig) -> Iterator[np.ndarray]:
+    """Yields noise and an empty recording, in batches of different sizes."""
+    shape = (config.n_leads, config.n_samples)
+    generator = np.random.default_rng(0)
+    yield np.zeros((1, *shape), np.float32)
+    yield generator.normal(scale=RANDOM_MV, size=(N_RANDOM, *shape)).astype(np.float32)
+
+
+@torch.inference_mode()
+def probabilities(model: Any, ecgs: np.ndarray) -> np.ndarray:
+    """Returns what the pipeline calls scores, float64 (batch, labels)."""
+    logits = model(torch.from_numpy(ecgs)).logits.double()
+    one_label = model.config.problem_type == "single_label_classification"
+    return (logits.softmax(-1) if one_label else logits.sigmoid()).numpy()
+
+
+def compare(original: Any, exported: Any, batches: Any) -> dict[str, Any]:
+    """
+    Returns how an export differs from what it was made from.
+
+    Args:
+        original, exported: Models that return `logits`.
+        batches (`Iterable[np.ndarray]`): ECGs as the model reads them.
+
+    Returns:
+        `dict` with `ecgs`, `largest_difference` and `mean_difference` of a probability, `decisions` and how many of
+        them are equal (a probability reaches its threshold; 0.5 where the configuration has none).
+    """
+    pairs = [(probabilities(original, ecgs), probabilities(exported, ecgs)) for ecgs in batches]
+    expected, found = (np.concatenate(side) for side in zip(*pairs, strict=True))  # (ecgs, labels)
+    thresholds = 0.5 if original.config.thresholds is None else np.array(original.config.thresholds)
+    apart = np.abs(found - expected)
+    return {
+        "ecgs": len(expected),
+        "largest_difference": float(apart.max()),
+        "mean_difference": float(apart.mean()),
+        "decisions": expected.size,
+        "equal_decisions": int(((found >= thresholds) == (expected >= thresholds)).sum()),
+    }
+
+
+def refuse_if_different(checks: dict[str, dict[str, Any]], args: ExportArguments) -> None:
+    """
+    Raises:
+        `ValueError`: where the export differs from PyTorch by more than its precision may.
+    """
+    for name, check in checks.items():
+        share = check["equal_decisions"] / check["decisions"]
+        if args.precision == "float32" and check["largest_difference"] >= MAX_DIFFERENCE:
+            raise ValueError(
+                f"the export differs from PyTorch by {check['largest_difference']:.2g} in the probability of a label, "
+                f"on {name} ECGs: expected less than {MAX_DIFFERENCE:g}. Nothing was written"
+            )
+        # Noise lies anywhere, also on a threshold: only an exam table's decisions count.
+        if args.precision != "float32" and name != "random" and share < args.min_equal_decisions:
+            raise ValueError(
+                f"of the decisions on {name} ECGs {share:.2%} are PyTorch's: expected at least "
+                f"{args.min_equal_decisions:.2%} (--min_equal_decisions). More --calibration_exams of the kind that "
+                "the model will see may help, or another --precision. Nothing was written"
+            )
+
+
+def export(args: ExportArguments) -> dict[str, Any]:
+    """
+    Writes the folder; returns its record (`export.json`).
+
+    Raises:
+        `ValueError`: for a model that cannot be exported, or an export that differs too much; nothing is written then.
+        `ImportError`: where a package is missing.
+    """
+    model, extractor = load_source(args.model_name_or_path)
+    settings = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_TAKEN_OVER}
+    config = ExportedEcgConfig(**settings, export_format=args.format, export_precision=args.precision)
+    with written_aside(args.output_dir) as folder:
+        folder.mkdir()
+        record = {"model": args.model_name_or_path, "format": args.format, "precision": args.precision}
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            graph = Path(scratch) / "float32.onnx"
+            write_onnx(model, graph)
+            if args.precision == "int8":
+                calibration = ExamEcgs(args.dataset_name_or_path, "train", args.calibration_exams, extractor)
+                graph, float_graph = Path(scratch) / "int8.onnx", graph
+                quantize_onnx(float_graph, graph, iter(calibration))
+                record["calibration"] = {"ecgs": calibration.n_ecgs, "sources": calibration.sources}
+            target = folder / MODEL_FILES[args.format][0]
+            if args.format == "onnx":
+                graph.replace(target)
+            else:
+                write_openvino(graph, target)
+        write_configuration(config, folder)
+        extractor.save_pretrained(folder)
+        exported = ExportedEcgClassifier.from_pretrained(folder)  # what a user will load
+        checks = {"random": compare(model, exported, random_ecgs(config))}
+        if args.dataset_name_or_path is None:
+            checks["simulated"] = compare(model, exported, simulated_ecgs(N_SIMULATED, extractor))
+        else:
+            ecgs = ExamEcgs(args.dataset_name_or_path, "validation", args.check_exams, extractor)
+            checks["exam table"] = compare(model, exported, ecgs) | {"sources": ecgs.sources}
+        refuse_if_different(checks, args)
+        record |= {"checks": checks, "bytes": sum((folder / name).stat().st_size for name in MODEL_FILES[args.format])}
+        record["versions"] = {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
+        write_json(folder / EXPORT_RECORD, record)
+    return record
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; errors that a user can mend are one line. Returns the exit status."""
+    try:
+        _run(argv)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    (args,) = HfArgumentParser(ExportArguments, description=__doc__).parse_args_into_dataclasses(argv)
+    record = export(args)
+    for name, check in record["checks"].items():
+        print(
+            f"{check['ecgs']} {name} ECGs: largest difference from PyTorch {check['largest_difference']:.2g} in the "
+            f"probability of a label, {check['equal_decisions']} of {check['decisions']} decisions equal"
+        )
+        if name != "random" and check["largest_difference"] > WARN_ABOVE:
+            print(
+                f"warning: at least one of the {name} ECGs is more than {WARN_ABOVE} away from PyTorch. int8 cuts off "
+                "what is larger than all that it was calibrated with: use more --calibration_exams or bfloat16"
+            )
+    print(f"{args.format}, {args.precision}, {record['bytes'] / 1e6:.1f} MB: written to {args.output_dir}")

@@ -1,0 +1,247 @@
+"""
+Publishes the folder of a finished run on the Hub in one commit: weights, code, preprocessing, card, figures, records.
+
+Example:
+    python -m training.publish --folder runs/cls --repo_id user/ecgclip-code15 --space
+
+The repository is private unless --public is given. A push that was interrupted is repeated by the same command.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, get_token
+
+from common.hub_access import (
+    HubAccessError,
+    check_repo_id,
+    folder_files,
+    one_line_errors,
+    open_repository,
+    publish_folder,
+)
+from publishing.card import EVAL_RESULTS, write_card
+from publishing.requirements import write_requirements
+from publishing.run_folder import RunFolder, read_run
+from publishing.space import SpaceModels, publish_space
+from training.arguments import HubArguments, parse
+from training.run import HTTP_CLIENTS, STOPPED_BY_SIGNAL
+
+
+logger = logging.getLogger(__name__)
+
+# What of a run's folder is published, and nothing else: predictions name patients, checkpoints are of use to nobody.
+PUBLISHED = (
+    "README.md",
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*_ecgclip.py",
+    "handler.py",
+    "requirements.txt",
+    "run.json",
+    "metrics.json",
+    "history.json",
+    "*.png",
+    "report_index.npz",  # of space/index_reports.py
+    EVAL_RESULTS,
+)
+# A file of an earlier push that this one does not have would be read beside the new ones.
+STALE = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*",
+    "*_ecgclip.py",
+    "report_index.npz",
+    EVAL_RESULTS,
+)
+
+
+@dataclass
+class PublishArguments:
+    """What to publish, and where."""
+
+    folder: str = field(metadata={"help": "Folder of a finished run of train_clip.py or train_cls.py."})
+    repo_id: str = field(metadata={"help": "Repository of the model on the Hub, user/name; made where it is missing."})
+    public: bool = field(default=False, metadata={"help": "Show it to everybody. Default: private."})
+    space: bool = field(default=False, metadata={"help": "Publish a Space as well that runs the model in a browser."})
+    space_id: str | None = field(
+        default=None, metadata={"help": "Repository of the Space; default: that of the model with -space."}
+    )
+    dataset_id: str | None = field(
+        default=None, metadata={"help": "Where the exam table is published, for the card, if it was a folder."}
+    )
+    base_model: str | None = field(
+        default=None, metadata={"help": "Where the model that training started from is published, likewise."}
+    )
+
+    clip_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Dual encoder on the Hub, for the Space's own words and nearest reports; default: the one that "
+            "training started from, if it is there."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("repo_id", "space_id", "dataset_id", "base_model", "clip_model"):
+            if getattr(self, name) is not None:
+                check_repo_id(getattr(self, name))
+        for name in ("space_id", "clip_model"):
+            if getattr(self, name) is not None and not self.space:
+                raise ValueError(f"--{name} is for the Space that --space publishes: give both")
+
+
+def is_published(path: str) -> bool:
+    """Tells of a file, by its path in the run's folder, whether it goes to the Hub."""
+    return any(fnmatchcase(path, pattern) for pattern in PUBLISHED if path.count("/") == pattern.count("/"))
+
+
+def publish_model(
+    folder: str | os.PathLike,
+    repo_id: str,
+    public: bool = False,
+    dataset_id: str | None = None,
+    base_model: str | None = None,
+) -> str:
+    """
+    Publishes a finished run in one commit, and returns its address.
+
+    Args:
+        folder (`str` or `os.PathLike`): Of the run. Its card and `requirements.txt` are written anew; a card that was
+            changed by hand is published as it is.
+        repo_id (`str`): `"user/name"`.
+        public (`bool`, defaults to `False`): Show it to everybody.
+        dataset_id, base_model (`str`, *optional*): As for [`model_card`].
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: where the folder is not that of a finished run, naming what is missing.
+        [`HubAccessError`]: as [`publish_folder`].
+    """
+    folder = Path(folder)
+    complete_folder(folder, repo_id, dataset_id, base_model)
+    left_out = [path for path in folder_files(folder) if not is_published(path)]
+    return publish_folder(
+        folder,
+        repo_id,
+        public=public,
+        ignore_patterns=left_out,
+        delete_patterns=STALE,
+        commit_message="Weights, code, preprocessing, card and records of a run of ecgclip",
+    )
+
+
+def complete_folder(
+    folder: Path, repo_id: str | None = None, dataset_id: str | None = None, base_model: str | None = None
+) -> None:
+    """Writes the card, and what the code needs, into the folder of a finished run."""
+    write_card(folder, repo_id, dataset_id, base_model)
+    write_requirements(folder)
+
+
+def finish_folder(folder: Path, hub: HubArguments) -> None:
+    """
+    Writes what the folder of a finished run still lacks, and publishes it where the command line asked for that.
+
+    Args:
+        folder (`Path`): Of the run, with its records, weights and figures.
+        hub (`HubArguments`): The command line's.
+
+    Raises:
+        [`HubAccessError`]: as [`publish_folder`]; the folder is complete all the same.
+    """
+    if not hub.push_to_hub:
+        complete_folder(folder)
+        return
+    repo_id = repository_of(hub, folder)
+    try:
+        logger.info(f"published: {publish_model(folder, repo_id, public=not hub.hub_private_repo)}")
+    except HubAccessError as error:
+        again = f"python -m training.publish --folder {folder} --repo_id {repo_id}"
+        again += "" if hub.hub_private_repo else " --public"
+        raise HubAccessError(f"{error}. The run is complete; `{again}` publishes it") from error
+
+
+def open_for_run(folder: str | os.PathLike, hub: HubArguments) -> None:
+    """
+    Makes the repository that a run will be pushed to, so that a bad token is known before training and not after it.
+
+    Args:
+        folder (`str` or `os.PathLike`): The run's; it names the repository where nothing else does.
+        hub (`HubArguments`): The command line's; without `--push_to_hub` nothing is done.
+
+    Raises:
+        [`HubAccessError`]: as [`open_repository`].
+    """
+    if not hub.push_to_hub or os.environ.get("RANK", "0") != "0":
+        return
+    try:
+        open_repository(repository_of(hub, Path(folder)), public=not hub.hub_private_repo)
+    except HubAccessError as error:
+        # The scripts' name of that flag.
+        raise HubAccessError(str(error).replace("--public", "--no_hub_private_repo")) from error
+
+
+def repository_of(hub: HubArguments, folder: Path) -> str:
+    """Returns `user/name` of the repository that a run is pushed to; the user is asked of the Hub where not given."""
+    name = hub.hub_model_id or folder.resolve().name
+    if "/" in name:
+        return name
+    if get_token() is None:
+        raise HubAccessError("pushing to the Hub: found no token; run `hf auth login`, or set HF_TOKEN")
+    with one_line_errors("asking the Hub for your name"):
+        return f"{HfApi().whoami()['name']}/{name}"
+
+
+def clip_model_of(run: RunFolder, base_model: str | None) -> str | None:
+    """Returns where on the Hub the dual encoder is that training started from, or None."""
+    origin = run.origins[0] if run.origins else {}
+    if origin.get("stage") != "contrastive":
+        return None
+    return base_model or (origin["name"] if origin["on_hub"] else None)
+
+
+def exit_code(main: Callable[[], Any]) -> int:
+    """Runs a training script and returns what the shell shall see; the Hub's refusals become one line."""
+    try:
+        return STOPPED_BY_SIGNAL if main() is None else 0
+    except HubAccessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Publishes what the command line names; returns the exit code."""
+    (args,) = parse(argv, __doc__, PublishArguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    for quiet in HTTP_CLIENTS:
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    try:
+        run = read_run(args.folder)
+        if args.space and run.stage != "classification":
+            raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage}")
+        url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
+        print(f"published: {url}")
+        if args.space:
+            models = SpaceModels(args.repo_id, args.clip_model or clip_model_of(run, args.base_model))
+            print(f"published: {publish_space(models, args.space_id or f'{args.repo_id}-space', args.public)}")
+    except (HubAccessError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

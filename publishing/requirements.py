@@ -1,0 +1,72 @@
+"""What published code imports, with the versions that it was run with."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from common.files import write_text
+from publishing.run_folder import project_file
+
+
+REQUIREMENTS = "requirements.txt"
+CONSTRAINTS = "constraints.txt"
+# Of use only beside the files that they run.
+RUNTIMES = {"onnxruntime": "model.onnx", "openvino": "openvino_model.xml"}
+
+
+def imported_modules(paths: Iterable[Path]) -> set[str]:
+    """Returns the first parts of the names of all absolute imports in some Python files, within functions too."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def requirements_of(modules: Iterable[str]) -> list[str]:
+    """
+    Returns lines for `requirements.txt`: the packages that hold some modules, in the versions installed here.
+
+    Modules of Python itself and those that are not installed (all of them optional) are left out, and of a version
+    what names a build (`+cpu`).
+
+    Args:
+        modules (`Iterable[str]`): First parts of module names.
+    """
+    owners = metadata.packages_distributions()
+    packages = {name for module in modules if module not in sys.stdlib_module_names for name in owners.get(module, ())}
+    return sorted(f"{name}=={metadata.version(name).split('+')[0]}" for name in packages)
+
+
+def known_version(package: str) -> str:
+    """
+    Returns the version of a package that is installed, or else the one that the project was tested with.
+
+    Raises:
+        `FileNotFoundError`: where neither is known.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        pins = project_file(CONSTRAINTS).read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(package)}==(\S+)$", pins, re.MULTILINE)
+    if found is None:
+        raise FileNotFoundError(f"{package} is not installed, and {CONSTRAINTS} states no version of it: install it")
+    return found[1]
+
+
+def write_requirements(folder: Path) -> Path:
+    """Writes `requirements.txt` for the code in the folder of a run, and returns its path."""
+    code = sorted(folder.glob("*.py"))
+    without = {module for module, kept in RUNTIMES.items() if not (folder / kept).is_file()}
+    modules = imported_modules(code) - {path.stem for path in code} - without
+    path = folder / REQUIREMENTS
+    # safetensors holds the weights, though no code here names it.
+    write_text(path, "\n".join(requirements_of(modules | {"safetensors"})))
+    return path

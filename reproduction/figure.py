@@ -1,0 +1,67 @@
+"""Figure 4 of the paper: mean F1 against the share of labels."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from reproduction.results import MEAN, Results
+from reproduction.settings import ARMS, PAPER, SETTINGS
+from training.plots import BLUE, FAINT, INK, MUTED, VERMILLION
+
+
+STYLES = {
+    "random": {"color": BLUE, "marker": "o", "linewidth": 2.2},
+    "pretrained": {"color": VERMILLION, "marker": "s", "linewidth": 2.2},
+    "random_linear": {"color": BLUE, "marker": "o", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
+    "pretrained_linear": {"color": VERMILLION, "marker": "s", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
+}
+
+
+def plot_labels_against_f1(results: Results) -> Figure:
+    """
+    Returns the figure: a line for each arm with its spread over seeds, linear heads lighter, the paper's arms dashed.
+
+    Args:
+        results (`Results`): Settings that are no share of the labels are passed over.
+
+    Raises:
+        `ValueError`: where no setting is a share of the labels.
+    """
+    names = [name for name in results.settings if SETTINGS[name].share is not None]
+    if not names:
+        raise ValueError(f"figure 4 needs settings with a share of the labels, found {', '.join(results.settings)}")
+    shares = [100 * SETTINGS[name].share for name in names]
+    figure = Figure(figsize=(7.8, 5.4), layout="constrained")
+    axes = figure.subplots()
+    for arm in results.arms:
+        values = [results.summary(name, arm, MEAN, "f1") for name in names]
+        means, spreads = [value.mean for value in values], [value.spread or 0.0 for value in values]
+        axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
+    for place, arm in enumerate(("random", "pretrained")):
+        curve = [PAPER[name][place] for name in names]
+        label = f"paper, {ARMS[arm].title} (real exams)"
+        axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
+    _finish(axes, shares)
+    figure.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="outside lower center", ncols=3)
+    title = "Mean F1 of six diagnoses against the share of labels"
+    figure.suptitle(title + (", simulated exams" if results.simulated else ""), fontsize=12.5, fontweight="bold")
+    seeds = len(results.seeds)
+    axes.set_xlabel(
+        f"share of the training and validation labels (logarithmic); bars: standard deviation over {seeds} seeds",
+        fontsize=9.5,
+        color=INK,
+    )
+    return figure
+
+
+def _finish(axes, shares: list[float]) -> None:
+    axes.set(xscale="log", ylim=(0, 1), ylabel="mean F1 on test")
+    axes.xaxis.set_major_locator(FixedLocator(shares))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(shares, [f"{share:.2f} %" if share < 10 else f"{share:.3g} %" for share in shares])
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+    axes.tick_params(color=MUTED, labelcolor=INK, labelsize=9)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,295 @@
+"""A conversion that was ended in the middle goes on where it was; its table is that of a run without a break."""
+
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_scripts import code15
+from data_scripts.conversion import run as conversion
+from data_scripts.conversion import shards
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan
+from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.tables.digest import table_digest
+from data_scripts.tables.schema import load_exam_table
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
+from modeling_ecgclip.reading_ecgclip import EcgRecord
+from tests.data_scripts.code15_layout import exams_frame, make_tracing, write_part
+
+
+class Noise(EcgBuilder):
+    """Forty exams of noise in two parts; stops at an exam, as often as it is told to."""
+
+    fails = {}  # exam to what happens there
+    read = []  # exams that were read, in this process
+
+    def plan(self):
+        columns = {
+            "exam_id": [str(i) for i in range(40)],
+            "patient_id": [str(i) for i in range(40)],
+            "split": ["train", "validation", "test", "train"] * 10,
+            "age": np.nan,
+            "sex": None,
+            "report": None,
+            "part": ["a"] * 20 + ["b"] * 20,
+            "location": "",
+        }
+        exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
+        return ExamPlan(exams, "noise", 40, facts={"source": "noise"})
+
+    def read_recordings(self, exams):
+        for exam in exams:
+            number = int(exam["exam_id"])
+            if number in self.fails:
+                self.fails[number]()
+            self.read.append(number)
+            noise = np.random.default_rng(number).normal(size=(12, 1000))
+            yield EcgRecord(noise, 400, LEAD_NAMES, "mV", exam["exam_id"])
+
+
+def disk_full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 10)
+    monkeypatch.setattr(Noise, "fails", {})
+    monkeypatch.setattr(Noise, "read", [])
+
+
+def arguments(tmp_path, **changes):
+    return ConversionArguments(source_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **changes)
+
+
+@pytest.fixture
+def interrupted(tmp_path, capsys):
+    """A folder in which a run was ended by a full disk at exam 35 of 40, in its fourth shard of ten; its digest."""
+    whole = run_conversion(Noise, ConversionArguments(str(tmp_path), str(tmp_path / "whole")))["digest"]
+    Noise.fails[35] = disk_full
+    with pytest.raises(OSError, match="No space left"):
+        run_conversion(Noise, arguments(tmp_path))
+    assert not (tmp_path / "out").exists()
+    assert "out.incomplete keeps 3 finished shards: the same command goes on there" in capsys.readouterr().err
+    Noise.fails.clear()
+    Noise.read.clear()
+    return whole
+
+
+def finish(tmp_path, **changes):
+    """Runs again; returns the record and which exams were read."""
+    record = run_conversion(Noise, arguments(tmp_path, **changes))
+    assert not (tmp_path / "out.incomplete").exists()
+    assert table_digest(load_exam_table(tmp_path / "out")) == record["digest"]
+    return record, list(Noise.read)
+
+
+def test_finished_shards_are_not_read_again(interrupted, tmp_path, capsys):
+    record, read = finish(tmp_path)
+    assert read == list(range(30, 40))
+    assert record["digest"] == interrupted and record["found"] == record["kept"] == 40
+    assert "going on in" in capsys.readouterr().err
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def drop_a_row(path):
+    record = json.loads(path.read_text())
+    record["digests"]["test"] = record["digests"]["test"][32:]
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("train/data-00001-of-00004.arrow", cut),
+        ("train/data-00001-of-00004.arrow", flip),
+        ("test/data-00001-of-00004.arrow", os.unlink),
+        ("test/data-00001-of-00004.arrow", lambda path: path.write_bytes(b"")),
+        ("work/shards/000001.json", cut),
+        ("work/shards/000001.json", drop_a_row),
+        ("work/shards/000001.json", lambda path: path.write_text("{}")),
+        ("work/shards/000001.json", lambda path: path.write_bytes(bytes(500))),
+    ],
+)
+def test_a_torn_shard_is_recognised_and_written_again(interrupted, tmp_path, file, damage):
+    damage(tmp_path / "out.incomplete" / file)
+    record, read = finish(tmp_path)
+    assert read == [*range(10, 20), *range(30, 40)]
+    assert record["digest"] == interrupted
+
+
+def test_other_settings_or_another_source_start_over(interrupted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(Noise.fails, 35, disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        run_conversion(Noise, arguments(tmp_path, repair_nan=True))
+    assert Noise.read == list(range(35)) and "starting over" in capsys.readouterr().err
+    Noise.read.clear()
+    Noise.fails.clear()
+    (tmp_path / "a").write_text("now the part is another file")
+    record, read = finish(tmp_path, repair_nan=True)
+    assert read == list(range(40)) and record["digest"] == interrupted
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    def ctrl_c():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)  # the main thread is told meanwhile
+
+    Noise.fails[15] = ctrl_c
+    with pytest.raises(KeyboardInterrupt):
+        run_conversion(Noise, arguments(tmp_path))
+    Noise.fails.clear()
+    Noise.read.clear()
+    assert finish(tmp_path)[1] == list(range(10, 40))
+
+
+def test_a_killed_process_is_an_error_and_the_next_run_goes_on(tmp_path):
+    Noise.fails[35] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match="a process of the conversion was killed"):
+        run_conversion(Noise, arguments(tmp_path, num_proc=2))
+    Noise.fails.clear()
+    record, read = finish(tmp_path)
+    assert 35 in read and len(read) < 40 and record["kept"] == 40
+
+
+def test_two_runs_never_write_the_same_table(interrupted, tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "LOCK_WAIT_S", 0.3)
+    with open(tmp_path / "out.incomplete" / "work" / "lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another conversion writes the same table: .*out.incomplete"):
+            run_conversion(Noise, arguments(tmp_path))
+        assert len(list((tmp_path / "out.incomplete" / "work" / "shards").iterdir())) == 3
+    assert finish(tmp_path)[1] == list(range(30, 40))
+
+
+def test_an_error_of_the_source_leaves_nothing(tmp_path):
+    def unreadable():
+        raise ValueError("part b: not readable")
+
+    Noise.fails[35] = unreadable
+    with pytest.raises(ValueError, match="part b: not readable"):
+        run_conversion(Noise, arguments(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """160 exams in the layout of CODE-15%, one of them with NaN and one in no line of exams.csv."""
+    folder = tmp_path_factory.mktemp("archive") / "code15"
+    folder.mkdir()
+    parts = {"exams_part0.hdf5": range(1, 101), "exams_part1.hdf5": range(101, 161)}
+    for part, ids in parts.items():
+        tracings = [make_tracing(i % 7) + np.float32(i / 1000) for i in ids]
+        tracings[17][5, 5] = np.nan
+        write_part(folder / part, ids, tracings)
+    exams_frame(parts).iloc[:-1].to_csv(folder / "exams.csv", index=False)
+    return folder
+
+
+def command(folder, output):
+    return ["--source_dir", str(folder), "--output_dir", str(output), "--num_proc", "2"]
+
+
+def in_a_process(function, *arguments):
+    """Starts a forked process: as good as any to be killed, and no seconds of imports."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def convert_in_little_room(folder, output, message):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, 6_000_000))
+    try:
+        code15.main(command(folder, output))
+    except OSError as error:
+        message.write_text(str(error))
+
+
+def test_a_file_that_the_disk_does_not_take_is_named_and_the_next_run_goes_on(archive, tmp_path, monkeypatch):
+    """The system itself refuses to let a file grow, as it does on a full disk."""
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 100)
+    in_a_process(convert_in_little_room, archive, tmp_path / "out", tmp_path / "message").join()
+    # The first shard of 100 exams is larger than that, the second of 60 is not.
+    path = tmp_path / "out.incomplete" / "train" / "data-00000-of-00002.arrow"
+    assert (tmp_path / "message").read_text() == f"[Errno 27] File too large: '{path}'"
+    assert not (tmp_path / "out").exists()
+    finished = [path.name for path in (tmp_path / "out.incomplete" / "work" / "shards").iterdir()]
+    assert finished in (["000001.json"], [])  # as far as the other process had come
+    record = code15.main(command(archive, tmp_path / "out"))
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 16)
+    assert record == code15.main(command(archive, tmp_path / "again"))
+
+
+def test_killed_before_the_last_renaming_it_starts_over(archive, tmp_path, monkeypatch):
+    def kill(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversion, "put_in_place", kill)
+        in_a_process(code15.main, command(archive, tmp_path / "out")).join()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.incomplete"]
+    assert code15.main(command(archive, tmp_path / "out"))["kept"] == 157
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def convert_slowly(folder, output):
+    """The command line, with 4 ms for each exam and seconds for the end, so that a kill finds it at work."""
+    convert, describe = shards.standard_recording, conversion._describe
+
+    def slow(*recording):
+        time.sleep(0.004)
+        return convert(*recording)
+
+    def slow_end(*table):
+        time.sleep(20)
+        return describe(*table)
+
+    shards.standard_recording, conversion._describe = slow, slow_end
+    code15.main(command(folder, output))
+
+
+def test_killed_at_ten_random_moments_it_gives_the_same_table(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 5)
+    expected = code15.main(command(archive, tmp_path / "whole"))
+    assert (expected["found"], expected["kept"], expected["rejected"]) == (160, 157, 3)
+    output = tmp_path / "out"
+    finished = tmp_path / "out.incomplete" / "work" / "shards"
+    random = np.random.default_rng(15)
+    # Ten moments, told by how many of the 32 shards are finished, and some milliseconds: from before the first to
+    # after the last.
+    moments = [0, *sorted(random.integers(0, 32, 8).tolist()), 32]
+    n_killed = 0
+    for moment in moments:
+        process = in_a_process(convert_slowly, archive, output)
+        deadline = time.monotonic() + 30
+        while process.is_alive() and len(list(finished.glob("*[0-9].json"))) < moment and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        n_killed += process.exitcode == -signal.SIGKILL
+        assert not output.exists()
+    assert n_killed == 10
+    record = code15.main(command(archive, output))
+    assert record == expected
+    assert table_digest(load_exam_table(output)) == expected["digest"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+    rejected = (output / "rejected.csv").read_text()
+    assert rejected == (tmp_path / "whole" / "rejected.csv").read_text() and rejected.count("NaN or infinite") == 2

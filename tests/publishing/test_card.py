@@ -1,0 +1,236 @@
+"""Cards of two small runs, made here from beginning to end."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, metadata_load, parse_eval_result_entries
+
+import train_clip
+import train_cls
+from common.files import write_json
+from data_scripts import embed_reports
+from modeling_ecgclip import EcgFeatureExtractor
+from publishing import run_folder
+from publishing.card import EVAL_RESULTS, is_sealed, model_card, sealed, write_card
+from publishing.run_folder import project_file, read_run
+from training.evaluation import evaluate_predictions, read_predictions
+
+
+ARGUMENTS = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "16", "--max_train_steps", "2"]
+ARGUMENTS += ["--eval_steps", "2", "--logging_steps", "1", "--checkpointing_steps", "no"]
+SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
+RUNS = ("clip", "cls")
+
+
+@pytest.fixture(scope="module")
+def runs(exam_table, text_model, tmp_path_factory):
+    """Folder of both stages' runs, the second from the first."""
+    folder = tmp_path_factory.mktemp("runs")
+    table, text = ["--dataset_name_or_path", str(exam_table)], ["--text_model_name_or_path", str(text_model)]
+    embed_reports.main([*table, *text, "--output_dir", str(folder / "text")])
+    train_clip.main(
+        [*table, *text, "--text_table_dir", str(folder / "text"), "--output_dir", str(folder / "clip"), *ARGUMENTS]
+    )
+    train_cls.main(
+        [*table, "--model_name_or_path", str(folder / "clip"), "--output_dir", str(folder / "cls"), *ARGUMENTS]
+    )
+    return folder
+
+
+@pytest.fixture
+def copied(runs, tmp_path):
+    """A copy of the classifier's folder, to change."""
+    return shutil.copytree(runs / "cls", tmp_path / "cls")
+
+
+def change_json(path, **changes):
+    write_json(path, {**json.loads(path.read_text()), **changes})
+
+
+def card_text(folder, **arguments):
+    return str(model_card(read_run(folder), **arguments))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_leaves_a_card_that_says_first_that_it_is_simulated(runs, name):
+    text = (runs / name / "README.md").read_text()
+    assert is_sealed(text)
+    first = text.split(f"\n# {name}\n")[1].strip().splitlines()[0]
+    assert first.startswith("> **Trained and measured on simulated ECGs.**")
+    assert "not a medical device" in text
+    assert not re.search(r"\{\{|\}\}|\{%|\bNone\b|\bnan\b", SNIPPET.sub("", text))
+    assert str(runs) not in text
+    assert {name for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)} == {
+        p.name for p in (runs / name).glob("*.png")
+    }
+    for heading in ("Use", "What goes in", "Results", "Exams", "Training", "Meant for", "Not meant for", "Limits"):
+        assert f"\n## {heading}\n" in text
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_metadata_are_what_the_hub_reads(runs, name):
+    card, metrics = ModelCard.load(runs / name / "README.md"), json.loads((runs / name / "metrics.json").read_text())
+    data = card.data
+    assert data.library_name == "transformers" and data.license == "apache-2.0" and data.language == ["pt"]
+    assert data.pipeline_tag == {"clip": "feature-extraction", "cls": "audio-classification"}[name]
+    assert {"ecg", "custom_code", "simulated-data"} <= set(data.tags)
+    # Folders are no repositories: nothing on the Hub is named after them.
+    assert data.datasets is None and data.base_model is None
+    assert metadata_load(runs / name / "README.md")["model-index"][0]["name"] == name
+    found = {result.metric_name: result for result in data.eval_results}
+    assert all(result.dataset_split == "test" and "simulated" in result.dataset_name for result in found.values())
+    if name == "cls":
+        expected = {f"F1, {label}": values["f1"] for label, values in metrics["test"]["per_class"].items()}
+        expected["AUROC, mean"] = metrics["test"]["mean"]["auroc"]
+    else:
+        measured = metrics["test"]["zero_shot"]["per_class"]
+        expected = {f"zero-shot AUROC, {label}": values["auroc"] for label, values in measured.items()}
+        expected["recall at 5, ECG to report"] = metrics["test"]["retrieval"]["ecg_to_text"]["recall_at_5"]["value"]
+    for title, value in expected.items():
+        assert found[title].metric_value == pytest.approx(value, abs=5e-5)
+
+
+def test_tables_show_the_numbers_of_the_run(runs):
+    text, metrics = (runs / "cls" / "README.md").read_text(), json.loads((runs / "cls" / "metrics.json").read_text())
+    record = json.loads((runs / "cls" / "run.json").read_text())
+    for label, values in metrics["test"]["per_class"].items():
+        ends = metrics["test"]["intervals"]["per_class"][label]["f1"]
+        shown = f"{values['f1']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]"
+        row = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
+        assert shown in row and f"{metrics['thresholds'][label]:.3f}" in row
+    assert "30 exams of 10 patients" in text
+    assert f"random weights, `{record['arguments']['encoder_preset']}`" not in text
+    assert "| starts from | `clip` |" in text and "It starts from `clip`, which was trained on simulated ECGs" in text
+    assert all(f"{name} {version}" in text for name, version in record["packages"].items())
+    assert "| seed | 0 |" in text and "1 process, on cpu" in text
+
+
+def test_contrastive_card_has_retrieval_with_chance_and_zero_shot_with_intervals(runs):
+    text, test = (
+        (runs / "clip" / "README.md").read_text(),
+        json.loads((runs / "clip" / "metrics.json").read_text())["test"],
+    )
+    found = test["retrieval"]["ecg_to_text"]["recall_at_1"]
+    assert f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in text
+    assert re.search(rf"\| by chance +\| +{found['chance']:.3f} \|", text)
+    assert found["chance"] == pytest.approx(1 / test["retrieval"]["reports"])
+    ends = test["zero_shot"]["intervals"]["per_class"]["AF"]["auroc"]
+    assert f"{test['zero_shot']['per_class']['AF']['auroc']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]" in text
+
+
+def test_what_the_data_do_not_define_is_said_and_not_counted_as_zero(copied):
+    splits, labels = read_predictions(copied / "predictions.parquet")
+    splits["test"].labels[:, labels.index("AF")] = 0
+    splits["test"].labels[:, labels.index("ST")] = -1
+    write_json(copied / "metrics.json", evaluate_predictions(splits["validation"], splits["test"], labels))
+    card = model_card(read_run(copied))
+    rows = [line for line in str(card).splitlines() if line.startswith("| AF")][:2]
+    assert rows[0].count("not defined (no positives)") == 3  # F1, precision, recall; specificity is defined
+    assert rows[1].count("not defined (no positives)") == 2
+    assert "not defined (no known labels)" in str(card)
+    named = {result.metric_name for result in card.data.eval_results}
+    assert "F1, RBBB" in named and not named & {"F1, AF", "AUROC, AF", "F1, ST"}
+
+
+def test_input_contract_is_the_feature_extractor_s(copied):
+    EcgFeatureExtractor(do_scale=True, scale=2.0, highpass_hz=0.5, allow_missing_leads=True).save_pretrained(copied)
+    text = card_text(copied)
+    assert "the network sees millivolts times 2" in text
+    assert "| filters | high-pass at 0.5 Hz |" in text and "| missing leads | zeros, with a mask |" in text
+    assert "I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6" in text and "4,096 samples (10.24 s)" in text
+
+
+def test_recorded_exams_are_called_so_and_cited(copied):
+    record = json.loads((copied / "run.json").read_text())
+    data = {**record["data"], "name": "clinic/exams", "revision": "abc", "sources": ["ptbxl"]}
+    origin = {"name": "clinic/clip", "revision": None, "on_hub": True, "starts_from": None, "stage": "contrastive"}
+    origin["data"] = {"name": "exams", "sources": ["simulated"], "free_of_conclusions": False}
+    change_json(copied / "run.json", data=data, starts_from=origin)
+    card = model_card(read_run(copied))
+    text = str(card)
+    assert (
+        "**Trained and measured on recorded ECGs** of PTB-XL. It starts from `clinic/clip`, which was trained on sim"
+        in text
+    )
+    assert "wagner2020ptbxl" in text and "CC BY 4.0" in text and "simulated-data" not in card.data.tags
+    assert "reports that state diagnoses" in text
+    assert card.data.language == ["de", "en", "sv"]
+    assert card.data.datasets == ["clinic/exams"] and card.data.base_model == ["clinic/clip"]
+    assert {result.dataset_revision for result in card.data.eval_results} == {"abc"}
+
+
+def test_weights_without_a_record_are_of_unknown_origin(copied):
+    change_json(copied / "run.json", starts_from={"name": "someones", "revision": None, "on_hub": False})
+    assert "from the weights of `someones`, which came without a record of their exams" in card_text(copied)
+
+
+def test_evaluation_results_name_a_data_set_on_the_hub_or_are_not_written(copied):
+    assert not (copied / EVAL_RESULTS).exists()
+    write_card(copied, dataset_id="clinic/exams")
+    (entry,) = parse_eval_result_entries(yaml.safe_load((copied / EVAL_RESULTS).read_text()))
+    metrics = json.loads((copied / "metrics.json").read_text())
+    assert (entry.dataset_id, entry.task_id) == ("clinic/exams", "ecg-classification")
+    assert entry.value == pytest.approx(metrics["test"]["mean"]["f1"], abs=5e-5)
+    assert "simulated" in entry.notes
+    assert metadata_load(copied / "README.md")["datasets"] == ["clinic/exams"]
+    write_card(copied)
+    assert not (copied / EVAL_RESULTS).exists()
+
+
+def test_card_that_was_changed_by_hand_stays(copied):
+    path = copied / "README.md"
+    changed = path.read_text().replace("## Limits", "Found in Minas Gerais.\n\n## Limits")
+    path.write_text(changed)
+    write_card(copied, repo_id="clinic/cls")
+    assert path.read_text() == changed
+    path.unlink()
+    write_card(copied, repo_id="clinic/cls")
+    assert 'model="clinic/cls"' in path.read_text()
+    assert is_sealed(sealed("text\n")) and not is_sealed(sealed("text").replace("text", "tex", 1))
+
+
+def test_unfinished_run_is_refused_by_the_names_of_what_is_missing(copied, tmp_path):
+    for name in ("metrics.json", "calibration.png", "model.safetensors"):
+        (copied / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"missing metrics.json, model.safetensors, calibration.png"):
+        write_card(copied)
+    with pytest.raises(FileNotFoundError, match="expected the folder of a finished run"):
+        write_card(tmp_path / "nowhere")
+    (copied / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="expected the record of a run of train_clip.py or train_cls.py"):
+        write_card(copied)
+
+
+def test_template_is_found_in_an_installation(tmp_path, monkeypatch):
+    assert project_file("model_card.md") == run_folder.PROJECT / "model_card.md"
+    monkeypatch.setattr(run_folder, "PROJECT", tmp_path / "site-packages")
+    monkeypatch.setattr(run_folder.sysconfig, "get_path", lambda name: str(tmp_path / name))
+    with pytest.raises(FileNotFoundError, match="model_card.md: expected it at"):
+        project_file("model_card.md")
+    installed = tmp_path / "data" / "share" / "ecgclip" / "model_card.md"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("card")
+    assert project_file("model_card.md") == installed
+
+
+def test_code_in_the_cards_runs_as_it_stands(runs, tmp_path):
+    code = [SNIPPET.search((runs / name / "README.md").read_text())[1] for name in RUNS]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", "\n".join(code)],
+        cwd=runs,  # the cards load the model from the folder beside
+        env={"PATH": "", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 + 6
+    assert {line.split()[0] for line in lines[2:]} == {"1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"}
+    assert all(line.split()[2] in ("True", "False") for line in lines[2:])
