@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, load_from_disk
 
+from common.markdown import markdown_table
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder
@@ -354,7 +355,8 @@ def _readme(record: dict[str, Any]) -> str:
     # `load_dataset` stops at a split without rows; `load_from_disk` opens it.
     filled = [split for split, one in record["splits"].items() if one["exams"]]
     files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
-    rows = "\n".join(f"| {split} | {one['exams']} | {one['patients']} |" for split, one in record["splits"].items())
+    rows = [("split", "exams", "patients")]
+    rows += [(split, one["exams"], one["patients"]) for split, one in record["splits"].items()]
     return f"""---
 configs:
 - config_name: default
@@ -369,9 +371,7 @@ after the other, zero-padded on both sides to {N_SAMPLES} samples; `labels` are 
 unknown). `conversion.json` states the source, the counts and the settings, `rejected.csv` the records that were left
 out and why.
 
-| split | exams | patients |
-|---|---|---|
-{rows}
+{markdown_table(rows, right=())}
 
 {record["kept"]} of {record["found"]} records were kept. No patient is in two splits.
 """
