@@ -29,9 +29,10 @@ from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPl
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import ConversionArguments, run_conversion
 from data_scripts.conversion.zipped import member_of, unpack
-from data_scripts.tables.schema import UNKNOWN_LABEL, split_of
+from data_scripts.tables.schema import split_of
 from data_scripts.text.reports import id_strings, parse_report, read_report_table, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
 
 

@@ -20,10 +20,11 @@ from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPl
 from data_scripts.conversion.index import file_version, read_index, refuse_duplicates
 from data_scripts.conversion.run import ConversionArguments, run_conversion
 from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import UNKNOWN_LABEL, split_of
+from data_scripts.tables.schema import split_of
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 

@@ -19,8 +19,8 @@ from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPl
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import ConversionArguments, run_conversion
 from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import UNKNOWN_LABEL
 from data_scripts.text.reports import id_strings
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 

@@ -31,14 +31,13 @@ from data_scripts.tables.digest import combined_digest
 from data_scripts.tables.schema import (
     ECG_LENGTH,
     EXAM_FEATURES,
-    NO_REPORT,
     SPLITS,
-    UNKNOWN_LABEL,
     check_exam_table,
     check_patients,
 )
 from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
 
 
 try:

@@ -30,8 +30,6 @@ from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SA
 ECG_SHAPE = (len(LEAD_NAMES), N_SAMPLES)
 ECG_LENGTH = len(LEAD_NAMES) * N_SAMPLES
 MICROVOLTS_PER_MILLIVOLT = 1000  # one unit of the column `ecg` is one microvolt
-UNKNOWN_LABEL = -1
-NO_REPORT = -1
 
 # A flat list of fixed length reads several times faster than Array2D; see docs/architecture.md.
 EXAM_FEATURES = Features(
