@@ -19,13 +19,13 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 import train_clip
 import train_cls
 from data_scripts import publish
-from data_scripts.digest import table_digest
 from data_scripts.embed_reports import load_text_table
-from data_scripts.schema import SPLITS, conversion_record, load_exam_table
+from data_scripts.tables.digest import table_digest
+from data_scripts.tables.schema import SPLITS, conversion_record, load_exam_table
 from modeling_ecgclip import EcgFeatureExtractor, read_ecg
-from training.card import is_sealed, write_card
+from publishing.card import is_sealed, write_card
+from publishing.run_folder import read_run
 from training.evaluation import read_predictions
-from training.run_folder import read_run
 
 
 FOLDER = Path(__file__).resolve().parent / "earlier_outputs"

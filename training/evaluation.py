@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
+from common.markdown import markdown_table
 from common.writing import written_aside
 from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
@@ -275,7 +276,7 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
                 shown += f" [{of_row['f1']['low']:.3f}, {of_row['f1']['high']:.3f}]"
             cells.append(shown)
         rows.append([name, *cells])
-    lines = markdown_table(rows)
+    lines = [markdown_table(rows)]
     lines += [
         "",
         f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients; "
@@ -293,17 +294,6 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
         lines += ["", "Undefined:", ""]
         lines += [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
     return "\n".join(lines)
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table whose first row is the head: first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append(f"| {' | '.join([row[0].ljust(widths[0]), *cells[1:]])} |")
-    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
-    return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
 
 
 @dataclass(frozen=True, eq=False)

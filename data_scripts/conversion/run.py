@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, load_from_disk
 
+from common.markdown import markdown_table
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder
@@ -394,7 +395,8 @@ def _readme(record: dict[str, Any]) -> str:
     # `load_dataset` stops at a split without rows; `load_from_disk` opens it.
     filled = [split for split, one in record["splits"].items() if one["exams"]]
     files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
-    rows = "\n".join(f"| {split} | {one['exams']} | {one['patients']} |" for split, one in record["splits"].items())
+    rows = [("split", "exams", "patients")]
+    rows += [(split, one["exams"], one["patients"]) for split, one in record["splits"].items()]
     signal, labels = record["signal"], ", ".join(label["name"] for label in record["labels"])
     n_leads, n_samples = len(signal["lead_names"]), signal["n_samples"]
     return f"""---
@@ -411,9 +413,7 @@ whole microvolts, one lead after the other ({", ".join(signal["lead_names"])}), 
 {n_samples} samples; `labels` are {labels} (0, 1, -1 unknown). `conversion.json` states the source, the counts and the
 settings, `rejected.csv` the records that were left out and why.
 
-| split | exams | patients |
-|---|---|---|
-{rows}
+{markdown_table(rows, right=())}
 
 {record["kept"]} of {record["found"]} records were kept. No patient is in two splits.
 """

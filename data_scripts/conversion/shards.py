@@ -8,14 +8,13 @@ import errno
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
-from multiprocessing import Value, parent_process
+from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets.utils import tqdm
 
+from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, standard_recording
 from data_scripts.tables.digest import row_digests
@@ -350,14 +350,8 @@ _WORKERS: list[ShardWorker] = []  # the one of this process
 def _start(*shared: Any) -> None:
     """Begins a process of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent tells them to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _WORKERS[:] = [ShardWorker(*shared)]
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the parent was killed: nobody would, and it would write into the next run's files."""
-    parent_process().join()
-    os._exit(1)
 
 
 def _finish(shards: Sequence[Shard]) -> list[dict[str, Any]]:
