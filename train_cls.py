@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from common.files import write_json
 from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip import EcgResNetForSignalClassification, save_for_hub
+from modeling_ecgclip import EcgForSignalClassification, save_for_hub
 from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
     ClassificationArguments,
@@ -79,7 +79,7 @@ def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
 
 def freeze_encoder(
     accelerator: Accelerator,
-    model: EcgResNetForSignalClassification,
+    model: EcgForSignalClassification,
     splits: dict[str, ExamSplit],
     unit: float,
     args: TrainingArguments,

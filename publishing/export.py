@@ -25,13 +25,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoFeatureExtractor, HfArgumentParser
+from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 
 from common.files import write_json
 from common.writing import written_aside
 from data_scripts.simulate.exam import simulate_exam
 from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
+from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from modeling_ecgclip.exported_ecgclip import (
     EXPORT_RECORD,
@@ -42,6 +42,7 @@ from modeling_ecgclip.exported_ecgclip import (
     ExportedEcgConfig,
     write_configuration,
 )
+from modeling_ecgclip.towers_ecgclip import classifier_class
 from training.data import ExamSplit
 
 
@@ -105,7 +106,7 @@ class ExportArguments:
 class _Logits(nn.Module):
     """A classifier as a function from one tensor to one tensor."""
 
-    def __init__(self, model: EcgResNetForSignalClassification):
+    def __init__(self, model: EcgForSignalClassification):
         super().__init__()
         self.model = model
 
@@ -113,15 +114,17 @@ class _Logits(nn.Module):
         return self.model(input_values).logits
 
 
-def load_source(name_or_path: str) -> tuple[EcgResNetForSignalClassification, EcgFeatureExtractor]:
+def load_source(name_or_path: str) -> tuple[EcgForSignalClassification, EcgFeatureExtractor]:
     """
     Returns a trained classifier in float32 and eval mode, and its feature extractor.
 
     Raises:
         `ValueError`: for a folder without a trained head, or a model that gives no probabilities.
     """
-    model, report = EcgResNetForSignalClassification.from_pretrained(
-        name_or_path, dtype=torch.float32, output_loading_info=True
+    config = AutoConfig.from_pretrained(name_or_path)
+    config = getattr(config, "ecg_config", config)
+    model, report = classifier_class(config).from_pretrained(
+        name_or_path, config=config, dtype=torch.float32, output_loading_info=True
     )
     if report["missing_keys"]:
         raise ValueError(
@@ -133,14 +136,14 @@ def load_source(name_or_path: str) -> tuple[EcgResNetForSignalClassification, Ec
     return model.eval(), AutoFeatureExtractor.from_pretrained(name_or_path)
 
 
-def write_onnx(model: EcgResNetForSignalClassification, path: Path) -> None:
+def write_onnx(model: EcgForSignalClassification, path: Path) -> None:
     """
     Writes a classifier as ONNX: `input_values` float32 `(batch, leads, samples)` to `logits` `(batch, labels)`.
 
     Batch normalisations stay in the file; both runtimes fold them when they load it.
 
     Args:
-        model (`EcgResNetForSignalClassification`): In eval mode, float32, on the CPU.
+        model (`EcgForSignalClassification`): In eval mode, float32, on the CPU.
         path (`Path`): The file.
     """
     import_or_say("onnxscript")

@@ -98,7 +98,7 @@ class Recipe:
     How every cell of a run is trained. All arms of a setting share every number here.
 
     Args:
-        encoder_preset (`str`): Of [`EcgResNetConfig`].
+        encoder_preset (`str`): One of `modeling_ecgclip.PRESETS`.
         seeds (`tuple[int]`): Each decides weights, order, dropout and which patients keep their labels.
         batch_size, learning_rate: Of fine-tuning.
         num_train_epochs (`float`): Passes over a setting's training exams, where that is more than `min_train_steps`.

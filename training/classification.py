@@ -40,8 +40,7 @@ class ClassificationTask:
     Args:
         accelerator (`Accelerator`): What `module` was prepared with.
         module (`nn.Module`):
-            [`EcgResNetForSignalClassification`], prepared; or its linear head alone, for exams that are embedded
-            already.
+            [`EcgForSignalClassification`], prepared; or its linear head alone, for exams that are embedded already.
         exams, validation (`ExamSplit` or `EmbeddedSplit`): The latter where the encoder is frozen.
         microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
         eval_batch_size (`int`): ECGs of one forward pass in validation.
@@ -131,7 +130,7 @@ def embed_split(
 
     Args:
         accelerator (`Accelerator`): Its processes share the work.
-        encoder (`nn.Module`): [`EcgResNetModel`] on the device.
+        encoder (`nn.Module`): An ECG encoder on the device.
         exams (`ExamSplit`): To embed.
         microvolts_per_unit, batch_size, num_workers: As in [`ClassificationTask`].
     """

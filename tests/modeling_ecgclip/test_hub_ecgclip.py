@@ -28,8 +28,8 @@ from modeling_ecgclip import (
 )
 
 
-CODE = ["arrays", "configuration", "feature_extraction", "formats", "handler", "hub", "limits", "losses", "modeling"]
-CODE += ["pipeline", "processing", "reading", "requests", "visualization"]
+CODE = ["arrays", "configuration", "feature_extraction", "formats", "handler", "hub", "layers", "limits", "losses"]
+CODE += ["modeling", "pipeline", "processing", "reading", "requests", "visualization"]
 CODE_FILES = {"handler.py", *(f"{name}_ecgclip.py" for name in CODE)}
 LABELS = ["ritmo regular", "RSR em V1", "onda P ausente"]
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from modeling_ecgclip import EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
-from modeling_ecgclip.modeling_ecgclip import EcgDropout
+from modeling_ecgclip.layers_ecgclip import EcgDropout
 from modeling_ecgclip.towers_ecgclip import PRESETS
 
 

@@ -1,0 +1,87 @@
+"""Layers that the convolutional ECG encoders share.
+
+Inside an encoder a signal is an image of height 1, (batch, channels, 1, samples), with the channels innermost in
+memory: processors convolve, normalise and pool this layout faster than (batch, channels, samples); see
+`benchmarks/training_speed`.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def as_image(signal: torch.Tensor) -> torch.Tensor:
+    """(batch, channels, samples) -> (batch, channels, 1, samples), channels innermost in memory."""
+    return signal[:, :, None].contiguous(memory_format=torch.channels_last)
+
+
+class EcgConv1d(nn.Conv1d):
+    """
+    `torch.nn.Conv1d` for (batch, channels, 1, samples), whose `padding` may be a pair, left and right.
+
+    The constructor is torch's, so that adapters such as LoRA's can build further ones of it.
+    """
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(batch, in_channels, 1, samples) -> (batch, out_channels, 1, samples / stride)."""
+        padding = (0, *self.padding)
+        if len(self.padding) == 2:
+            hidden_states, padding = F.pad(hidden_states, self.padding), (0, 0)
+        # One copy to the input's layout and precision; left to themselves, autocast and convolution make four.
+        weight = self.weight[:, :, None].to(dtype=hidden_states.dtype, memory_format=torch.channels_last)
+        return F.conv2d(hidden_states, weight, self.bias, stride=(1, *self.stride), padding=padding)
+
+    def lay_out_(self) -> None:
+        """Puts channels innermost once and for all: of a single ECG's time, laying out the weights is a good part."""
+        self.weight.data = self.weight.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+class EcgDropout(nn.Dropout):
+    """
+    Dropout whose mask costs a processor a quarter of torch's, which draws 32 random bits for each value.
+
+    Here a value takes 16, so that `p` is rounded to a multiple of 1/65536 (0.2 to 0.199997); what is kept is scaled by
+    the rounded probability, so that the expected value does not change. Other devices use torch's own.
+    """
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Any shape, without gaps in memory."""
+        dropped = round(self.p * 2**16)
+        if not self.training or dropped == 0 or hidden_states.device.type != "cpu":
+            return super().forward(hidden_states)
+        n_words = -(-hidden_states.numel() // 4)
+        bits = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        bits = bits.as_strided(hidden_states.shape, hidden_states.stride())
+        scale = (bits >= dropped - 2**15).to(hidden_states.dtype).mul_(2**16 / (2**16 - dropped))
+        return hidden_states * scale
+
+
+class EcgBatchNorm1d(nn.BatchNorm1d):
+    """
+    `torch.nn.BatchNorm1d` for (batch, channels, 1, samples).
+
+    Args:
+        config (`PreTrainedConfig`): States `batch_norm_eps` and `batch_norm_momentum`.
+        channels (`int`): Size of the second axis.
+    """
+
+    def __init__(self, config: Any, channels: int):
+        super().__init__(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        if input.ndim != 4:
+            raise ValueError(f"expected (batch, channels, 1, samples): found {tuple(input.shape)}")
+
+
+@torch.no_grad()
+def fold_norm_(norm: EcgBatchNorm1d, conv: EcgConv1d) -> None:
+    """Makes a convolution do what its batch normalisation does to its output in eval mode."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # (channels,)
+    bias = 0 if conv.bias is None else conv.bias
+    conv.bias = nn.Parameter(norm.bias + (bias - norm.running_mean) * scale)
+    conv.weight.mul_(scale[:, None, None])
+
+
+__all__ = ["EcgBatchNorm1d", "EcgConv1d", "EcgDropout", "as_image", "fold_norm_"]
