@@ -150,8 +150,12 @@ class EcgForSignalClassification(EcgPreTrainedModel):
 
     def __init__(self, config: Any):
         super().__init__(config)
-        tower = self.tower_class
-        self.ecg_model = tower.from_config(config) if tower is AutoModel else tower._from_config(config)
+        if self.tower_class is AutoModel:
+            own = copy.deepcopy(config)
+            own._attn_implementation_internal = None  # how the tower attends is for its own class to choose
+            self.ecg_model = AutoModel.from_config(own)
+        else:
+            self.ecg_model = self.tower_class._from_config(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
