@@ -63,17 +63,15 @@ class ExamPlan:
 
 
 @dataclass
-class EcgBuilderConfig:
+class SourceSettings:
     """
-    Settings that every converter knows.
+    What decides which rows a source gives; a converter's own settings inherit it.
 
-    Args:
-        source_dir (`str`): Folder of the source as it was published.
-        repair_nan (`bool`, defaults to `False`): Interpolate NaN and flag the exam instead of rejecting it.
+    Each field is a flag of the command line, and its help says what it is: nothing states it again.
     """
 
-    source_dir: str = ""
-    repair_nan: bool = False
+    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
+    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
 
 
 class EcgBuilder(abc.ABC):
@@ -84,17 +82,17 @@ class EcgBuilder(abc.ABC):
     quality flags, restarts, and the record of what was rejected.
 
     Args:
+        config (`SourceSettings`): Of the class that the converter annotates.
         work_dir (`Path`): Folder for what is needed during the conversion only; it outlives a killed run.
         num_proc (`int`, defaults to 1): How much may be done at the same time.
-        settings: Fields of `BUILDER_CONFIG_CLASS`.
     """
 
-    BUILDER_CONFIG_CLASS = EcgBuilderConfig
+    config: SourceSettings
 
-    def __init__(self, work_dir: Path, num_proc: int = 1, **settings: Any) -> None:
+    def __init__(self, config: SourceSettings, work_dir: Path, num_proc: int = 1) -> None:
+        self.config = config
         self.work_dir = Path(work_dir)
         self.num_proc = num_proc
-        self.config = self.BUILDER_CONFIG_CLASS(**settings)
 
     @abc.abstractmethod
     def plan(self) -> ExamPlan:
