@@ -19,7 +19,7 @@ from data_scripts.conversion.index import file_version, numbers, read_index, ref
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
 from data_scripts.text.reports import id_strings
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 

@@ -31,7 +31,8 @@ from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder, SourceSettings
 from data_scripts.tables.digest import combined_digest
 from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
-from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
 try:
