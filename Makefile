@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo app test test-slow lint style bench clean
+.PHONY: help install demo app test test-slow lint types style bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ lint: $(STAMP)  ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: $(STAMP)  ## Check types: each package has no more errors than .ci/types_budget.json allows
+	$(BIN)/python .ci/check_types.py
+
 style: $(STAMP)  ## Mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -42,5 +45,5 @@ bench: $(STAMP)  ## Run the benchmarks, each ending in one line of JSON
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:  ## Remove what was built, the virtual environment too
-	rm -rf build dist *.egg-info $(VENV) .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info $(VENV) .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

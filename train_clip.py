@@ -21,8 +21,9 @@ from transformers import AutoTokenizer
 
 from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
-from data_scripts.tables.schema import NO_REPORT, load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import LABEL_NAMES, EcgClipModel, EcgClipProcessor, save_for_hub
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
 from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (

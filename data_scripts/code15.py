@@ -22,16 +22,16 @@ import h5py
 import numpy as np
 import pandas as pd
 from datasets.utils import tqdm
-from transformers import HfArgumentParser
 
 from common.writing import remove, written_aside
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
-from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.run import convert
 from data_scripts.conversion.zipped import member_of, unpack
-from data_scripts.tables.schema import UNKNOWN_LABEL, split_of
+from data_scripts.tables.schema import split_of
 from data_scripts.text.reports import id_strings, parse_report, read_report_table, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
 
 
@@ -44,17 +44,11 @@ CHUNK_CACHE_BYTES = 64 << 20  # for chunks beyond it
 
 
 @dataclass
-class Code15Config(EcgBuilderConfig):
-    """
-    Settings of [`Code15`].
+class Code15Settings(SourceSettings):
+    """Settings of [`Code15`]."""
 
-    Args:
-        reports (`str`, *optional*): Table with `exam_id` and `report`, `.csv` or `.parquet`.
-        seed (`int`, defaults to 0): Of the split by patient.
-    """
-
-    reports: str | None = None
-    seed: int = 0
+    reports: str | None = field(default=None, metadata={"help": "table with exam_id and report: .csv or .parquet"})
+    seed: int = field(default=0, metadata={"help": "of the split by patient"})
 
 
 class Code15(EcgBuilder):
@@ -64,10 +58,10 @@ class Code15(EcgBuilder):
     Source: Ribeiro et al., "CODE-15%: a large scale annotated dataset of 12-lead ECGs", Zenodo record 4916206.
     """
 
-    BUILDER_CONFIG_CLASS = Code15Config
+    config: Code15Settings
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, config: Code15Settings, work_dir: Path, num_proc: int = 1) -> None:
+        super().__init__(config, work_dir, num_proc)
         self._unpacked: tuple[Path, Path] | None = None  # a zip file, and where its content lies
 
     def plan(self) -> ExamPlan:
@@ -404,21 +398,9 @@ def _natural_order(name: str) -> list[Any]:
     return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", name)]
 
 
-@dataclass
-class Code15Arguments(ConversionArguments):
-    """Command line of this converter."""
-
-    reports: str | None = field(default=None, metadata={"help": "table with exam_id and report: .csv or .parquet"})
-    seed: int = field(default=0, metadata={"help": "of the split by patient"})
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        Code15Arguments, prog="python -m data_scripts.code15", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(Code15, arguments, reports=arguments.reports, seed=arguments.seed)
+    return convert(Code15, Code15Settings, __doc__, argv)
 
 
 if __name__ == "__main__":

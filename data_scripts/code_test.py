@@ -14,11 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index
-from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.run import convert
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
 
@@ -28,15 +27,13 @@ SEXES = {"M": "male", "F": "female", "": None}
 
 
 @dataclass
-class CodeTestConfig(EcgBuilderConfig):
-    """
-    Settings of [`CodeTest`].
+class CodeTestSettings(SourceSettings):
+    """Settings of [`CodeTest`]."""
 
-    Args:
-        annotator (`str`, defaults to `"gold_standard"`): Whose labels: a file of `annotations/` without its suffix.
-    """
-
-    annotator: str = "gold_standard"
+    annotator: str = field(
+        default="gold_standard",
+        metadata={"help": "whose labels: gold_standard, cardiologist1, cardiologist2, dnn, ..."},
+    )
 
 
 class CodeTest(EcgBuilder):
@@ -47,7 +44,7 @@ class CodeTest(EcgBuilder):
     Communications 11:1760 (2020); Zenodo record 3765780.
     """
 
-    BUILDER_CONFIG_CLASS = CodeTestConfig
+    config: CodeTestSettings
 
     def plan(self) -> ExamPlan:
         """Returns all exams, after the files were found to belong together."""
@@ -135,23 +132,9 @@ def read_n_exams(path: Path) -> int:
     return shape[0]
 
 
-@dataclass
-class CodeTestArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    annotator: str = field(
-        default="gold_standard",
-        metadata={"help": "whose labels: gold_standard, cardiologist1, cardiologist2, dnn, ..."},
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        CodeTestArguments, prog="python -m data_scripts.code_test", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(CodeTest, arguments, annotator=arguments.annotator)
+    return convert(CodeTest, CodeTestSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

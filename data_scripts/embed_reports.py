@@ -19,8 +19,9 @@ from datasets.utils import tqdm
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.writing import written_aside
-from data_scripts.tables.schema import NO_REPORT, load_exam_table, text_features
+from data_scripts.tables.schema import load_exam_table, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
 TEXT_TABLE_FOLDER = "text_table"

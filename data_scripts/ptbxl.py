@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
-from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import UNKNOWN_LABEL
 from data_scripts.text.reports import id_strings
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
@@ -50,19 +49,18 @@ LANGUAGE_WORDS = {
 
 
 @dataclass
-class PtbXlConfig(EcgBuilderConfig):
-    """
-    Settings of [`PtbXl`].
+class PtbXlSettings(SourceSettings):
+    """Settings of [`PtbXl`]."""
 
-    Args:
-        sampling_rate (`int`, defaults to 500): Which of the two published versions to read: 500 or 100 Hz.
-        min_likelihood (`int`, defaults to 0):
-            Percent. A statement whose likelihood is given and lower leaves its label unknown; one without a
-            likelihood counts, as with 0 all do.
-    """
+    sampling_rate: Literal[500, 100] = field(default=500, metadata={"help": "which published version to read, in Hz"})
+    min_likelihood: int = field(
+        default=0,
+        metadata={"help": "a statement given with a lower likelihood (1 to 100) leaves its label unknown"},
+    )
 
-    sampling_rate: int = 500
-    min_likelihood: int = 0
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_likelihood <= 100:
+            raise ValueError(f"--min_likelihood must lie between 0 and 100: found {self.min_likelihood}")
 
 
 class PtbXl(EcgBuilder):
@@ -73,7 +71,7 @@ class PtbXl(EcgBuilder):
     own folds (1-8, 9, 10), labels by its SCP statements.
     """
 
-    BUILDER_CONFIG_CLASS = PtbXlConfig
+    config: PtbXlSettings
 
     def plan(self) -> ExamPlan:
         """Returns the exams of `ptbxl_database.csv` whose record is there."""
@@ -122,7 +120,7 @@ def read_database(path: Path, sampling_rate: int, min_likelihood: int = 0) -> tu
     Args:
         path (`Path`): The file.
         sampling_rate (`int`): 500 or 100; decides which record `location` names.
-        min_likelihood (`int`, defaults to 0): See [`PtbXlConfig`].
+        min_likelihood (`int`, defaults to 0): See [`PtbXlSettings`].
 
     Raises:
         `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
@@ -181,29 +179,9 @@ def _scp_codes(cell: str, exam_id: str, path: Path) -> dict[str, float]:
     return codes
 
 
-@dataclass
-class PtbXlArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    sampling_rate: Literal[500, 100] = field(default=500, metadata={"help": "which published version to read, in Hz"})
-    min_likelihood: int = field(
-        default=0,
-        metadata={"help": "a statement given with a lower likelihood (1 to 100) leaves its label unknown"},
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.min_likelihood <= 100:
-            raise ValueError(f"--min_likelihood must lie between 0 and 100: found {self.min_likelihood}")
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(PtbXlArguments, prog="python -m data_scripts.ptbxl", description=__doc__.splitlines()[0])
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(
-        PtbXl, arguments, sampling_rate=arguments.sampling_rate, min_likelihood=arguments.min_likelihood
-    )
+    return convert(PtbXl, PtbXlSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
-from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import SPLITS, UNKNOWN_LABEL, split_of
+from data_scripts.tables.schema import SPLITS, split_of
 from data_scripts.text.reports import id_strings, parse_report, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
@@ -57,39 +57,28 @@ RECORD_SUFFIXES = (".hea", ".dat", ".mat")
 
 
 @dataclass
-class WfdbFolderConfig(EcgBuilderConfig):
-    """
-    Settings of [`WfdbFolder`].
+class WfdbFolderSettings(SourceSettings):
+    """Settings of [`WfdbFolder`]; of a column that is not named, the default holds where the table has it."""
 
-    Args:
-        table (`str`, *optional*): CSV with a row for each exam.
-        record_column, exam_id_column, patient_id_column, report_column, age_column, sex_column, split_column
-            (`str`, *optional*):
-            Columns of the table. Left out: `record`, `exam_id`, `patient_id`, `report`, `age`, `sex`, `split`, where
-            the table has them.
-        label_columns (`list[str]`, *optional*):
-            `LABEL=column` for labels whose column is not named like the label.
-        source_name (`str`, defaults to `"wfdb_folder"`): For the exam table's column `source`.
-        seed (`int`, defaults to 0): Of the split by patient.
-    """
-
-    table: str | None = None
-    record_column: str | None = None
-    exam_id_column: str | None = None
-    patient_id_column: str | None = None
-    report_column: str | None = None
-    age_column: str | None = None
-    sex_column: str | None = None
-    split_column: str | None = None
-    label_columns: list[str] | None = None
-    source_name: str = "wfdb_folder"
-    seed: int = 0
+    table: str | None = field(default=None, metadata={"help": "CSV with reports, labels, patients: a row per exam"})
+    record_column: str | None = field(default=None, metadata={"help": "path or name of the record; default record"})
+    exam_id_column: str | None = field(default=None, metadata={"help": "default exam_id, or the record's name"})
+    patient_id_column: str | None = field(default=None, metadata={"help": "default patient_id"})
+    report_column: str | None = field(default=None, metadata={"help": "default report"})
+    age_column: str | None = field(default=None, metadata={"help": "default age"})
+    sex_column: str | None = field(default=None, metadata={"help": "default sex"})
+    split_column: str | None = field(default=None, metadata={"help": "default split; by patient where there is none"})
+    label_columns: list[str] | None = field(
+        default=None, metadata={"help": "LABEL=column ..., for labels whose column has another name"}
+    )
+    source_name: str = field(default="wfdb_folder", metadata={"help": "what the table's column source says"})
+    seed: int = field(default=0, metadata={"help": "of the split by patient"})
 
 
 class WfdbFolder(EcgBuilder):
     """Reads every WFDB record below a folder; with a table, those that it names."""
 
-    BUILDER_CONFIG_CLASS = WfdbFolderConfig
+    config: WfdbFolderSettings
 
     def plan(self) -> ExamPlan:
         """Returns the records that are there, joined with the table and with what their headers say."""
@@ -192,13 +181,13 @@ def read_header(path: Path) -> dict[str, Any]:
     }
 
 
-def read_table(path: Path, config: WfdbFolderConfig) -> tuple[pd.DataFrame, set[str]]:
+def read_table(path: Path, config: WfdbFolderSettings) -> tuple[pd.DataFrame, set[str]]:
     """
     Returns the table with columns of known names, and which of them it has.
 
     Args:
         path (`Path`): The CSV.
-        config (`WfdbFolderConfig`): Its columns' names.
+        config (`WfdbFolderSettings`): Its columns' names.
 
     Returns:
         `tuple`: `record`, `exam_id`, and of `patient_id`, `report`, `age`, `sex`, `given_split` and the labels those
@@ -249,7 +238,7 @@ def read_table(path: Path, config: WfdbFolderConfig) -> tuple[pd.DataFrame, set[
     return table, set(columns)
 
 
-def table_columns(path: Path, found: list[str], config: WfdbFolderConfig) -> dict[str, str]:
+def table_columns(path: Path, found: list[str], config: WfdbFolderSettings) -> dict[str, str]:
     """Which column of the table holds what; a column that was named must be there, others are taken if they are."""
     named = {
         name: getattr(config, f"{name}_column")
@@ -316,34 +305,9 @@ def describe_reports(reports: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
     return pd.Series(descriptions, dtype=object), facts
 
 
-@dataclass
-class WfdbFolderArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    table: str | None = field(default=None, metadata={"help": "CSV with reports, labels, patients: a row per exam"})
-    record_column: str | None = field(default=None, metadata={"help": "path or name of the record; default record"})
-    exam_id_column: str | None = field(default=None, metadata={"help": "default exam_id, or the record's name"})
-    patient_id_column: str | None = field(default=None, metadata={"help": "default patient_id"})
-    report_column: str | None = field(default=None, metadata={"help": "default report"})
-    age_column: str | None = field(default=None, metadata={"help": "default age"})
-    sex_column: str | None = field(default=None, metadata={"help": "default sex"})
-    split_column: str | None = field(default=None, metadata={"help": "default split; by patient where there is none"})
-    label_columns: list[str] | None = field(
-        default=None, metadata={"help": "LABEL=column ..., for labels whose column has another name"}
-    )
-    source_name: str = field(default="wfdb_folder", metadata={"help": "what the table's column source says"})
-    seed: int = field(default=0, metadata={"help": "of the split by patient"})
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        WfdbFolderArguments, prog="python -m data_scripts.wfdb_folder", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    common = {field.name for field in ConversionArguments.__dataclass_fields__.values()}
-    own = {name: value for name, value in vars(arguments).items() if name not in common}
-    return run_conversion(WfdbFolder, arguments, **own)
+    return convert(WfdbFolder, WfdbFolderSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

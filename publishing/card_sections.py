@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from common.markdown import markdown_table
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
-from training.evaluation import RECALL_AT, TABLE_COLUMNS, markdown_table
+from training.evaluation import RECALL_AT, TABLE_COLUMNS
 
 
 LABEL_TITLES = {
@@ -167,7 +168,7 @@ def input_table(run: RunFolder) -> str:
         ["missing samples (NaN)", "interpolated" if extractor.repair_nan else "refused"],
         ["tensor", f"`input_values`, float32, (batch, {len(extractor.lead_names)}, {length})"],
     ]
-    return left_aligned(rows)
+    return markdown_table(rows, right=())
 
 
 def results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
@@ -239,14 +240,14 @@ def _classification_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
     tables = [
         {
             "title": "Decisions at the thresholds",
-            "rows": _table(
+            "rows": markdown_table(
                 [["label", "positives", "threshold", *heads[0]], *_metric_rows(test, decisions, with_threshold)]
             ),
             "note": where,
         },
         {
             "title": "Ranking, without a threshold",
-            "rows": _table([["label", "positives", *heads[1]], *_metric_rows(test, ranking, counts)]),
+            "rows": markdown_table([["label", "positives", *heads[1]], *_metric_rows(test, ranking, counts)]),
             "note": "",
         },
     ]
@@ -269,7 +270,7 @@ def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
     tables = [
         {
             "title": "Retrieval",
-            "rows": _table(rows),
+            "rows": markdown_table(rows),
             "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
             "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
         }
@@ -290,8 +291,8 @@ def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
         tables.append(
             {
                 "title": "Zero-shot",
-                "rows": left_aligned(
-                    [["label", "words", "positives", *(TABLE_COLUMNS[metric] for metric in ranking)], *rows]
+                "rows": markdown_table(
+                    [["label", "words", "positives", *(TABLE_COLUMNS[metric] for metric in ranking)], *rows], right=()
                 ),
                 "note": f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
                 f"label was used in training. In brackets: {100 * intervals['level']:g} % intervals, "
@@ -317,7 +318,7 @@ def split_table(run: RunFolder) -> str:
     for name, used in run.record["used"].items():
         positives = [f"{used['positives'][label]:,}" for label in run.labels]
         rows.append([name, f"{used['exams']:,}", f"{used['patients']:,}", *positives])
-    return _table(rows)
+    return markdown_table(rows)
 
 
 def data_note(run: RunFolder, dataset_id: str | None) -> str:
@@ -401,7 +402,7 @@ def training_table(run: RunFolder) -> str:
         ["code", f"ecgclip, commit `{record['commit']}`" if record["commit"] else "ecgclip"],
         ["software", f"Python {record['python']}, {packages}"],
     ]
-    return left_aligned(rows)
+    return markdown_table(rows, right=())
 
 
 def intended(run: RunFolder) -> list[str]:
@@ -452,16 +453,6 @@ def limits(run: RunFolder) -> list[str]:
             "with those of pre-training on descriptions alone."
         )
     return lines
-
-
-def left_aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table with all columns to the left, for text."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(markdown_table(rows))
 
 
 def _counted(number: int, one: str, several: str) -> str:

@@ -28,7 +28,13 @@ from common.hub_access import HubAccessError, check_repo_id, open_repository, pu
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.embed_reports import RECORD_FILE, TEXT_TABLE_FOLDER
 from data_scripts.tables.digest import combined_digest, row_digests
-from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, conversion_record, load_exam_table
+from data_scripts.tables.schema import (
+    SPLITS,
+    conversion_record,
+    exam_columns,
+    load_exam_table,
+    schema_of,
+)
 from publishing.dataset_card import check_record, dataset_card, table_facts
 
 
@@ -252,9 +258,10 @@ def write_shard(rows: Dataset, start: int, stop: int, path: Path, earlier: Path)
         path (`Path`): Where the file belongs.
         earlier (`Path`): A file that may hold the same rows.
     """
+    schema = schema_of(rows)
     candidates = [file for file in (path, earlier) if stated_digest(file) is not None]
     if candidates:
-        digests = b"".join(row_digests(group) for group in _row_groups(rows, start, stop))
+        digests = b"".join(row_digests(group, schema) for group in _row_groups(rows, start, stop))
         for file in candidates:
             if stated_digest(file) != hashlib.sha256(digests).hexdigest():
                 continue
@@ -267,7 +274,7 @@ def write_shard(rows: Dataset, start: int, stop: int, path: Path, earlier: Path)
         written_aside(path) as aside,
         pq.ParquetWriter(
             aside,
-            EXAM_FEATURES.arrow_schema,
+            exam_columns(rows).arrow_schema,
             compression="zstd",
             use_dictionary=REPEATING_COLUMNS,
             column_encoding=ENCODING,
@@ -276,7 +283,7 @@ def write_shard(rows: Dataset, start: int, stop: int, path: Path, earlier: Path)
     ):
         for group in _row_groups(rows, start, stop):
             writer.write_table(group, row_group_size=ROWS_PER_GROUP)
-            pieces.append(row_digests(group))
+            pieces.append(row_digests(group, schema))
         digests = b"".join(pieces)
         writer.add_key_value_metadata({DIGEST_KEY: hashlib.sha256(digests).hexdigest()})
     return digests
@@ -319,7 +326,7 @@ def without_folders(text: str) -> str:
 
 def _row_groups(rows: Dataset, start: int, stop: int) -> Iterator[pa.Table]:
     """The rows from `start` to before `stop`, a row group at a time, with the exam table's columns alone."""
-    schema, table = EXAM_FEATURES.arrow_schema, rows.with_format("arrow")
+    schema, table = exam_columns(rows).arrow_schema, rows.with_format("arrow")
     for first in range(start, stop, ROWS_PER_GROUP):
         yield table[first : min(first + ROWS_PER_GROUP, stop)].select(schema.names).cast(schema)
 

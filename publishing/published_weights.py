@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
+from common.markdown import markdown_table
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.formats_ecgclip import CODE15_UNITS_PER_MV
@@ -354,10 +355,10 @@ def _card(architecture: str, source: Path, facts: dict[str, Any], model: EcgResN
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     stated = "".join(f", {name.replace('_', ' ')} {value}" for name, value in facts.items() if name != "tensors")
     if published.thresholds is None:
-        outputs = "| output |\n|---|\n| age in years |"
+        rows = [("output",), ("age in years",)]
     else:
         pairs = zip(published.labels, published.thresholds, strict=True)
-        outputs = "| label | positive from |\n|---|---|\n" + "\n".join(f"| {one} | {at:g} |" for one, at in pairs)
+        rows = [("label", "positive from"), *((label, f"{threshold:g}") for label, threshold in pairs)]
     return f"""---
 {header}
 ---
@@ -367,7 +368,7 @@ def _card(architecture: str, source: Path, facts: dict[str, Any], model: EcgResN
 The network of the paper below, with the weights that its authors published, as a folder of ecgclip. Research software,
 not a medical device.
 
-{outputs}
+{markdown_table(rows, right=())}
 
 Input: {len(config.lead_names)} leads in the order {", ".join(LEAD_NAMES)}; {N_SAMPLES} samples at {SAMPLING_RATE} Hz,
 zero-padded on both sides. The feature extractor brings any ECG there and multiplies millivolts by

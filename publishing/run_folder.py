@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sysconfig
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,6 @@ from publishing.source_facts import source_facts
 
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHARED_FOLDER = "share/ecgclip"  # where an installation keeps the project's files that are no modules
 # What every finished run has, and what each stage has besides.
 NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py", "handler.py")
 NEEDED_BY_STAGE = {
@@ -131,16 +129,15 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
 
 def project_file(name: str) -> Path:
     """
-    Returns where a file of the project's root lies: in the checkout, or where an installation keeps it.
+    Returns where a file of the project's root lies.
 
     Raises:
-        `FileNotFoundError`: where it is in neither.
+        `FileNotFoundError`: where it is missing.
     """
-    places = [PROJECT / name, Path(sysconfig.get_path("data"), SHARED_FOLDER, name)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f"{name}: expected it at {' or '.join(map(str, places))}")
+    path = PROJECT / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: expected it in the checkout of ecgclip, at {path}")
+    return path
 
 
 def _read_json(path: Path) -> Any:

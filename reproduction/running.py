@@ -1,10 +1,8 @@
 """Runs jobs in processes of one thread each; whatever is killed, finished runs stay and the others are not there."""
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
@@ -15,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from common.files import write_json
+from common.processes import end_with_parent
 from reproduction.jobs import JOB_FILE, RESULT_FILE, Job, unfinished
 
 
@@ -119,13 +118,7 @@ def _pool(num_proc: int) -> ProcessPoolExecutor:
 
 def _begin_process() -> None:
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Without it, a killed run's processes would train on and write into the folders of its successor."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    end_with_parent()
 
 
 def _start(

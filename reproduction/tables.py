@@ -2,11 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.files import write_text
+from common.markdown import markdown_table
 from reproduction.results import MEAN, Results, Summary, summarize
 from reproduction.settings import ARMS, PAPER, SETTINGS
 
@@ -297,26 +299,10 @@ def _range(values: Sequence[int]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Returns rows with the same keys as a Markdown table: text to the left, the others to the right."""
-    head = list(rows[0])
-    lines = [[str(row[name]) for name in head] for row in rows]
-    widths = [max(len(name), *(len(line[i]) for line in lines)) for i, name in enumerate(head)]
-    left = [
-        not any(character.isdigit() for line in lines for character in line[i]) or i == 0 for i in range(len(head))
-    ]
-    shown_lines = [
-        "| "
-        + " | ".join(
-            word.ljust(width) if to_left else word.rjust(width)
-            for word, width, to_left in zip(line, widths, left, strict=True)
-        )
-        + " |"
-        for line in [head, *lines]
-    ]
-    rule = "|".join(
-        "-" * (width + 2) if to_left else "-" * (width + 1) + ":" for width, to_left in zip(widths, left, strict=True)
-    )
-    return "\n".join([shown_lines[0], f"|{rule}|", *shown_lines[1:]])
+    """Returns rows with the same keys as a Markdown table: columns with a digit to the right, except the first."""
+    columns = {name: [str(row[name]) for row in rows] for name in rows[0]}
+    right = [i for i, cells in enumerate(columns.values()) if i and re.search(r"\d", "".join(cells))]
+    return markdown_table([list(columns), *zip(*columns.values(), strict=True)], right)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

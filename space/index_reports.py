@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.tables.schema import NO_REPORT, load_exam_table
+from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from space.nearest import INDEX_FILE, ReportIndex, embed_reports, fingerprint
 
 

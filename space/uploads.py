@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
-from modeling_ecgclip.reading_ecgclip import EcgRecord, read_ecg
+from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, read_ecg
 
 
 KINDS = ".hea with .dat (WFDB), .csv, .npy, .npz, .hdf5 or .h5"
 SINGLE_SUFFIXES = (".csv", ".npy", ".npz", ".hdf5", ".h5")
-HDF5_SUFFIXES = (".hdf5", ".h5")
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 

@@ -8,7 +8,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from data_scripts.make_text_model import make_text_model
-from data_scripts.tables.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
+from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ExamSchema
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from tests.loopback_hub import LoopbackHub
 
 
@@ -39,16 +41,18 @@ def random_split(name: str, n_exams: int, seed: int) -> Dataset:
     labels = np.zeros((n_exams, 6), dtype=np.int8)
     for label, kind in enumerate((2, 1, 1, 0, 3, 4)):
         labels[:, label] = kinds == kind
-    ecg = generator.normal(scale=(50 + 200 * kinds)[:, None], size=(n_exams, ECG_LENGTH)).astype(np.int16)
+    ecg = generator.normal(scale=(50 + 200 * kinds)[:, None], size=(n_exams, ExamSchema().ecg_length)).astype(np.int16)
     columns = {
         "exam_id": [f"{name}-{i}" for i in range(n_exams)],
         "patient_id": [f"{name}-p{i // 3}" for i in range(n_exams)],
         "source": ["simulated"] * n_exams,
         "ecg": list(ecg),
         "n_samples": [4096] * n_exams,
+        "sampling_rate": [400] * n_exams,
+        "lead_names": [list(LEAD_NAMES)] * n_exams,
         "age": [50.0] * n_exams,
         "sex": ["female"] * n_exams,
-        "labels": list(labels),
+        "labels": [dict(zip(LABEL_NAMES, row, strict=True)) for row in labels.tolist()],
         "report": [REPORTS[kind] for kind in kinds],
         "report_id": kinds.astype(np.int32),
         "quality": [[]] * n_exams,

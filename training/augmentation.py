@@ -12,35 +12,18 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from common.electrodes import ELECTRODES, electrodes_to_leads
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
 
-# Disturbances arise at electrodes, and a lead is a difference of electrodes: I + III = II holds for them too.
-LIMB_LEADS = {
-    "I": (-1.0, 1.0, 0.0),
-    "II": (-1.0, 0.0, 1.0),
-    "III": (0.0, -1.0, 1.0),
-    "aVR": (1.0, -0.5, -0.5),
-    "aVL": (-0.5, 1.0, -0.5),
-    "aVF": (-0.5, -0.5, 1.0),
-}
-N_ELECTRODES = 9  # right arm, left arm, left leg, V1 ... V6
 WANDER_HZ = tuple(0.05 * (i + 1) for i in range(10))  # slow drift of the electrodes, and breathing
 
 
 @functools.cache  # a tensor made anew in each step would make the processor wait for the device
 def _lead_matrix(device: torch.device) -> torch.Tensor:
-    """Leads from electrodes, (12, 9)."""
-    rows = []
-    for name in LEAD_NAMES:
-        chest = [0.0] * (N_ELECTRODES - 3)
-        if name in LIMB_LEADS:
-            rows.append([*LIMB_LEADS[name], *chest])
-        else:
-            chest[int(name[1:]) - 1] = 1.0
-            rows.append([-1 / 3, -1 / 3, -1 / 3, *chest])  # against Wilson's terminal
-    return torch.tensor(rows, device=device)
+    """Leads from electrodes, at which disturbances arise, (12, 9): I + III = II holds for them too."""
+    return torch.tensor(electrodes_to_leads(LEAD_NAMES), dtype=torch.float32, device=device)
 
 
 @functools.cache
@@ -136,11 +119,11 @@ class Augmentation:
     def _noise(self, ecg: torch.Tensor) -> torch.Tensor:
         """(batch, 12, samples), millivolts."""
         strength = self.noise_mv * torch.rand(len(ecg), 1, 1, device=ecg.device)
-        return _leads(strength * torch.randn(len(ecg), N_ELECTRODES, ecg.shape[-1], device=ecg.device))
+        return _leads(strength * torch.randn(len(ecg), len(ELECTRODES), ecg.shape[-1], device=ecg.device))
 
     def _wander(self, ecg: torch.Tensor) -> torch.Tensor:
         """(batch, 12, samples), millivolts."""
-        shape = (len(ecg), N_ELECTRODES, len(WANDER_HZ))
+        shape = (len(ecg), len(ELECTRODES), len(WANDER_HZ))
         waves, phase = torch.rand(shape, device=ecg.device) ** 4, torch.rand(shape, device=ecg.device) * 2 * math.pi
         strength = self.wander_mv * torch.rand(*shape[:2], 1, device=ecg.device)
         waves = strength * waves / waves.sum(dim=2, keepdim=True)  # their amplitudes add up to the strength

@@ -1,15 +1,15 @@
 """Predictions to `predictions.parquet`, `metrics.json` and a table; retrieval and zero-shot scores of embeddings."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.special import expit
 
+from common.markdown import markdown_table
 from common.writing import written_aside
 from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
@@ -89,13 +89,6 @@ class SplitPredictions:
                 f"found {self.probabilities[row].tolist()}"
             )
 
-    @classmethod
-    def from_logits(
-        cls, split: str, exam_ids: Sequence[str], patient_ids: Sequence[str], labels: Any, logits: Any
-    ) -> "SplitPredictions":
-        """Predictions from logits `(exams, labels)`, numpy or torch of any float dtype and device."""
-        return cls(split, exam_ids, patient_ids, to_numpy(labels), expit(to_numpy(logits).astype(np.float64)))
-
 
 def to_numpy(values: Any) -> np.ndarray:
     """Array of a numpy array, a sequence or a torch tensor on any device; half precisions become float32."""
@@ -105,31 +98,6 @@ def to_numpy(values: Any) -> np.ndarray:
             values = values.float()
         values = values.numpy()
     return np.asarray(values)
-
-
-def collect(batches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """
-    Arrays of a whole split from those of its batches, joined along the first axis.
-
-    Args:
-        batches (`Iterable[Mapping[str, Any]]`):
-            Each with the same keys, of arrays, tensors or sequences of the batch's length. A generator keeps only
-            what it yields in memory, on the CPU.
-
-    Raises:
-        ValueError: if there is no batch, or one has other keys than the first.
-    """
-    parts: dict[str, list[np.ndarray]] = {}
-    for number, batch in enumerate(batches):
-        if number == 0:
-            parts = {key: [] for key in batch}
-        if batch.keys() != parts.keys():
-            raise ValueError(f"batch {number}: expected the keys {sorted(parts)}, found {sorted(batch)}")
-        for key, values in batch.items():
-            parts[key].append(to_numpy(values))
-    if not parts:
-        raise ValueError("expected at least one batch, found none: is the split empty?")
-    return {key: np.concatenate(arrays) for key, arrays in parts.items()}
 
 
 def write_predictions(
@@ -275,7 +243,7 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
                 shown += f" [{of_row['f1']['low']:.3f}, {of_row['f1']['high']:.3f}]"
             cells.append(shown)
         rows.append([name, *cells])
-    lines = markdown_table(rows)
+    lines = [markdown_table(rows)]
     lines += [
         "",
         f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients; "
@@ -293,17 +261,6 @@ def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
         lines += ["", "Undefined:", ""]
         lines += [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
     return "\n".join(lines)
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table whose first row is the head: first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append(f"| {' | '.join([row[0].ljust(widths[0]), *cells[1:]])} |")
-    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
-    return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,8 @@ from torch import nn
 from transformers.utils import cached_file
 
 from common.files import write_json
-from data_scripts.tables.schema import NO_REPORT, check_patients, conversion_record
+from data_scripts.tables.schema import check_patients, conversion_record
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import TrainingArguments, check_output_dir
 from training.data import ExamSplit, StepPlan
 

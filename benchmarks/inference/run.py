@@ -31,6 +31,7 @@ import numpy as np  # noqa: E402
 import plain  # noqa: E402
 import torch  # noqa: E402
 
+from common.markdown import markdown_table  # noqa: E402
 from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier  # noqa: E402
@@ -242,17 +243,14 @@ def fastest(results: dict[str, dict[str, Any]], size: int) -> dict[str, Any]:
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    print(
-        "| | batch 1, ms | of eager's time | batch 32, ECG/s | of eager's | largest difference | decisions changed |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    head = ["", "batch 1, ms", "of eager's time", "batch 32, ECG/s", "of eager's", "largest difference"]
+    rows = [[*head, "decisions changed"]]
     for name, result in results.items():
         one, many = result["batch 1"], result["batch 32"]
-        print(
-            f"| {name} | {one['ms']:.2f} | {one['time_ratio']:.2f} | {many['ecg_per_s']:.0f} | "
-            f"{1 / many['time_ratio']:.2f} | {result['largest_difference']:.1g} | "
-            f"{result['unequal_decisions']} of {result['decisions']} |"
-        )
+        cells = [f"{one['ms']:.2f}", f"{one['time_ratio']:.2f}", f"{many['ecg_per_s']:.0f}"]
+        cells += [f"{1 / many['time_ratio']:.2f}", f"{result['largest_difference']:.1g}"]
+        rows.append([name, *cells, f"{result['unequal_decisions']} of {result['decisions']}"])
+    print(markdown_table(rows))
 
 
 def main() -> None:

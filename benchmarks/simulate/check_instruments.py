@@ -22,6 +22,7 @@ from wfdb.processing import xqrs_detect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.markdown import markdown_table
 from data_scripts.simulate import SimulatedExam, simulate_exam
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
@@ -157,15 +158,12 @@ def area(score: np.ndarray, positive: np.ndarray) -> float:
 
 def write_table(summary: dict[str, dict], path: Path) -> None:
     """Markdown of the agreement table."""
-    lines = [
-        "| measured | exams | failed | median error | median absolute error | within |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = [("measured", "exams", "failed", "median error", "median absolute error", "within")]
     for name, row in summary.items():
         if "bias" in row:
             cells = (name, row["n"], row["failed"], f"{row['bias']:+}", row["median_absolute_error"])
-            lines.append(f"| {' | '.join(map(str, cells))} | {100 * row['within']:.1f} % within {row['limit']:g} |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            rows.append((*cells, f"{100 * row['within']:.1f} % within {row['limit']:g}"))
+    path.write_text(markdown_table(rows) + "\n", encoding="utf-8")
 
 
 def draw(table: dict[str, np.ndarray], path: Path) -> None:

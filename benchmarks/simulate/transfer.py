@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from common.markdown import markdown_table
 from data_scripts.tables.schema import load_exam_table
 from metrics.ecg_multilabel.ecg_multilabel import rank_metrics
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
@@ -37,10 +38,8 @@ def main() -> None:
                 logits.append(model(batch["ecg"] / unit).logits.numpy())
     label_names = list(model.config.id2label.values())
     result = rank_metrics(np.concatenate(logits), np.concatenate(labels), label_names)
-    print("| " + " | ".join([*label_names, "mean"]) + " |")
-    print("|---" * (len(label_names) + 1) + "|")
     shown = [f"{value['auroc']:.3f} ({value['n_positive']})" for value in result["per_class"].values()]
-    print("| " + " | ".join([*shown, f"{result['mean']['auroc']:.3f}"]) + " |")
+    print(markdown_table([[*label_names, "mean"], [*shown, f"{result['mean']['auroc']:.3f}"]]))
     print(json.dumps({"benchmark": "simulate/transfer", **result}))
 
 

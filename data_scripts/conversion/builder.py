@@ -14,17 +14,19 @@ import numpy as np
 import pandas as pd
 
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
-from modeling_ecgclip.configuration_ecgclip import N_SAMPLES
-from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.reading_ecgclip import EcgRecord
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, canonical_lead_name
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label
+from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
+INDEPENDENT = "independent"  # of --leads
 # A mean this far from zero is an electrode's offset: the waves of a heart beat average to tenths of a millivolt.
 OFFSET_MV = 1.0
 
 # Flags of the column `quality`; beside these, those of `EcgFeatureExtractor.standardize`.
 CLIPPED = "clipped"  # a value beyond +-32.767 mV was limited to it
-CROPPED = "cropped"  # longer than 4096 samples at 400 Hz: both ends were cut off
+CROPPED = "cropped"  # longer than the table's window: both ends were cut off
 FLAT_LEAD = "flat_lead"  # a lead that does not move by one microvolt
 OFFSET = "offset"  # a lead whose mean is more than OFFSET_MV from zero
 
@@ -47,12 +49,15 @@ class ExamPlan:
         exams (`pandas.DataFrame`):
             The exams to read, in the order in which they follow each other in each split, exams of one `part`
             together. Columns: `exam_id`, `patient_id`, `split`, `age` (float, NaN unknown), `sex` (None unknown), the
-            labels by name (int8), `report` (None where there is none), `part` and `location` (text, for
+            labels by name (int8), the targets by name (float, NaN unknown), `report` (None where there is none),
+            `part` and `location` (text, for
             `read_recordings`).
         source (`str`): For the column of that name.
         found (`int`): Records in the source; must be the kept and the rejected together.
         rejected (`list[Rejection]`): Those that are known not to be readable.
         facts (`dict`): For `conversion.json`.
+        labels (`tuple[Label]`): Those of `exams`, in the order of the table; CODE's where left out.
+        target_names (`tuple[str]`): Columns of `exams` that hold numbers to predict.
     """
 
     exams: pd.DataFrame
@@ -60,20 +65,53 @@ class ExamPlan:
     found: int
     rejected: list[Rejection] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    labels: tuple[Label, ...] = CODE_LABELS
+    target_names: tuple[str, ...] = ()
 
 
 @dataclass
-class EcgBuilderConfig:
+class SourceSettings:
     """
-    Settings that every converter knows.
+    What decides which rows a source gives; a converter's own settings inherit it.
 
-    Args:
-        source_dir (`str`): Folder of the source as it was published.
-        repair_nan (`bool`, defaults to `False`): Interpolate NaN and flag the exam instead of rejecting it.
+    Each field is a flag of the command line, and its help says what it is: nothing states it again.
     """
 
-    source_dir: str = ""
-    repair_nan: bool = False
+    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
+    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
+    sampling_rate: int | None = field(
+        default=None, metadata={"help": f"Hz of the exam table; default {SAMPLING_RATE}"}
+    )
+    n_samples: int | None = field(
+        default=None,
+        metadata={"help": f"samples of each lead in the exam table; default {N_SAMPLES / SAMPLING_RATE} s"},
+    )
+    leads: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": f"leads of the exam table, in their order; default all twelve; {INDEPENDENT}: the eight that the "
+            "others follow from"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("sampling_rate", "n_samples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1: found {getattr(self, name)}")
+        self.signal()  # refuses by itself
+
+    def table_rate(self) -> int:
+        """Returns the Hz of the exam table."""
+        return self.sampling_rate or SAMPLING_RATE
+
+    def signal(self) -> SignalSpec:
+        """Returns the signal of the exam table."""
+        leads = self.leads or LEAD_NAMES
+        if list(leads) == [INDEPENDENT]:
+            leads = INDEPENDENT_LEADS
+        leads = tuple(canonical_lead_name(name, "--leads") for name in leads)
+        n_samples = self.n_samples or round(self.table_rate() * N_SAMPLES / SAMPLING_RATE)
+        return SignalSpec(leads, self.table_rate(), n_samples)
 
 
 class EcgBuilder(abc.ABC):
@@ -84,17 +122,17 @@ class EcgBuilder(abc.ABC):
     quality flags, restarts, and the record of what was rejected.
 
     Args:
+        config (`SourceSettings`): Of the class that the converter annotates.
         work_dir (`Path`): Folder for what is needed during the conversion only; it outlives a killed run.
         num_proc (`int`, defaults to 1): How much may be done at the same time.
-        settings: Fields of `BUILDER_CONFIG_CLASS`.
     """
 
-    BUILDER_CONFIG_CLASS = EcgBuilderConfig
+    config: SourceSettings
 
-    def __init__(self, work_dir: Path, num_proc: int = 1, **settings: Any) -> None:
+    def __init__(self, config: SourceSettings, work_dir: Path, num_proc: int = 1) -> None:
+        self.config = config
         self.work_dir = Path(work_dir)
         self.num_proc = num_proc
-        self.config = self.BUILDER_CONFIG_CLASS(**settings)
 
     @abc.abstractmethod
     def plan(self) -> ExamPlan:
@@ -133,7 +171,8 @@ def standard_recording(
         extractor (`EcgFeatureExtractor`): The one place where leads are ordered, resampled and padded.
 
     Returns:
-        `dict` with `ecg` int16 (12, 4096) in microvolts, `n_samples` before padding and `quality`; or [`Rejection`].
+        `dict` with `ecg` int16 (leads, samples) in microvolts, `n_samples` before padding and `quality`; or
+        [`Rejection`].
     """
     if isinstance(record, Rejection):
         return record
@@ -142,7 +181,7 @@ def standard_recording(
             record.signal, record.sampling_rate, record.lead_names, record.unit, record.name
         )
     except ValueError as error:
-        return _refusal(exam_id, record, extractor.repair_nan, error)
+        return _refusal(exam_id, record, extractor, error)
     signal = standard.signal  # (leads, samples), mV
     flags = [flag for flag in standard.flags if flag != "resampled"]  # true of a whole source: no flaw of this exam
     # In float64: a product in float32 would send values near half a microvolt the wrong way.
@@ -153,7 +192,7 @@ def standard_recording(
     # A mean cannot lie further out than the peak; half a microvolt for its rounding.
     if peak > OFFSET_MV * MICROVOLTS_PER_MILLIVOLT - 0.5 and np.abs(signal.mean(axis=1)).max() > OFFSET_MV:
         flags.append(OFFSET)
-    if signal.shape[1] > N_SAMPLES:
+    if signal.shape[1] > extractor.n_samples:
         flags.append(CROPPED)
     limit = np.iinfo(np.int16).max
     if peak > limit:
@@ -162,16 +201,16 @@ def standard_recording(
             np.clip(values, -limit, limit, out=values)
     if np.any(lowest == highest):
         flags.append(FLAT_LEAD)
-    n_samples = min(signal.shape[1], N_SAMPLES)
+    n_samples = min(signal.shape[1], extractor.n_samples)
     return {"ecg": extractor.center(microvolts.astype(np.int16)), "n_samples": n_samples, "quality": flags}
 
 
-def _refusal(exam_id: str, record: EcgRecord, repair_nan: bool, error: ValueError) -> Rejection:
+def _refusal(exam_id: str, record: EcgRecord, extractor: EcgFeatureExtractor, error: ValueError) -> Rejection:
     """Why the feature extractor refused a recording, in the short list's words."""
     finite = np.isfinite(record.signal)
-    if finite.size and not (finite.any() and (repair_nan or finite.all())):
+    if finite.size and not (finite.any() and (extractor.repair_nan or finite.all())):
         detail = f"{record.name}: {finite.size - int(finite.sum())} of {finite.size} values"
         return Rejection(exam_id, "NaN or infinite values", detail)
     if finite.size and not np.any(record.signal, where=finite):
         return Rejection(exam_id, "all-zero tracing", str(error))
-    return Rejection(exam_id, "not a 12-lead ECG", str(error))
+    return Rejection(exam_id, f"not a {len(extractor.lead_names)}-lead ECG", str(error))

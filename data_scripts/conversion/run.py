@@ -22,22 +22,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, load_from_disk
+from transformers import HfArgumentParser
 
+from common.markdown import markdown_table
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
-from data_scripts.conversion.builder import EcgBuilder
+from data_scripts.conversion.builder import EcgBuilder, SourceSettings
 from data_scripts.tables.digest import combined_digest
-from data_scripts.tables.schema import (
-    ECG_LENGTH,
-    EXAM_FEATURES,
-    NO_REPORT,
-    SPLITS,
-    UNKNOWN_LABEL,
-    check_exam_table,
-    check_patients,
-)
+from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
 from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
 
 
 try:
@@ -48,18 +42,17 @@ except ImportError:  # Windows: there nothing stops a second run that writes the
 
 WORK = "work"  # below the incomplete folder: what only the conversion needs
 LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
+MOST_NAMED = 12  # labels in a line of the summary
 PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
 
 
 @dataclass
 class ConversionArguments:
-    """Command line that every converter has."""
+    """How the rows are made, and where they go: what a converter's command line has beside its settings."""
 
-    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
     output_dir: str = field(metadata={"help": "where the exam table goes"})
     num_proc: int = field(default=1, metadata={"help": "processes that read and write; the rows are the same"})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "replace the exam table in output_dir"})
-    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
     max_rejected_fraction: float = field(
         default=0.1,
         metadata={"help": "fail above this share of rejected exams among those whose recording is present"},
@@ -72,7 +65,34 @@ class ConversionArguments:
             raise ValueError(f"--max_rejected_fraction must lie in [0, 1]: found {self.max_rejected_fraction}")
 
 
-def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArguments, **settings: Any) -> dict[str, Any]:
+def convert(
+    builder_class: type[EcgBuilder],
+    settings_class: type[SourceSettings],
+    description: str,
+    argv: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """
+    Runs a converter's command line and returns what `conversion.json` says.
+
+    Args:
+        builder_class (`type[EcgBuilder]`): The converter.
+        settings_class (`type[SourceSettings]`): Of its settings, each a flag.
+        description (`str`): The docstring of the converter's file; its first line is shown by `--help`.
+        argv (`Sequence[str]`, *optional*): The command line; left out, the program's.
+    """
+    name = Path(sys.modules[builder_class.__module__].__file__).stem
+    parser = HfArgumentParser(
+        (settings_class, ConversionArguments),
+        prog=f"python -m data_scripts.{name}",
+        description=description.splitlines()[0],
+    )
+    settings, arguments = parser.parse_args_into_dataclasses(args=argv)
+    return run_conversion(builder_class, settings, arguments)
+
+
+def run_conversion(
+    builder_class: type[EcgBuilder], settings: SourceSettings, arguments: ConversionArguments
+) -> dict[str, Any]:
     """
     Converts a source into the exam table `arguments.output_dir` and returns what `conversion.json` says.
 
@@ -82,8 +102,8 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
 
     Args:
         builder_class (`type[EcgBuilder]`): The converter.
-        arguments (`ConversionArguments`): Its command line.
-        settings: Further fields of the builder's config.
+        settings (`SourceSettings`): What decides the rows.
+        arguments (`ConversionArguments`): How they are made and where they go.
 
     Raises:
         `FileNotFoundError`: where there is no source folder.
@@ -92,7 +112,7 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
         `OSError`: for a full disk; what is finished stays for the next run.
         `ValueError`: for a source that cannot be read, or more rejected exams than allowed.
     """
-    source_dir, output_dir = Path(arguments.source_dir), Path(arguments.output_dir)
+    source_dir, output_dir = Path(settings.source_dir), Path(arguments.output_dir)
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
@@ -101,13 +121,7 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
     keep = False
     with _only_run(folder / WORK / "lock"):
         try:
-            builder = builder_class(
-                folder / WORK,
-                arguments.num_proc,
-                source_dir=str(source_dir),
-                repair_nan=arguments.repair_nan,
-                **settings,
-            )
+            builder = builder_class(settings, folder / WORK, arguments.num_proc)
             record = _convert(builder, folder, arguments)
             shutil.rmtree(folder / WORK)
             put_in_place(folder, output_dir)
@@ -128,6 +142,7 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     """Fills the incomplete folder, checks it, and returns what `conversion.json` says."""
     plan = builder.plan()
     table = shards.plan_table(plan)
+    schema = ExamSchema(builder.config.signal(), plan.labels, plan.target_names)
     n_found, facts, rejected = plan.found, plan.facts, [asdict(record) for record in plan.rejected]
     n_planned = len(rejected)
     parts = sorted(set(table["part"].to_pylist()))
@@ -137,23 +152,23 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
     del table
-    _continue_or_start(folder, _identity(builder, plan_path, parts))
-    _check_space(builder, folder, planned, parts)
-    records = shards.run_shards(builder, folder, plan_path, planned, arguments.num_proc)
+    _continue_or_start(folder, _identity(builder, schema, plan_path, parts))
+    _check_space(builder, schema, folder, planned, parts)
+    records = shards.run_shards(builder, folder, plan_path, schema, planned, arguments.num_proc)
     digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     for record in records:
         rejected += record["rejected"]
         for split, of_shard in record["digests"].items():
             digests[split].append(bytes.fromhex(of_shard))
-    made = _describe(folder, planned, combined_digest(digests))
+    made = _describe(folder, schema, planned, combined_digest(digests))
     kept = sum(len(rows) for rows in made.values())
     if n_found != kept + len(rejected):
         raise RuntimeError(
-            f"{arguments.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
+            f"{builder.config.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
         )
-    _check_rejections(Path(arguments.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
+    _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
     check_exam_table(made, arguments.output_dir)
-    record = _conversion_record(builder, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
+    record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
     _write_records(folder, record, rejected)
     return record
 
@@ -180,7 +195,7 @@ def _only_run(path: Path) -> Iterator[None]:
         yield
 
 
-def _identity(builder: EcgBuilder, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
+def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """What must be the same for finished shards to be those that this run would write."""
     modules = (sys.modules[type(builder).__module__], feature_extraction_ecgclip, reading_ecgclip)
     files = [*(Path(module.__file__) for module in modules), *sorted(Path(__file__).parent.glob("*.py"))]
@@ -193,6 +208,7 @@ def _identity(builder: EcgBuilder, plan_path: Path, parts: Sequence[str]) -> dic
     return {
         "converter": type(builder).__name__,
         "settings": settings,
+        "schema": schema.to_dict(),
         "plan": plan.hexdigest(),
         "parts": source.hexdigest(),
         "code": code.hexdigest(),
@@ -216,9 +232,11 @@ def _continue_or_start(folder: Path, identity: dict[str, Any]) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def _check_space(builder: EcgBuilder, folder: Path, planned: Sequence[shards.Shard], parts: Sequence[str]) -> None:
+def _check_space(
+    builder: EcgBuilder, schema: ExamSchema, folder: Path, planned: Sequence[shards.Shard], parts: Sequence[str]
+) -> None:
     """Refuses to start what the disk cannot hold."""
-    of_table = (planned[-1].stop if planned else 0) * ECG_LENGTH * 2
+    of_table = (planned[-1].stop if planned else 0) * schema.ecg_length * 2
     unpacked = sorted((builder.unpacked_bytes(part) for part in parts), reverse=True)[: builder.num_proc]
     written = sum(path.stat().st_size for split in SPLITS for path in (folder / split).glob("*.arrow"))
     needed, free = of_table + sum(unpacked) - written, shutil.disk_usage(folder).free
@@ -250,7 +268,9 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
     for reason, count in record["rejected_by_reason"].items():
         print(f"  rejected: {count} x {reason}")
     for split, counts in record["splits"].items():
-        positive = ", ".join(f"{label} {count['positive']}" for label, count in counts["labels"].items())
+        positives = [f"{label} {count['positive']}" for label, count in counts["labels"].items()]
+        more = [f"and {len(positives) - MOST_NAMED} more labels"] if len(positives) > MOST_NAMED else []
+        positive = ", ".join(positives[:MOST_NAMED] + more)
         note = "" if counts["exams"] else "; training needs exams in every split"
         print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
     print(f"  reports: {json.dumps(record['reports'], ensure_ascii=False)}")
@@ -258,14 +278,14 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
     print(f"  written to {output_dir}")
 
 
-def _describe(folder: Path, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:
+def _describe(folder: Path, schema: ExamSchema, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:
     """Adds to the Arrow files the small files that `load_from_disk` looks for, and opens the table."""
     for split in SPLITS:
         names = [Path(shard.files[split]).name for shard in planned if split in shard.files]
         if not names:
             names = ["data-00000-of-00001.arrow"]
             with pa.OSFile(str(folder / split / names[0]), "wb") as sink:
-                pa.ipc.new_stream(sink, EXAM_FEATURES.arrow_schema).close()
+                pa.ipc.new_stream(sink, schema.arrow_schema).close()
         state = {
             "_data_files": [{"filename": name} for name in names],
             "_fingerprint": hashlib.sha256(f"{digest}:{split}".encode()).hexdigest()[:16],
@@ -276,7 +296,7 @@ def _describe(folder: Path, planned: Sequence[shards.Shard], digest: str) -> Dat
             "_split": split,
         }
         (folder / split / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-        DatasetInfo(features=EXAM_FEATURES).write_to_directory(str(folder / split), pretty_print=True)
+        DatasetInfo(features=schema.features).write_to_directory(str(folder / split), pretty_print=True)
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
     return load_from_disk(str(folder))
 
@@ -300,20 +320,24 @@ def _check_rejections(
 
 
 def _conversion_record(
-    builder: EcgBuilder, table: DatasetDict, n_found: int, rejected: list[dict[str, str]], facts: dict[str, Any]
+    builder: EcgBuilder,
+    schema: ExamSchema,
+    table: DatasetDict,
+    n_found: int,
+    rejected: list[dict[str, str]],
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     """What `conversion.json` says; paths, the only settings in text, are left out, since the table travels."""
     patients = check_patients(table, "the conversion")
     splits, quality, n_reports, report_ids = {}, Counter(), 0, set()
     for split, rows in table.items():
-        labels = rows.data.column("labels").combine_chunks().flatten().to_numpy().reshape(-1, len(LABEL_NAMES))
         counts = {
             label: {
                 "positive": int((values == 1).sum()),
                 "negative": int((values == 0).sum()),
                 "unknown": int((values == UNKNOWN_LABEL).sum()),
             }
-            for label, values in zip(LABEL_NAMES, labels.T, strict=True)
+            for label, values in zip(schema.label_names, labels_array(rows).T, strict=True)
         }
         splits[split] = {"exams": len(rows), "patients": patients[split], "labels": counts}
         quality.update(pc.list_flatten(rows.data.column("quality")).to_pylist())
@@ -332,8 +356,8 @@ def _conversion_record(
         "splits": splits,
         "reports": reports,
         "quality": dict(quality.most_common()),
-        "sampling_rate_hz": SAMPLING_RATE,
-        "settings": {n: value for n, value in asdict(builder.config).items() if not isinstance(value, str)},
+        **schema.to_dict(),
+        "settings": {n: value for n, value in asdict(builder.config).items() if not isinstance(value, str | dict)},
         "versions": {name: version(name) for name in PACKAGES},
         **facts,
     }
@@ -354,7 +378,10 @@ def _readme(record: dict[str, Any]) -> str:
     # `load_dataset` stops at a split without rows; `load_from_disk` opens it.
     filled = [split for split, one in record["splits"].items() if one["exams"]]
     files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
-    rows = "\n".join(f"| {split} | {one['exams']} | {one['patients']} |" for split, one in record["splits"].items())
+    rows = [("split", "exams", "patients")]
+    rows += [(split, one["exams"], one["patients"]) for split, one in record["splits"].items()]
+    signal, labels = record["signal"], ", ".join(label["name"] for label in record["labels"])
+    n_leads, n_samples = len(signal["lead_names"]), signal["n_samples"]
     return f"""---
 configs:
 - config_name: default
@@ -364,14 +391,12 @@ configs:
 
 # Exam table: {record["source"]}
 
-12-lead ECGs at {SAMPLING_RATE} Hz in the schema of ecgclip: `ecg` holds 12 x {N_SAMPLES} whole microvolts, one lead
-after the other, zero-padded on both sides to {N_SAMPLES} samples; `labels` are {", ".join(LABEL_NAMES)} (0, 1, -1
-unknown). `conversion.json` states the source, the counts and the settings, `rejected.csv` the records that were left
-out and why.
+ECGs of {n_leads} leads at {signal["sampling_rate"]} Hz in the schema of ecgclip: `ecg` holds {n_leads} x {n_samples}
+whole microvolts, one lead after the other ({", ".join(signal["lead_names"])}), zero-padded on both sides to
+{n_samples} samples; `labels` are {labels} (0, 1, -1 unknown). `conversion.json` states the source, the counts and the
+settings, `rejected.csv` the records that were left out and why.
 
-| split | exams | patients |
-|---|---|---|
-{rows}
+{markdown_table(rows, right=())}
 
 {record["kept"]} of {record["found"]} records were kept. No patient is in two splits.
 """

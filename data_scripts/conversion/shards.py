@@ -8,14 +8,13 @@ import errno
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
-from multiprocessing import Value, parent_process
+from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ import pandas as pd
 import pyarrow as pa
 from datasets.utils import tqdm
 
+from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, standard_recording
 from data_scripts.tables.digest import row_digests
-from data_scripts.tables.schema import ECG_LENGTH, EXAM_FEATURES, SPLITS
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from data_scripts.tables.schema import SPLITS, ExamSchema
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 
 
@@ -59,13 +58,20 @@ def plan_table(plan: ExamPlan) -> pa.Table:
     if unknown:
         raise ValueError(f"splits must be {', '.join(SPLITS)}: found {', '.join(map(str, unknown))}")
     codes, _ = pd.factorize(exams["report"], use_na_sentinel=True)  # -1 where there is none
-    labels = exams[list(LABEL_NAMES)].to_numpy(dtype=np.int8)
     columns = {name: pa.array(exams[name].to_numpy(dtype=object), pa.string()) for name in TEXT_COLUMNS}
     columns["source"] = pa.array([plan.source] * len(exams), pa.string())
     columns["age"] = pa.array(exams["age"].to_numpy(dtype=np.float32), from_pandas=True)
     columns["report_id"] = pa.array(codes.astype(np.int32))
-    columns["labels"] = pa.FixedSizeListArray.from_arrays(pa.array(labels.ravel()), len(LABEL_NAMES))
+    columns["labels"] = _struct(exams, [label.name for label in plan.labels], np.int8)
+    if plan.target_names:
+        columns["targets"] = _struct(exams, plan.target_names, np.float32)
     return pa.table(columns)
+
+
+def _struct(exams: pd.DataFrame, names: Sequence[str], dtype: type) -> pa.StructArray:
+    """Columns as one; NaN is null."""
+    arrays = [pa.array(exams[name].to_numpy(dtype=dtype), from_pandas=True) for name in names]
+    return pa.StructArray.from_arrays(arrays, list(names))
 
 
 def plan_shards(table: pa.Table) -> list[Shard]:
@@ -111,13 +117,17 @@ class ShardWorker:
         builder (`EcgBuilder`): The source.
         folder (`Path`): Of the table that is being made.
         plan (`Path`): The Arrow file of [`plan_table`].
+        schema (`ExamSchema`): Of the table.
         done (`multiprocessing.Value`): Counts the exams that are read or were found finished.
         stop (`multiprocessing.Value`): Set to 1 when all processes should stop.
     """
 
-    def __init__(self, builder: EcgBuilder, folder: Path, plan: Path, done: Any, stop: Any) -> None:
-        self.builder, self.folder, self.done, self.stop = builder, folder, done, stop
-        self.extractor = EcgFeatureExtractor(repair_nan=builder.config.repair_nan)
+    def __init__(
+        self, builder: EcgBuilder, folder: Path, plan: Path, schema: ExamSchema, done: Any, stop: Any
+    ) -> None:
+        self.builder, self.folder, self.schema, self.done, self.stop = builder, folder, schema, done, stop
+        self.extractor = EcgFeatureExtractor(**schema.signal.to_dict(), repair_nan=builder.config.repair_nan)
+        self.stated = {column: getattr(schema.signal, column) for column in ("sampling_rate", "lead_names")}
         self.plan = pa.ipc.open_file(pa.memory_map(str(plan))).read_all()
 
     def finish(self, shards: Sequence[Shard]) -> list[dict[str, Any]]:
@@ -125,7 +135,7 @@ class ShardWorker:
         records = []
         try:
             for shard in shards:
-                record = finished_record(self.folder, shard)
+                record = finished_record(self.folder, shard, self.schema)
                 if record is None:
                     record = self._write(shard)
                 else:
@@ -139,12 +149,16 @@ class ShardWorker:
         rejected: list[Rejection] = []
         rows = self.plan.slice(shard.start, shard.stop - shard.start)
         with ExitStack() as stack:
-            files = {split: stack.enter_context(_ShardFile(self.folder / path)) for split, path in shard.files.items()}
+            files = {
+                split: stack.enter_context(_ShardFile(self.folder / path, self.schema))
+                for split, path in shard.files.items()
+            }
+
             for number, (exam, recording) in enumerate(self._recordings(rows), start=1):
                 if isinstance(recording, Rejection):
                     rejected.append(recording)
                 else:
-                    files[exam["split"]].add(exam | recording)
+                    files[exam["split"]].add(exam | self.stated | recording)
                 if number % ROWS_PER_BLOCK == 0:
                     self._count(ROWS_PER_BLOCK)
             self._count(rows.num_rows % ROWS_PER_BLOCK)
@@ -172,16 +186,16 @@ class ShardWorker:
 class _ShardFile:
     """An Arrow file of one split of a shard, and the digests of its rows."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, schema: ExamSchema) -> None:
+        self.path, self.schema = path, schema
         self.digests: list[bytes] = []
         self._rows: list[dict[str, Any]] = []
-        self._recordings = np.empty((ROWS_PER_BLOCK, ECG_LENGTH), np.int16)
+        self._recordings = np.empty((ROWS_PER_BLOCK, schema.ecg_length), np.int16)
 
     def __enter__(self) -> "_ShardFile":
         with _naming(self.path):
             self._sink = pa.OSFile(str(self.path), "wb")
-            self._writer = pa.ipc.new_stream(self._sink, EXAM_FEATURES.arrow_schema)
+            self._writer = pa.ipc.new_stream(self._sink, self.schema.arrow_schema)
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -201,17 +215,16 @@ class _ShardFile:
 
     def _write_rows(self) -> None:
         if self._rows:
-            table = _table_of(self._rows, self._recordings[: len(self._rows)])
-            self.digests.append(row_digests(table))
+            table = _table_of(self._rows, self._recordings[: len(self._rows)], self.schema.arrow_schema)
+            self.digests.append(row_digests(table, self.schema))
             self._writer.write_table(table)
             self._rows = []
 
 
-def _table_of(rows: list[dict[str, Any]], recordings: np.ndarray) -> pa.Table:
-    """Rows without `ecg`, and it, int16 (rows, 12 x 4096), which is not copied."""
-    schema = EXAM_FEATURES.arrow_schema
+def _table_of(rows: list[dict[str, Any]], recordings: np.ndarray, schema: pa.Schema) -> pa.Table:
+    """Rows without `ecg`, and it, int16 (rows, leads x samples), which is not copied."""
     arrays = [
-        pa.FixedSizeListArray.from_arrays(pa.array(recordings.ravel()), ECG_LENGTH)
+        pa.FixedSizeListArray.from_arrays(pa.array(recordings.ravel()), recordings.shape[1])
         if column.name == "ecg"
         else pa.array([row[column.name] for row in rows], column.type)
         for column in schema
@@ -235,7 +248,7 @@ def record_path(folder: Path, shard: Shard) -> Path:
     return folder / "work" / "shards" / f"{shard.number:06d}.json"
 
 
-def finished_record(folder: Path, shard: Shard) -> dict[str, Any] | None:
+def finished_record(folder: Path, shard: Shard, schema: ExamSchema) -> dict[str, Any] | None:
     """
     Returns the record of a shard, or `None` where it has to be written.
 
@@ -248,7 +261,7 @@ def finished_record(folder: Path, shard: Shard) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         for split, file in shard.files.items():
-            digests = b"".join(_digests_of(folder / file))
+            digests = b"".join(_digests_of(folder / file, schema))
             if digests.hex() != record["digests"][split]:
                 return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -256,20 +269,20 @@ def finished_record(folder: Path, shard: Shard) -> dict[str, Any] | None:
     return record
 
 
-def _digests_of(path: Path) -> Iterator[bytes]:
+def _digests_of(path: Path, schema: ExamSchema) -> Iterator[bytes]:
     with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
         for batch in reader:
-            yield row_digests(pa.Table.from_batches([batch]))
+            yield row_digests(pa.Table.from_batches([batch]), schema)
 
 
 def run_shards(
-    builder: EcgBuilder, folder: Path, plan: Path, shards: Sequence[Shard], num_proc: int
+    builder: EcgBuilder, folder: Path, plan: Path, schema: ExamSchema, shards: Sequence[Shard], num_proc: int
 ) -> list[dict[str, Any]]:
     """
     Returns the records of all shards, in order, once all of them are written.
 
     Args:
-        builder, folder, plan: See [`ShardWorker`].
+        builder, folder, plan, schema: See [`ShardWorker`].
         shards (`list[Shard]`): From [`plan_shards`].
         num_proc (`int`): Processes.
 
@@ -283,7 +296,7 @@ def run_shards(
     if not shards:
         return []
     groups = _groups(builder, pa.ipc.open_file(pa.memory_map(str(plan))).read_all()["part"], shards)
-    shared = (builder, folder, plan, Value("q", 0), Value("b", 0))
+    shared = (builder, folder, plan, schema, Value("q", 0), Value("b", 0))
     if num_proc == 1:
         executor, finish = ThreadPoolExecutor(1), ShardWorker(*shared).finish
     else:
@@ -294,12 +307,12 @@ def run_shards(
     records: dict[int, dict[str, Any]] = {}
     with executor, tqdm(total=shards[-1].stop, desc="Converting", unit=" exams") as bar:
         try:
-            for group, found in _results(executor, finish, groups, bar, shared[3]):
+            for group, found in _results(executor, finish, groups, bar, shared[4]):
                 records |= {shard.number: record for shard, record in zip(group, found, strict=True)}
         except BrokenProcessPool as error:
             raise ChildProcessError("a process of the conversion was killed, perhaps for want of memory") from error
         finally:
-            shared[4].value = 1
+            shared[5].value = 1
             executor.shutdown(cancel_futures=True)
     return [records[shard.number] for shard in shards]
 
@@ -337,14 +350,8 @@ _WORKERS: list[ShardWorker] = []  # the one of this process
 def _start(*shared: Any) -> None:
     """Begins a process of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent tells them to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _WORKERS[:] = [ShardWorker(*shared)]
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the parent was killed: nobody would, and it would write into the next run's files."""
-    parent_process().join()
-    os._exit(1)
 
 
 def _finish(shards: Sequence[Shard]) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, N_ELECTRODES, swap_arms
+from common.electrodes import ELECTRODES
+from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, swap_arms
 from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
 
 
@@ -97,7 +98,7 @@ def banks() -> tuple[np.ndarray, np.ndarray]:
 
 def _stretches(rng: np.random.Generator, bank: np.ndarray, n_samples: int) -> np.ndarray:
     """A random stretch of the bank for each electrode, (9, n_samples)."""
-    starts = rng.integers(0, len(bank) - n_samples, N_ELECTRODES)
+    starts = rng.integers(0, len(bank) - n_samples, len(ELECTRODES))
     return np.stack([bank[start : start + n_samples] for start in starts.tolist()])
 
 
@@ -131,15 +132,15 @@ def add_electrode_noise(rng: np.random.Generator, leads: np.ndarray, recording: 
     """
     n = recording.n_samples
     muscle, wander = banks()
-    uneven = np.exp(rng.normal(0, 0.45, (3, N_ELECTRODES)))  # electrodes are not all equally good
+    uneven = np.exp(rng.normal(0, 0.45, (3, len(ELECTRODES))))  # electrodes are not all equally good
     # Amplitudes go into the small matrix, so that the long signals are touched once.
     leads += (ELECTRODES_TO_LEADS * (recording.muscle_mv * uneven[0])).astype(np.float32) @ _stretches(rng, muscle, n)
     leads += (ELECTRODES_TO_LEADS * (recording.wander_mv * uneven[1])).astype(np.float32) @ _stretches(rng, wander, n)
-    hum = recording.mains_mv * uneven[2][:, None] * rng.normal(0, 1, (N_ELECTRODES, 3))
+    hum = recording.mains_mv * uneven[2][:, None] * rng.normal(0, 1, (len(ELECTRODES), 3))
     leads += (ELECTRODES_TO_LEADS @ hum).astype(np.float32) @ _hum(n)
-    leads += (ELECTRODES_TO_LEADS @ (recording.offset_mv * rng.normal(0, 1, (N_ELECTRODES, 1)))).astype(np.float32)
+    leads += (ELECTRODES_TO_LEADS @ (recording.offset_mv * rng.normal(0, 1, (len(ELECTRODES), 1)))).astype(np.float32)
     if "pop" in recording.flaws:
-        electrode = int(rng.integers(0, N_ELECTRODES))
+        electrode = int(rng.integers(0, len(ELECTRODES)))
         leads += np.outer(ELECTRODES_TO_LEADS[:, electrode], _pops(rng, recording.pop_mv, n)).astype(np.float32)
 
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from common.electrodes import electrodes_to_leads
 from data_scripts.simulate.physiology import Patient
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
+from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS
 
 
 # Rows: leads I, II, V1 ... V6; columns: X to the left, Y downwards, Z backwards. Dower, Machado and Osborne, "On
@@ -19,20 +22,8 @@ DOWER = np.array(
         [0.831, 0.076, 0.230],
     ]
 )
-N_ELECTRODES = 9  # right arm, left arm, left leg, V1 ... V6
-
-
-def _electrode_matrix() -> np.ndarray:
-    """Leads I, II, V1 ... V6 from the potentials of the nine electrodes, chest leads against Wilson's terminal."""
-    matrix = np.zeros((8, N_ELECTRODES))
-    matrix[0, [1, 0]] = 1, -1
-    matrix[1, [2, 0]] = 1, -1
-    matrix[2:, :3] = -1 / 3
-    matrix[2:, 3:] = np.eye(6)
-    return matrix
-
-
-ELECTRODES_TO_LEADS = _electrode_matrix().astype(np.float32)
+INDEPENDENT_LEADS = tuple(name for name in LEAD_NAMES if name not in DERIVED_LEADS)
+ELECTRODES_TO_LEADS = electrodes_to_leads(INDEPENDENT_LEADS).astype(np.float32)
 
 
 def rotation(frontal_deg: float, horizontal_deg: float, sagittal_deg: float) -> np.ndarray:
@@ -91,6 +82,7 @@ def twelve_leads(eight: np.ndarray) -> np.ndarray:
     out = np.empty((12, eight.shape[1]), dtype=eight.dtype)
     first, second = eight[0], eight[1]
     out[0], out[1] = first, second
+    # As DERIVED_LEADS says, and not by it: where I = -II its sum is 0 and this is -0, which archives have always held.
     np.subtract(second, first, out=out[2])
     out[3] = -0.5 * (first + second)
     out[4] = first - 0.5 * second

@@ -3,38 +3,70 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import xxhash
 from datasets import DatasetDict, IterableDatasetDict
 
-from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ecg_array
+from data_scripts.tables.schema import SPLITS, ExamSchema, ecg_array, schema_of
 
 
 ROW_DIGEST_BYTES = 16
 ROWS_AT_A_TIME = 64
 
 
-def row_digests(table: pa.Table) -> bytes:
+# Columns of a row's digest beside `ecg`, in their order, whatever the table's is.
+DIGEST_COLUMNS = (
+    "exam_id",
+    "patient_id",
+    "source",
+    "n_samples",
+    "age",
+    "sex",
+    "labels",
+    "report",
+    "report_id",
+    "quality",
+)
+
+
+def row_digests(table: pa.Table, schema: ExamSchema | None = None) -> bytes:
     """
     Returns the digests of the rows of a piece of an exam table, 16 bytes each, one after the other.
 
-    A row's digest is the xxh3-128 of its columns as JSON, in the schema's order and without `ecg`, and of the bytes of
-    `ecg`. It finds damage and difference; it is no protection against somebody who forges a table.
+    A row's digest is the xxh3-128 of its columns as JSON, in the order of `DIGEST_COLUMNS`, of what the schema states
+    where that is not the default, and of the bytes of `ecg`. It finds damage and difference; it is no protection
+    against somebody who forges a table.
 
     Args:
-        table (`pyarrow.Table`): With the columns and types of `EXAM_FEATURES`.
+        table (`pyarrow.Table`): With the columns of an exam table.
+        schema (`ExamSchema`, *optional*): What the table's rows hold; the default where left out.
     """
-    recordings = ecg_array(table)  # (rows, 12, 4096), int16
-    others = [column.name for column in EXAM_FEATURES.arrow_schema if column.name != "ecg"]
+    schema = ExamSchema() if schema is None else schema
+    recordings = ecg_array(table, len(schema.signal.lead_names))  # (rows, leads, samples), int16
+    columns = [table[name].to_pylist() for name in DIGEST_COLUMNS]
+    place = DIGEST_COLUMNS.index("labels")
+    columns[place] = [list(labels.values()) if isinstance(labels, dict) else labels for labels in columns[place]]
+    columns += _further_columns(table, schema)
     digests = []
-    for values, recording in zip(
-        zip(*(table[name].to_pylist() for name in others), strict=True), recordings, strict=True
-    ):
+    for values, recording in zip(zip(*columns, strict=True), recordings, strict=True):
         digest = xxhash.xxh3_128(json.dumps(values, ensure_ascii=False).encode())
         digest.update(recording)
         digests.append(digest.digest())
     return b"".join(digests)
+
+
+def _further_columns(table: pa.Table, schema: ExamSchema) -> list[list[Any]]:
+    """What tables of other signals and labels state, which the default leaves out: its digests stay what they were."""
+    default, columns = ExamSchema(), []
+    if schema.signal != default.signal:
+        columns.append([schema.signal.to_dict()] * table.num_rows)
+    if schema.label_names != default.label_names:
+        columns.append([list(schema.label_names)] * table.num_rows)
+    if schema.target_names:
+        columns.append(table["targets"].to_pylist())
+    return columns
 
 
 def combined_digest(digests: Mapping[str, Iterable[bytes]]) -> str:
@@ -68,10 +100,10 @@ def table_digest(table: DatasetDict | IterableDatasetDict) -> str:
     Raises:
         `KeyError`, `ValueError`: for a table that lacks a split or a column.
     """
-    schema = EXAM_FEATURES.arrow_schema
+    schema = schema_of(table)
 
     def pieces(split: str) -> Iterable[bytes]:
         for piece in table[split].with_format("arrow").iter(batch_size=ROWS_AT_A_TIME):
-            yield row_digests(piece.select(schema.names).cast(schema))
+            yield row_digests(piece, schema)
 
     return combined_digest({split: pieces(split) for split in SPLITS})

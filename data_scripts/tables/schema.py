@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +27,91 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from common.hub_access import one_line_errors
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label, labels_named
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
 
 
-ECG_SHAPE = (len(LEAD_NAMES), N_SAMPLES)
-ECG_LENGTH = len(LEAD_NAMES) * N_SAMPLES
 MICROVOLTS_PER_MILLIVOLT = 1000  # one unit of the column `ecg` is one microvolt
-UNKNOWN_LABEL = -1
-NO_REPORT = -1
-
-# A flat list of fixed length reads several times faster than Array2D; see docs/architecture.md.
-EXAM_FEATURES = Features(
-    {
-        "exam_id": Value("string"),
-        "patient_id": Value("string"),
-        "source": Value("string"),
-        "ecg": List(Value("int16"), length=ECG_LENGTH),  # microvolts at 400 Hz, one lead after the other
-        "n_samples": Value("int32"),  # samples of each lead before zero padding, which is the same on both sides
-        "age": Value("float32"),  # years, or null
-        "sex": Value("string"),  # "male", "female" or null
-        "labels": List(Value("int8"), length=len(LABEL_NAMES)),  # in the order of LABEL_NAMES: 0, 1, -1 unknown
-        "report": Value("string"),  # what the text tower may see of the report, or null
-        "report_id": Value("int32"),  # equal for equal texts; -1 where there is none
-        "quality": List(Value("string")),  # flags; see data_scripts/conversion/builder.py
-    }
-)
-
 SPLITS = ("train", "validation", "test")
 SPLIT_SHARES = (0.85, 0.10, 0.05)
+# Columns that hold numbers to predict, beside those of `targets`.
+NUMBER_COLUMNS = ("age",)
+_SIGNAL_COLUMNS = ("sampling_rate", "lead_names")  # absent from tables that are older than these columns
+
+
+@dataclass(frozen=True)
+class ExamSchema:
+    """
+    What the rows of an exam table hold: which signal, which labels, which further numbers.
+
+    Args:
+        signal (`SignalSpec`): Of every row.
+        labels (`tuple[Label]`): In the order of the struct `labels`.
+        target_names (`tuple[str]`): Numbers of the struct `targets`, for regressions.
+    """
+
+    signal: SignalSpec = SignalSpec()
+    labels: tuple[Label, ...] = CODE_LABELS
+    target_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise ValueError("an exam table needs at least one label: found none")
+        for kind, names in (("label", self.label_names), ("target", self.target_names)):
+            if len(set(names)) != len(names):
+                raise ValueError(f"expected each {kind} once: found {', '.join(names)}")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, in their order."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def ecg_length(self) -> int:
+        """Values of one recording."""
+        return math.prod(self.signal.shape)
+
+    @property
+    def features(self) -> Features:
+        """
+        The columns.
+
+        A flat list of fixed length reads several times faster than Array2D; see docs/architecture.md.
+        """
+        columns: dict[str, Any] = {
+            "exam_id": Value("string"),
+            "patient_id": Value("string"),
+            "source": Value("string"),
+            "ecg": List(Value("int16"), length=self.ecg_length),  # microvolts, one lead after the other
+            "n_samples": Value("int32"),  # of each lead before zero padding, which is the same on both sides
+            "sampling_rate": Value("int32"),  # Hz
+            "lead_names": List(Value("string"), length=len(self.signal.lead_names)),
+            "age": Value("float32"),  # years, or null
+            "sex": Value("string"),  # "male", "female" or null
+            "labels": {name: Value("int8") for name in self.label_names},  # 0, 1, -1 unknown
+            "report": Value("string"),  # what the text tower may see of the report, or null
+            "report_id": Value("int32"),  # equal for equal texts; -1 where there is none
+            "quality": List(Value("string")),  # flags; see data_scripts/conversion/builder.py
+        }
+        if self.target_names:
+            columns["targets"] = {name: Value("float32") for name in self.target_names}  # null where unknown
+        return Features(columns)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns as Arrow has them."""
+        return self.features.arrow_schema
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `conversion.json` says of it: `signal`, `labels`, `targets`."""
+        return {
+            "signal": self.signal.to_dict(),
+            "labels": [label.to_dict() for label in self.labels],
+            "targets": list(self.target_names),
+        }
+
+
+EXAM_FEATURES = ExamSchema().features
 
 
 def text_features(width: int) -> Features:
@@ -86,9 +146,48 @@ def split_of(patient_id: str, seed: int = 0) -> str:
     return SPLITS[-1]
 
 
-def ecg_array(ecg: Dataset | pa.Table | pa.ChunkedArray | pa.Array) -> np.ndarray:
+def schema_of(table: DatasetDict | IterableDatasetDict | Dataset, record: dict[str, Any] | None = None) -> ExamSchema:
     """
-    Returns the recordings as numpy: int16 of shape (n, 12, 4096), in microvolts, a read-only view where possible.
+    Returns what a table's rows hold, from its columns, its first row and the record of its conversion.
+
+    Args:
+        table (`DatasetDict`, `IterableDatasetDict` or `Dataset`):
+            With the columns of [`ExamSchema`], or with those of tables that are older than the columns
+            `sampling_rate` and `lead_names`: 12 leads, 4096 samples at 400 Hz, and CODE's six labels as a list.
+        record (`dict`, *optional*): From [`conversion_record`]: titles and phrases of the labels; the signal of a
+            table without rows.
+
+    Raises:
+        `ValueError`: for columns of another type.
+    """
+    splits = [table] if isinstance(table, Dataset) else list(table.values())
+    record = record or {}
+    features = next((rows.features for rows in splits if rows.features is not None), None)
+    first = next((row for rows in splits for row in _first_row(rows)), None)
+    if features is None:  # streams of Parquet files do not know their columns before a row
+        features = EXAM_FEATURES if first is None else {name: first[name] for name in first}
+    names = list(features["labels"]) if isinstance(features.get("labels"), dict) else None
+    signal = SignalSpec(**record["signal"]) if first is None and "signal" in record else SignalSpec()
+    if first is not None and all(first.get(column) is not None for column in _SIGNAL_COLUMNS):
+        lead_names = tuple(first["lead_names"])
+        signal = SignalSpec(lead_names, int(first["sampling_rate"]), max(len(first["ecg"]) // len(lead_names), 1))
+    labels = CODE_LABELS if names is None else labels_named(names, record.get("labels"))
+    return ExamSchema(signal, labels, tuple(features.get("targets") or ()))
+
+
+def exam_columns(rows: Dataset) -> Features:
+    """Returns the exam table's own columns of a split, in their order and with their types; others are left out."""
+    return Features({name: rows.features[name] for name in (*EXAM_FEATURES, "targets") if name in rows.features})
+
+
+def _first_row(rows: Dataset | IterableDataset) -> Iterator[dict[str, Any]]:
+    """The first row, where there is one."""
+    return iter(rows.take(min(1, len(rows)) if isinstance(rows, Dataset) else 1))
+
+
+def ecg_array(ecg: Dataset | pa.Table | pa.ChunkedArray | pa.Array, n_leads: int | None = None) -> np.ndarray:
+    """
+    Returns the recordings as numpy: int16 (n, leads, samples), in microvolts, a read-only view where possible.
 
     A column in one piece, as a slice of a table on disk is, is not copied. A column in several pieces, as a batch of
     random rows is, is joined first, which copies it once: do not ask for a whole large table at a time.
@@ -96,6 +195,7 @@ def ecg_array(ecg: Dataset | pa.Table | pa.ChunkedArray | pa.Array) -> np.ndarra
     Args:
         ecg (`datasets.Dataset`, `pyarrow.Table` or the column `ecg` of one):
             For example `dataset.with_format("arrow")[10:20]`.
+        n_leads (`int`, *optional*): Of each recording; what a table states where left out, or 12.
 
     Raises:
         `TypeError`: for a column of another type.
@@ -103,14 +203,60 @@ def ecg_array(ecg: Dataset | pa.Table | pa.ChunkedArray | pa.Array) -> np.ndarra
     if isinstance(ecg, Dataset):
         ecg = ecg.with_format("arrow")[:]
     if isinstance(ecg, pa.Table):
+        if n_leads is None and "lead_names" in ecg.column_names:
+            n_leads = ecg.schema.field("lead_names").type.list_size
         ecg = ecg.column("ecg")
-    expected = EXAM_FEATURES.arrow_schema.field("ecg").type
-    if ecg.type != expected:
-        raise TypeError(f"expected a column of type {expected}: found {ecg.type}")
+    n_leads = len(LEAD_NAMES) if n_leads is None else n_leads
+    if not pa.types.is_fixed_size_list(ecg.type) or ecg.type.value_type != pa.int16() or ecg.type.list_size % n_leads:
+        raise TypeError(f"expected lists of int16, as many for each of {n_leads} leads: found {ecg.type}")
     if isinstance(ecg, pa.ChunkedArray):
         ecg = ecg.chunk(0) if ecg.num_chunks == 1 else ecg.combine_chunks()
     # `flatten` honours the offset of a slice, `values` would not.
-    return ecg.flatten().to_numpy(zero_copy_only=True).reshape(-1, *ECG_SHAPE)
+    return ecg.flatten().to_numpy(zero_copy_only=True).reshape(-1, n_leads, ecg.type.list_size // n_leads)
+
+
+def labels_array(rows: Dataset | pa.Table) -> np.ndarray:
+    """
+    Returns the labels as numpy: int8 of shape (n, labels), in the order of the table's columns.
+
+    Args:
+        rows (`datasets.Dataset` or `pyarrow.Table`): With the column `labels`, a struct or, in older tables, a list.
+    """
+    column = _column(rows, "labels")
+    if pa.types.is_struct(column.type):
+        columns = [child.to_numpy(zero_copy_only=False) for child in column.flatten()]
+        return np.stack(columns, axis=1) if len(column) else np.empty((0, column.type.num_fields), np.int8)
+    return column.flatten().to_numpy().reshape(len(column), -1)
+
+
+def targets_array(rows: Dataset | pa.Table, names: Sequence[str]) -> np.ndarray:
+    """
+    Returns numbers to predict: float32 of shape (n, names), NaN where unknown.
+
+    Args:
+        rows (`datasets.Dataset` or `pyarrow.Table`): One split.
+        names (`Sequence[str]`): Of `NUMBER_COLUMNS`, or of the struct `targets`.
+
+    Raises:
+        `ValueError`: for a name that the table does not have, listing those that it has.
+    """
+    table = rows.data if isinstance(rows, Dataset) else rows
+    known = {name: name for name in NUMBER_COLUMNS if name in table.column_names}
+    further = _column(rows, "targets") if "targets" in table.column_names else None
+    stated = [] if further is None else [field.name for field in further.type]
+    columns = []
+    for name in names:
+        if name not in known and name not in stated:
+            raise ValueError(f"expected target columns of {', '.join([*known, *stated]) or 'none'}: found {name}")
+        column = _column(rows, name) if name in known else further.field(name)
+        columns.append(column.to_numpy(zero_copy_only=False).astype(np.float32))
+    return np.stack(columns, axis=1)
+
+
+def _column(rows: Dataset | pa.Table, name: str) -> pa.Array:
+    """A column in one piece."""
+    table = rows.data if isinstance(rows, Dataset) else rows
+    return table.column(name).combine_chunks()
 
 
 def load_exam_table(
@@ -188,7 +334,8 @@ def add_empty_splits(table: DatasetDict | IterableDatasetDict, record: dict[str,
     """
     for split, counts in (record or {}).get("splits", {}).items():
         if split not in table and counts["exams"] == 0:
-            rows = Dataset.from_dict({column: [] for column in EXAM_FEATURES}, features=EXAM_FEATURES)
+            features = next((rows.features for rows in table.values() if rows.features is not None), EXAM_FEATURES)
+            rows = Dataset.from_dict({column: [] for column in features}, features=features)
             table[split] = as_stream(rows) if isinstance(table, IterableDatasetDict) else rows
 
 
@@ -214,16 +361,57 @@ def check_exam_table(table: DatasetDict | IterableDatasetDict, name: str) -> Non
         features = table[split].features
         if features is None:  # a stream does not know its columns before its first row
             features = {column: None for row in table[split].take(1) for column in row} or EXAM_FEATURES
-        absent = [column for column in EXAM_FEATURES if column not in features]
-        if absent:
-            raise ValueError(f"exam table {name}, split {split}: missing columns {', '.join(absent)}")
-        for column, expected in EXAM_FEATURES.items():
-            if features[column] not in (None, expected):
+        _check_columns(features, f"exam table {name}, split {split}")
+    schema = schema_of(table)
+    for split in SPLITS:
+        features, expected = table[split].features or {}, schema.features
+        for column in ("ecg", "labels", "targets"):
+            if features.get(column, expected.get(column)) not in (expected.get(column), _OLD_LABELS):
                 raise ValueError(
-                    f"exam table {name}, split {split}, column {column}: expected {expected}, found {features[column]}"
+                    f"exam table {name}, split {split}, column {column}: expected {expected.get(column)} as in the "
+                    f"other splits, found {features[column]}"
                 )
     if isinstance(table, DatasetDict):
+        for split in SPLITS:
+            _check_signal(table[split], schema.signal, f"exam table {name}, split {split}")
         check_patients(table, name)
+
+
+_OLD_LABELS = List(Value("int8"), length=len(CODE_LABELS))
+
+
+def _check_columns(features: Mapping[str, Any], where: str) -> None:
+    """Refuses columns that are missing, or of a type that no exam table has; None is a type that is not known."""
+    absent = [column for column in EXAM_FEATURES if column not in (*features, *_SIGNAL_COLUMNS)]
+    if absent:
+        raise ValueError(f"{where}: missing columns {', '.join(absent)}")
+    for column, expected in EXAM_FEATURES.items():
+        found = features.get(column)
+        if found is None or found == expected:
+            continue
+        if column == "labels":
+            fits = found == _OLD_LABELS or (
+                isinstance(found, dict) and all(one == Value("int8") for one in found.values())
+            )
+        else:
+            fits = column in ("ecg", "lead_names") and isinstance(found, List) and found.feature == expected.feature
+        if not fits:
+            raise ValueError(f"{where}, column {column}: expected {expected}, found {found}")
+
+
+def _check_signal(rows: Dataset, signal: SignalSpec, where: str) -> None:
+    """Refuses a split whose rows state different signals."""
+    columns = rows.data
+    if not len(rows) or any(column not in columns.column_names for column in _SIGNAL_COLUMNS):
+        return
+    rates = pc.unique(columns.column("sampling_rate")).to_pylist()
+    if rates != [signal.sampling_rate]:
+        raise ValueError(f"{where}, column sampling_rate: expected {signal.sampling_rate} in every row, found {rates}")
+    names = columns.column("lead_names")
+    for i, name in enumerate(signal.lead_names):
+        found = pc.unique(pc.list_element(names, i)).to_pylist()
+        if found != [name]:
+            raise ValueError(f"{where}, column lead_names: expected {name} at place {i} in every row, found {found}")
 
 
 def check_patients(table: DatasetDict, name: str) -> dict[str, int]:

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_scripts.tables.schema import UNKNOWN_LABEL
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
 
 
 # The paper's text spells one label in two ways.

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from common.files import write_json
+from common.markdown import markdown_table
 from training.evaluation import SplitPredictions, read_predictions
 
 
@@ -26,13 +27,9 @@ def side_by_side(runs: dict[str, dict], source: str) -> str:
         values = [test["per_class"][name][METRIC] for name in names]
         values += [test["mean"][METRIC], test["mean"]["auroc"]]
         rows.append([run, *("-" if value is None else f"{value:.3f}" for value in values)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     exams = next(iter(runs.values()))["test"]["n_exams"]
-    return "\n".join([*lines, f"\n{source} data, {exams} test exams, one seed: see reproduce.py for mean and spread."])
+    note = f"{source} data, {exams} test exams, one seed: see reproduce.py for mean and spread."
+    return f"{markdown_table(rows)}\n\n{note}"
 
 
 def pick_exam(test: SplitPredictions) -> int:

@@ -31,7 +31,7 @@ SMALL = ["tiny", "xresnet1d_tiny"]  # one of each kind
 
 
 class ForeignConfig(PreTrainedConfig):
-    model_type = "foreign_ecg"
+    model_type = "ecg_tower_from_elsewhere"
 
     lead_names: tuple[str, ...] | list[str] = LEAD_NAMES
     sampling_rate: int = 400

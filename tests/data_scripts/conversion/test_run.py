@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_scripts.conversion.builder import EcgBuilder, ExamPlan
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, SourceSettings
 from data_scripts.conversion.run import ConversionArguments, check_output_dir, run_conversion
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
 from modeling_ecgclip.reading_ecgclip import EcgRecord
@@ -52,12 +52,13 @@ class DiskFull(Noise):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def arguments(tmp_path, **changes):
-    return ConversionArguments(source_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **changes)
+def convert_noise(builder, tmp_path, **changes):
+    arguments = ConversionArguments(output_dir=str(tmp_path / "out"), **changes)
+    return run_conversion(builder, SourceSettings(str(tmp_path)), arguments)
 
 
 def test_a_new_source_needs_a_plan_and_a_reader(tmp_path):
-    record = run_conversion(Noise, arguments(tmp_path))
+    record = convert_noise(Noise, tmp_path)
     assert (record["found"], record["kept"], record["source"]) == (40, 40, "noise")
     assert record["splits"]["validation"]["labels"]["AF"] == {"positive": 0, "negative": 0, "unknown": 10}
 
@@ -72,15 +73,15 @@ def test_a_new_source_needs_a_plan_and_a_reader(tmp_path):
 )
 def test_a_failure_leaves_nothing(tmp_path, builder, error, match):
     with pytest.raises(error, match=match):
-        run_conversion(builder, arguments(tmp_path))
+        convert_noise(builder, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_replacement_leaves_the_old_table(tmp_path):
-    run_conversion(Noise, arguments(tmp_path))
+    convert_noise(Noise, tmp_path)
     before = (tmp_path / "out" / "conversion.json").read_text()
     with pytest.raises(OSError, match="No space left"):
-        run_conversion(DiskFull, arguments(tmp_path, overwrite_output_dir=True))
+        convert_noise(DiskFull, tmp_path, overwrite_output_dir=True)
     assert (tmp_path / "out" / "conversion.json").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

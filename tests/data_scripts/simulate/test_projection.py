@@ -6,12 +6,13 @@ import pytest
 from data_scripts.simulate.projection import (
     DOWER,
     ELECTRODES_TO_LEADS,
-    N_ELECTRODES,
     frontal_axis,
     rotation,
     swap_arms,
     twelve_leads,
 )
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
+from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS
 
 
 @pytest.fixture
@@ -26,10 +27,12 @@ def test_limb_leads_obey_einthoven_and_goldberger(eight):
     np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(leads[3], -(leads[0] + leads[1]) / 2, atol=1e-12)
     np.testing.assert_array_equal(leads[6:], eight[2:])
+    for name, (of_i, of_ii) in DERIVED_LEADS.items():
+        np.testing.assert_array_equal(leads[LEAD_NAMES.index(name)], of_i * leads[0] + of_ii * leads[1])
 
 
 def test_exchanged_arms_are_what_the_swapped_electrodes_give():
-    electrodes = np.random.default_rng(1).normal(size=(N_ELECTRODES, 30))
+    electrodes = np.random.default_rng(1).normal(size=(9, 30))
     right = ELECTRODES_TO_LEADS.astype(float) @ electrodes
     swapped = ELECTRODES_TO_LEADS.astype(float) @ electrodes[[1, 0, *range(2, 9)]]
     assert not np.allclose(right, swapped)
@@ -38,7 +41,7 @@ def test_exchanged_arms_are_what_the_swapped_electrodes_give():
 
 
 def test_a_potential_common_to_all_electrodes_is_not_seen():
-    np.testing.assert_allclose(ELECTRODES_TO_LEADS @ np.ones((N_ELECTRODES, 1)), 0, atol=1e-6)
+    np.testing.assert_allclose(ELECTRODES_TO_LEADS @ np.ones((9, 1)), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("turn", [-60.0, -20.0, 30.0])

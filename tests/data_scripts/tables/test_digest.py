@@ -45,7 +45,7 @@ def test_files_batches_and_formats_do_not_matter(table, tmp_path):
         ("n_samples", lambda value: value - 1),
         ("age", lambda value: None),
         ("sex", lambda value: "male"),
-        ("labels", lambda value: [1 - value[0], *value[1:]]),
+        ("labels", lambda value: value | {"AF": 1 - value["AF"]}),
         ("report", lambda value: value + " "),
         ("report_id", lambda value: -1),
         ("quality", lambda value: ["offset"]),

@@ -5,18 +5,25 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, Value
+from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
 
+from data_scripts.tables.digest import table_digest
 from data_scripts.tables.schema import (
-    ECG_LENGTH,
-    ECG_SHAPE,
     EXAM_FEATURES,
     SPLITS,
+    ExamSchema,
     ecg_array,
+    labels_array,
     load_exam_table,
+    schema_of,
     split_of,
+    targets_array,
     text_features,
 )
+from modeling_ecgclip import LABEL_NAMES, LEAD_NAMES, Label, SignalSpec
+
+
+ECG_SHAPE = (12, 4096)
 
 
 def make_rows(patient_ids):
@@ -26,11 +33,13 @@ def make_rows(patient_ids):
         "exam_id": [f"e-{patient}-{i}" for i, patient in enumerate(patient_ids)],
         "patient_id": list(patient_ids),
         "source": ["test"] * n,
-        "ecg": [np.full(ECG_LENGTH, i, dtype=np.int16) for i in range(n)],
+        "ecg": [np.full(12 * 4096, i, dtype=np.int16) for i in range(n)],
         "n_samples": [4096] * n,
+        "sampling_rate": [400] * n,
+        "lead_names": [list(LEAD_NAMES)] * n,
         "age": [50.0] * n,
         "sex": ["female"] * n,
-        "labels": [[0, 1, -1, 0, 0, 0]] * n,
+        "labels": [dict(zip(LABEL_NAMES, (0, 1, -1, 0, 0, 0), strict=True))] * n,
         "report": ["texto"] * n,
         "report_id": [0] * n,
         "quality": [[]] * n,
@@ -98,6 +107,74 @@ def test_load_exam_table_refuses_what_is_none(tmp_path):
     table.cast_column("age", Value("float64")).save_to_disk(tmp_path / "typed")
     with pytest.raises(ValueError, match="column age: expected .*float32.*found .*float64"):
         load_exam_table(tmp_path / "typed")
+
+
+OTHER = ExamSchema(
+    SignalSpec(("II", "V1"), 250, 100), (Label("NORM", "normal ECG"), Label("MI", "myocardial infarction")), ("lvef",)
+)
+
+
+def other_table(**changes):
+    """Two leads, two labels, one further number."""
+    splits = {}
+    for split, patient in zip(SPLITS, "abc", strict=True):
+        rows = make_rows([patient]) | {
+            "ecg": [np.arange(200, dtype=np.int16)],
+            "n_samples": [90],
+            "sampling_rate": [250],
+            "lead_names": [["II", "V1"]],
+            "labels": [{"NORM": 1, "MI": -1}],
+            "targets": [{"lvef": None if split == "test" else 60.0}],
+        }
+        splits[split] = Dataset.from_dict(rows | changes, features=OTHER.features)
+    return DatasetDict(splits)
+
+
+def test_a_table_states_its_signal_labels_and_targets(tmp_path):
+    other_table().save_to_disk(tmp_path / "other")
+    record = OTHER.to_dict()
+    for streaming in (False, True):
+        assert schema_of(load_exam_table(tmp_path / "other", streaming=streaming), record) == OTHER
+    table = load_exam_table(tmp_path / "other")
+    assert schema_of(table).labels[0] == Label("NORM")  # titles come from the record alone
+    assert ecg_array(table["train"]).shape == (1, 2, 100)
+    assert labels_array(table["train"]).tolist() == [[1, -1]]
+    assert targets_array(table["train"], ["lvef", "age"]).tolist() == [[60.0, 50.0]]
+    assert np.isnan(targets_array(table["test"], ["lvef"])).all()
+    with pytest.raises(ValueError, match="expected target columns of age, lvef: found height"):
+        targets_array(table["train"], ["height"])
+
+
+def test_parquet_streams_state_it_too(tmp_path):
+    for split, rows in other_table().items():
+        rows.to_parquet(str(tmp_path / f"{split}-0.parquet"))
+    streamed = load_exam_table(tmp_path, streaming=True)
+    assert schema_of(streamed, OTHER.to_dict()) == OTHER
+
+
+def test_rows_of_another_signal_are_refused(tmp_path):
+    table = other_table()
+    two = {**table["train"][0], "exam_id": "x", "sampling_rate": 500}
+    table["train"] = concatenate_datasets([table["train"], Dataset.from_list([two], features=OTHER.features)])
+    table.save_to_disk(tmp_path / "mixed")
+    with pytest.raises(ValueError, match=r"column sampling_rate: expected 250 in every row, found \[250, 500\]"):
+        load_exam_table(tmp_path / "mixed")
+
+
+def test_a_table_without_the_newer_columns_is_what_it_was(tmp_path):
+    features = EXAM_FEATURES.copy()
+    features["labels"] = List(Value("int8"), length=6)
+    table = make_table()
+    old = {}
+    for split, rows in table.items():
+        columns = rows.to_dict()
+        columns["labels"] = [list(labels.values()) for labels in columns["labels"]]
+        old[split] = Dataset.from_dict(columns, features=features).remove_columns(["sampling_rate", "lead_names"])
+    DatasetDict(old).save_to_disk(tmp_path / "old")
+    loaded = load_exam_table(tmp_path / "old")
+    assert schema_of(loaded) == ExamSchema()
+    assert labels_array(loaded["train"]).tolist() == labels_array(table["train"]).tolist()
+    assert table_digest(loaded) == table_digest(table)
 
 
 def test_text_features_have_a_fixed_width():
