@@ -146,7 +146,7 @@ class EcgForSignalClassification(EcgPreTrainedModel):
     `AutoModel` knows.
     """
 
-    config_class: ClassVar[Any] = AutoConfig
+    config_class: Any = AutoConfig
     tower_class: ClassVar[Any] = AutoModel
     tasks = ("ecg-classification", "ecg-feature-extraction")
 

@@ -97,7 +97,8 @@ def load_tower(name_or_path: str, config: PreTrainedConfig | None = None, **kwar
     tower = TOWERS.get(config.model_type)
     # A tower from elsewhere does not know under which name its weights lie in another model's folder.
     model_class = EcgForSignalClassification if tower is None else tower.model_class
-    model, report = model_class.from_pretrained(name_or_path, config=config, output_loading_info=True, **kwargs)
+    loaded: Any = model_class.from_pretrained(name_or_path, config=config, output_loading_info=True, **kwargs)
+    model, report = loaded
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("classifier."))
     if missing:
         raise ValueError(
