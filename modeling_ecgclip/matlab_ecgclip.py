@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .binary_ecgclip import clean_text, cut, make_metadata, read_whole, unpack
-from .limits_ecgclip import MAX_CHANNELS, MAX_FILE_BYTES, check_values, shorten
+from .limits_ecgclip import MAX_CHANNELS, MAX_VALUES, check_values, shorten
 from .record_ecgclip import EcgRecord
 
 
@@ -25,6 +25,7 @@ LEAD_LISTS = ("lead_names", "leads", "channels", "sig_name")
 MAX_VARIABLES = 1_000
 MAX_DEPTH = 4
 _NAME_BYTES = 4_096  # of a compressed variable are inflated to see its name
+_VARIABLE_BYTES = 8 * MAX_VALUES + 65_536
 _HEADER_BYTES = 128
 # dtypes of version 4 by the third digit of its type, and of version 5 by the type of an element.
 _V4_DTYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
@@ -156,7 +157,7 @@ def _read_v5(data: memoryview, wanted: set[str], name: str) -> tuple[dict[str, A
             if inner is None or inner.variable not in wanted:
                 others.append("" if inner is None else inner.variable)
                 continue
-            kind, content, _ = _element(_inflate(element.data, MAX_FILE_BYTES, name), 0, order, name)
+            kind, content, _ = _element(_inflate(element.data, _VARIABLE_BYTES, name), 0, order, name)
         if kind != _MATRIX or len(content) == 0:
             continue
         header = _Header.of(content, order, name)

@@ -11,7 +11,11 @@ from tests.modeling_ecgclip.recorder_files import LEADS, SCP_CODES
 
 
 TWELVE_LEADS = "1.2.840.10008.5.1.4.1.1.9.1.1"
-SYNTAXES = {"implicit": ImplicitVRLittleEndian, "explicit": ExplicitVRLittleEndian, "deflated": DeflatedExplicitVRLittleEndian}
+SYNTAXES = {
+    "implicit": ImplicitVRLittleEndian,
+    "explicit": ExplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+}
 
 
 def coded(value, scheme, meaning):
@@ -71,7 +75,12 @@ def write_dicom(path, groups, syntax="explicit", notes=(), undefined=False, **fi
     meta.TransferSyntaxUID = SYNTAXES[syntax]
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     data.SOPClassUID, data.SOPInstanceUID, data.Modality = TWELVE_LEADS, "1.2.3", "ECG"
-    data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "Quux^Zenobia", "SBJ-77", "19530508", "F"
+    data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = (
+        "Quux^Zenobia",
+        "SBJ-77",
+        "19530508",
+        "F",
+    )
     data.AcquisitionDateTime, data.StudyDate, data.InstitutionName = "20021122091000", "20021122", "Ospedali Galliera"
     data.Manufacturer, data.ManufacturerModelName, data.SpecificCharacterSet = "Maker", "Recorder 9", "ISO_IR 192"
     data.WaveformSequence = Sequence(groups)

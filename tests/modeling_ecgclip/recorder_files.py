@@ -122,7 +122,7 @@ def scp_file(sections):
     return struct.pack("<H", binascii.crc_hqx(body, 0xFFFF)) + body
 
 
-def scp_simple(codes, order=2, nanovolts=2500, interval=2000, table=struct.pack("<H", 19_999), **sections):
+def scp_simple(codes, order=2, nanovolts=2500, interval=2000, table=b"\x1f\x4e", **sections):
     """Leads of one length in default Huffman codes (or plain ones without a table)."""
     values = [differences(lead, order) for lead in codes]
     streams = [huffman(lead) if table else lead.astype("<i2").tobytes() for lead in values]
@@ -166,7 +166,7 @@ def edf_file(channels, per_record, duration="1", kind="EDF+C", n_records=None, s
         counts.append(30)
 
     def row(values, width):
-        return b"".join(str(value).encode().ljust(width)[:width] for value in values)
+        return b"".join(str(value).encode("latin-1").ljust(width)[:width] for value in values)
 
     patient = fields.get("patient", "SBJ-77 F 08-MAY-1953 Zenobia_Quux")
     recording = fields.get("recording", "Startdate 22-NOV-2002 X Quux Recorder_9")
@@ -196,7 +196,9 @@ def edf_simple(codes, rate=250, labels=LEADS, unit="uV", **fields):
 def ishne_file(codes, rate=200, nanovolts=2500, lead_codes=ISHNE_CODES, stated=None, comment=b"", checksum=None):
     n = len(codes)
     spec = [*lead_codes[:n], *[-9] * (12 - n)]
-    fields = struct.pack("<4ih", len(comment), codes.shape[1] if stated is None else stated, 522, 522 + len(comment), 1)
+    fields = struct.pack(
+        "<4ih", len(comment), codes.shape[1] if stated is None else stated, 522, 522 + len(comment), 1
+    )
     fields += b"Zenobia".ljust(40, b"\0") + b"Quux".ljust(40, b"\0") + b"SBJ-77".ljust(20, b"\0")
     fields += struct.pack("<2h3h3h3h3h", 2, 1, 8, 5, 1953, 22, 11, 2002, 23, 11, 2002, 9, 10, 0)
     resolutions = np.broadcast_to(nanovolts, n).tolist()
@@ -223,7 +225,9 @@ def tlv(tag, content, channel=None):
     return bytes([tag]) + (b"" if channel is None else bytes([channel])) + size + content
 
 
-def mfer_file(codes, order="<", interval=(1, -3, 2), resolution=(0, -9, 2500), blocks=None, head=b"", frames=1, **more):
+def mfer_file(
+    codes, order="<", interval=(1, -3, 2), resolution=(0, -9, 2500), blocks=None, head=b"", frames=1, **more
+):
     """
     A 12-lead ECG in one block of `blocks` samples a channel and sequence (all of them where it is `None`).
 

@@ -106,7 +106,9 @@ def test_skewed_channels_are_moved(codes, tmp_path):
 def test_padding_is_missing(codes, tmp_path):
     padded = codes.copy()
     padded[3, 400:] = -32768
-    record = read_dicom(write_dicom(tmp_path / "a.dcm", [group(padded, WaveformPaddingValue=struct.pack("<h", -32768))]))
+    record = read_dicom(
+        write_dicom(tmp_path / "a.dcm", [group(padded, WaveformPaddingValue=struct.pack("<h", -32768))])
+    )
     assert np.array_equal(np.isnan(record.signal), padded == -32768)
     # 0 is a sample as well: only long runs of it are padding.
     padded = codes.copy()
@@ -164,7 +166,10 @@ def test_refusals_name_file_and_reason(codes, tmp_path):
         with pytest.raises(ValueError, match="refused.dcm") as caught:
             read_dicom(path)
         assert reason in str(caught.value)
-    for content, reason in ((b"no DICOM" * 100, "not a DICOM file"), (bytes(128) + b"DICM", "found the transfer syntax of none")):
+    for content, reason in (
+        (b"no DICOM" * 100, "not a DICOM file"),
+        (bytes(128) + b"DICM", "found the transfer syntax of none"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=reason):
             read_dicom(path)

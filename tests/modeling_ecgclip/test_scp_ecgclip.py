@@ -36,7 +36,7 @@ def read(folder, data, name="a.scp"):
 
 
 def custom_tables():
-    """Two tables: the first has the numbers -1 to 1 and a switch to the second, which has 8 and 16 bits and goes back."""
+    """Two tables: the first has the numbers -1 to 1 and a switch to the second, of 8 and 16 bits, which goes back."""
     rows = [[(1, 1, 1, 0, "0"), (3, 3, 1, 1, "100"), (3, 3, 1, -1, "101"), (2, 2, 0, 2, "11")]]
     rows += [[(2, 10, 1, 0, "00"), (2, 18, 1, 100, "01"), (1, 1, 0, 1, "1")]]
     data = struct.pack("<H", 2)
@@ -135,7 +135,9 @@ def test_the_reference_beat_is_added_where_it_was_subtracted(codes, tmp_path):
 
 def test_leads_of_other_times_are_missing_there(codes, tmp_path):
     ranges = [(1, 500)] * 6 + [(501, 1000)] * 6
-    streams = [huffman(differences(lead[first - 1 : last], 2)) for lead, (first, last) in zip(codes, ranges, strict=True)]
+    streams = [
+        huffman(differences(lead[first - 1 : last], 2)) for lead, (first, last) in zip(codes, ranges, strict=True)
+    ]
     data = scp_simple(
         codes, s3=scp_leads(ranges, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)), s6=scp_rhythm(streams, 2500, 2000, 2)
     )
@@ -145,7 +147,9 @@ def test_leads_of_other_times_are_missing_there(codes, tmp_path):
     assert np.array_equal(signal[6:, 500:], codes[6:, 500:] * 2.5)
 
 
-@pytest.mark.parametrize(("interval", "rate"), [(2000, 500.0), (3333, 300.0), (1666, 600.0), (1667, 600.0), (1000, 1000.0)])
+@pytest.mark.parametrize(
+    ("interval", "rate"), [(2000, 500.0), (3333, 300.0), (1666, 600.0), (1667, 600.0), (1000, 1000.0)]
+)
 def test_rates_of_rounded_intervals(codes, tmp_path, interval, rate):
     assert read(tmp_path, scp_simple(codes, interval=interval)).sampling_rate == rate
 
@@ -196,7 +200,8 @@ def test_refusals_name_file_and_reason(codes, tmp_path):
         "sections 4 and 5": scp_simple(codes, s3=scp_leads([(1, 1000)] * 12, range(12), flags=5)),
         "at most 8 Huffman tables": scp_simple(codes, s2=struct.pack("<H", 9)),
         "none begins another": scp_simple(
-            codes, s2=struct.pack("<HH", 1, 2) + struct.pack("<BBBhI", 1, 1, 1, 0, 0) + struct.pack("<BBBhI", 2, 2, 1, 0, 0)
+            codes,
+            s2=struct.pack("<HH", 1, 2) + struct.pack("<BBBhI", 1, 1, 1, 0, 0) + struct.pack("<BBBhI", 2, 2, 1, 0, 0),
         ),
         "expected samples, first or second differences": scp_simple(codes, s6=scp_rhythm([b"\0" * 200] * 12, 1, 1, 3)),
     }
