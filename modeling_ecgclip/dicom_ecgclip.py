@@ -53,6 +53,7 @@ _DTYPES = {
     (32, "UL"): "<u4",
 }
 _BEATS = re.compile(r"MEDIAN|REPRESENTATIVE|AVERAGE|MEAN\b|TEMPLATE|BEAT", re.IGNORECASE)
+MAX_NOTES = 5_000  # measurements, statements and marks of waves that are looked through
 MIN_PADDED_S = 0.2  # of the padding value where samples have it as well
 # What a measurement is called, its name here, and the units in which it is known: any for an axis, since an axis has
 # but one and some writers state another.
@@ -254,10 +255,11 @@ def _padded(codes: np.ndarray, padding: bytes | memoryview, rate: float) -> np.n
     if not at.any() or others.size == 0 or not others.min() < value < others.max():
         return at
     edges = np.flatnonzero(np.diff(np.concatenate([[False], at, [False]])))
-    for first, end in zip(edges[::2], edges[1::2], strict=True):
-        if end - first < MIN_PADDED_S * rate:
-            at[first:end] = False
-    return at
+    firsts, ends = edges[::2], edges[1::2]
+    is_long = ends - firsts >= MIN_PADDED_S * rate
+    changes = np.zeros(len(at) + 1, np.int8)
+    changes[firsts[is_long]], changes[ends[is_long]] = 1, -1
+    return changes[:-1].cumsum() > 0
 
 
 def _move(lead: np.ndarray, skew: int) -> None:
@@ -275,7 +277,7 @@ def _metadata(dataset: Dataset, channels: list[Dataset], left_out: list[str]) ->
     encoding = _ENCODINGS.get(_text(dataset, _CHARACTER_SET).split("\\")[0].strip(), "ascii")
     measurements: dict[str, float] = {}
     statements = []
-    for note in _items(dataset, _ANNOTATIONS):
+    for note in _items(dataset, _ANNOTATIONS)[:MAX_NOTES]:
         statements.append(_text(note, _TEXT, encoding))
         key, units = _MEASUREMENTS.get(_text(_first(note, _CONCEPT), _MEANING).lower(), ("", ()))
         unit, value = _text(_first(note, _MEASURED_IN), _CODE).lower(), _text(note, _VALUE)

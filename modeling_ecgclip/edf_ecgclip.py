@@ -26,6 +26,7 @@ from .record_ecgclip import EcgRecord
 
 
 MAX_SIGNALS = 256
+MAX_TIMED_RECORDS = 20_000  # whose onsets are read one by one
 _SIGNATURE = b"0       "
 _ANNOTATIONS = "EDF Annotations"
 # Fields of a signal, in the order of the header, and how many characters each has.
@@ -81,11 +82,11 @@ def read_edf(path: str | Path) -> EcgRecord:
     signals, record_values = _signals(data, n_signals, name)
     kind = clean_text(data[192:236])
     records = _data_records(data, n_signals, record_values, name)
-    if kind.startswith("EDF+D"):
-        _refuse_gaps(records, signals, _duration(data, name), name)
     chosen, left_out = _choose(signals, name)
     rate = float(Fraction(chosen[0].samples) / _duration(data, name))
     check_values((len(chosen), len(records) * chosen[0].samples), name)
+    if kind.startswith("EDF+D"):
+        _refuse_gaps(records, signals, _duration(data, name), name)
     unit, factors = common_unit([signal.unit or "" for signal in chosen])
     ecg = np.empty((len(chosen), len(records) * chosen[0].samples))
     for row, signal, factor in zip(ecg, chosen, factors, strict=True):
@@ -166,8 +167,11 @@ def _data_records(data: bytes, n_signals: int, record_values: int, name: str) ->
 def _refuse_gaps(records: np.ndarray, signals: list[_Signal], duration: Fraction, name: str) -> None:
     """Refuses a discontinuous file whose data records do not follow each other."""
     keeper = next((signal for signal in signals if signal.label == _ANNOTATIONS), None)
-    if keeper is None:
-        raise ValueError(f"{name}: EDF+D: expected a channel {_ANNOTATIONS!r} that times the data records: found none")
+    if keeper is None or len(records) > MAX_TIMED_RECORDS:
+        raise ValueError(
+            f"{name}: EDF+D: expected a channel {_ANNOTATIONS!r} that times at most {MAX_TIMED_RECORDS:,} data "
+            f"records: found {'none' if keeper is None else f'{len(records):,} records'}"
+        )
     first = None
     for i, record in enumerate(records):
         stamp = record[keeper.start : keeper.start + keeper.samples].tobytes()[:64].split(b"\x14", 1)[0]

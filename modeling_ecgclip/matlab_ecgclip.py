@@ -25,7 +25,8 @@ LEAD_LISTS = ("lead_names", "leads", "channels", "sig_name")
 MAX_VARIABLES = 1_000
 MAX_DEPTH = 4
 _NAME_BYTES = 4_096  # of a compressed variable are inflated to see its name
-_VARIABLE_BYTES = 8 * MAX_VALUES + 65_536
+_SIGNAL_BYTES = 8 * MAX_VALUES + 65_536  # of a compressed signal, and of any other variable, are inflated at most
+_VARIABLE_BYTES = 65_536
 _HEADER_BYTES = 128
 # dtypes of version 4 by the third digit of its type, and of version 5 by the type of an element.
 _V4_DTYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
@@ -82,7 +83,7 @@ def read_matlab(path: str | Path) -> EcgRecord:
     read = _read_v5 if bytes(data[:6]) == b"MATLAB" else _read_v4
     values, others = read(data, wanted, name)
     keys = [key for key in SIGNAL_NAMES if key in values]
-    if len(keys) != 1:
+    if not keys:
         found = shorten(", ".join([*values, *others]), 300) or "nothing"
         raise ValueError(f"{name}: expected one matrix named {', '.join(SIGNAL_NAMES)}: found {found}")
     signal, about = values[keys[0]], {}
@@ -91,6 +92,7 @@ def read_matlab(path: str | Path) -> EcgRecord:
     if not isinstance(signal, np.ndarray) or signal.ndim != 2 or signal.size == 0:
         raise ValueError(f"{name}: expected {keys[0]} as a matrix of numbers with two axes: found another kind")
     check_values(signal.shape, name)
+    signal = signal.astype(signal.dtype.newbyteorder("="))  # of its own, and in the order of this machine
     metadata = make_metadata("MATLAB", [], sex=_sex(about.get("sex")), age_years=_age(about.get("age")))
     rate = _scalar(values, RATE_NAMES, name)
     return EcgRecord(signal, rate, _lead_names(values, name), _unit(values, name), name, metadata)
@@ -122,6 +124,7 @@ def _read_v4(data: memoryview, wanted: set[str], name: str) -> tuple[dict[str, A
         n_bytes = rows * columns * dtype.itemsize * (1 + is_complex)
         content = cut(data, at + 20 + name_bytes, n_bytes, name, f"the matrix {shorten(variable)}")
         at += 20 + name_bytes + n_bytes
+        _refuse_second(values, variable, name)
         if variable in wanted and kind % 10 < 2 and not is_complex:
             check_values((rows, columns), name)
             matrix = np.frombuffer(content, dtype).reshape((rows, columns), order="F")
@@ -129,6 +132,13 @@ def _read_v4(data: memoryview, wanted: set[str], name: str) -> tuple[dict[str, A
         else:
             others.append(variable)
     return values, others
+
+
+def _refuse_second(values: dict[str, Any], variable: str, name: str) -> None:
+    """Refuses a variable that was there already, and a second signal, before it is read."""
+    found = [key for key in values if key == variable or {key, variable} <= set(SIGNAL_NAMES)]
+    if found:
+        raise ValueError(f"{name}: expected one matrix named {', '.join(SIGNAL_NAMES)}: found {found[0]}, {variable}")
 
 
 def _joined(codes: np.ndarray) -> list[str]:
@@ -157,10 +167,13 @@ def _read_v5(data: memoryview, wanted: set[str], name: str) -> tuple[dict[str, A
             if inner is None or inner.variable not in wanted:
                 others.append("" if inner is None else inner.variable)
                 continue
-            kind, content, _ = _element(_inflate(element.data, _VARIABLE_BYTES, name), 0, order, name)
+            _refuse_second(values, inner.variable, name)
+            max_bytes = _SIGNAL_BYTES if inner.variable in SIGNAL_NAMES else _VARIABLE_BYTES
+            kind, content, _ = _element(_inflate(element.data, max_bytes, name), 0, order, name)
         if kind != _MATRIX or len(content) == 0:
             continue
         header = _Header.of(content, order, name)
+        _refuse_second(values, header.variable, name)
         value = _value(content, header, order, name, MAX_DEPTH) if header.variable in wanted else None
         if value is None:
             others.append(header.variable)

@@ -19,6 +19,7 @@ from .record_ecgclip import EcgRecord
 
 MAX_DEFINITIONS = 20_000
 MAX_DEPTH = 4
+MAX_PIECES = 20_000  # frames times channels
 _PREAMBLE = 0x40
 # Definitions, by what follows the name of their constant MWF_ in the standard.
 _BLE, _TXC, _BLK, _CHN, _SEQ, _WFM, _LDN, _DTP, _IVL, _SEN, _OFF, _CMP, _IPD = (
@@ -61,6 +62,7 @@ class _Frame:
     channels: dict[int, dict[int, bytes]] = field(default_factory=dict)
     about: dict[int, list[bytes]] = field(default_factory=dict)
     rhythm: list[list[np.ndarray]] = field(default_factory=list)  # of each frame each channel
+    n_values: int = 0  # of all these
     scales: list[tuple[Any, ...]] = field(default_factory=list)  # of each channel, the same in all frames
 
     def definitions(self, channel: int) -> dict[int, bytes]:
@@ -188,6 +190,8 @@ def _define(tag: int, content: bytes, frame: _Frame) -> None:
 def _add(wave: bytes, frame: _Frame) -> None:
     """Takes in one frame of samples: sequences, in each of them every channel, of that a block of samples."""
     name = frame.name
+    if (len(frame.rhythm) + 1) * frame.n_channels > MAX_PIECES:
+        raise ValueError(f"{name}: expected at most {MAX_PIECES:,} frames of a channel in all: found more")
     parts = [frame.definitions(i) for i in range(frame.n_channels)]
     kinds = {frame.whole(part.get(_WFM, b"\0\0")[:2]) for part in parts}
     if _DOMINANT_BEAT in kinds:
@@ -211,8 +215,8 @@ def _add(wave: bytes, frame: _Frame) -> None:
             f"{name}: truncated, or its sizes contradict each other: expected {sorted(sequences)[:3] or 'some'} "
             f"sequences of {width:,} bytes: found {len(wave):,} bytes"
         )
-    total = sum(len(channel) for waves in frame.rhythm for channel in waves)
-    check_values((total + len(wave) // width * sum(blocks),), name)
+    frame.n_values += len(wave) // width * sum(blocks)
+    check_values((frame.n_values,), name)
     table = np.frombuffer(wave, np.uint8).reshape(-1, width)
     channels, at = [], 0
     for part, dtype, block in zip(parts, dtypes, blocks, strict=True):

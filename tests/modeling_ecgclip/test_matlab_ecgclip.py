@@ -32,7 +32,7 @@ def save(folder, values, **options):
 @pytest.mark.parametrize(("kind", "dtype"), [(0, "f8"), (10, "f4"), (20, "i4"), (30, "i2")])
 def test_version_4(codes, tmp_path, order, kind, dtype):
     record = read(tmp_path, matlab4({"other": codes[:1, :5], "val": codes}, kind, order))
-    assert np.array_equal(record.signal, codes) and record.signal.dtype == np.dtype(order + dtype)
+    assert np.array_equal(record.signal, codes) and record.signal.dtype == np.dtype(dtype)
     assert (record.sampling_rate, record.lead_names, record.unit) == (None, None, None)
     scipy.io.savemat(tmp_path / "b.mat", {"val": codes.astype("f8")}, format="4")
     assert np.array_equal(read_matlab(tmp_path / "b.mat").signal, codes)
@@ -74,7 +74,7 @@ def test_refusals_name_file_and_reason(codes, tmp_path):
     cases = {
         "not a MATLAB file": b"no such thing" * 50,
         "expected one matrix named val, ecg, ECG, signal: found x, y": save(tmp_path, {"x": 5, "y": 1}).read_bytes(),
-        "expected one matrix named": save(tmp_path, {"val": codes, "ecg": codes}).read_bytes(),
+        "signal: found val, ecg": save(tmp_path, {"val": codes, "ecg": codes}).read_bytes(),
         "matrix of numbers with two axes": save(tmp_path, {"val": "text"}).read_bytes(),
         "expected one matrix": save(tmp_path, {"val": np.zeros((2, 3, 4))}).read_bytes(),
         "truncated: expected an element": good[:-10],
@@ -130,3 +130,9 @@ def test_real_files(sample_data):
         record = read_matlab(path)
         assert np.array_equal(record.signal, scipy.io.loadmat(path)["val"])
         assert (record.sampling_rate, record.lead_names, record.unit) == (None, None, None)
+
+
+def test_a_signal_is_ones_own(codes, tmp_path):
+    for order in "<>":
+        signal = read(tmp_path, matlab4({"val": codes}, order=order)).signal
+        assert signal.flags.writeable and signal.dtype.isnative
