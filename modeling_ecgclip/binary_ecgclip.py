@@ -23,6 +23,7 @@ SCP_LEADS = {1: "I", 2: "II", **{n: f"V{n - 2}" for n in range(3, 10)}, **{n: f"
 SCP_LEADS |= {16: "X", 17: "Y", 18: "Z", 19: "CC5", 20: "CM5", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 65: "-aVR"}
 SCP_LEADS |= {66: "V8", 67: "V9", 68: "V8R", 69: "V9R", 70: "D", 71: "A", 72: "J"}
 MAX_STATEMENTS = 200
+MAX_SECRETS = 200  # words of names and ids, which every text is searched for
 MAX_AGE = 120
 
 
@@ -135,13 +136,14 @@ def make_metadata(kind: str, people: Iterable[str], places: Iterable[str] = (), 
         places (`list[str]`): Names of institutions. A text that holds one of them as a whole is left out.
         stated: `device`, `measurements`, `statements`, `age_years`, `sex`, `filters` and the like.
     """
-    words = {word.casefold() for text in people for word in re.split(r"[\s^=,;/\\]+", text) if len(word) > 1}
-    words |= {place.casefold() for place in places if len(place) > 1}
-    named = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(words)))})(?!\w)") if words else None
+    words = [word for text in people for word in re.split(r"[\s^=,;/\\]+", text)] + list(places)
+    secrets = sorted({word.casefold()[:100] for word in words[:MAX_SECRETS] if len(word) > 1})
+    named = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, secrets))})(?!\w)") if secrets else None
 
     def allowed(value: Any) -> Any:
         if isinstance(value, str):
-            return None if named is not None and named.search(value.casefold()) else shorten(value, MAX_TEXT_LENGTH)
+            text = shorten(value, MAX_TEXT_LENGTH)
+            return None if named is not None and named.search(text.casefold()) else text
         if isinstance(value, dict):
             kept = {key: allowed(item) for key, item in value.items()}
             return {key: item for key, item in kept.items() if item not in (None, "", {}, [])}
