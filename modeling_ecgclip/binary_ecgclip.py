@@ -1,18 +1,15 @@
-"""What the readers of recorders' binary files share: fields within bounds, rates, units, leads, and metadata.
-
-Metadata that leaves a reader names no patient: ages are whole years, and a text that contains a name or an id which
-the file states of its patient is left out.
-"""
+"""What the readers of recorders' binary files share: fields within bounds, rates, units, leads, and metadata."""
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from .feature_extraction_ecgclip import canonical_lead_name
 from .limits_ecgclip import MAX_FILE_BYTES, MAX_TEXT_LENGTH, check_file, shorten
+from .vendor_ecgclip import MAX_STATEMENTS, vendor_metadata, years_between
 
 
 # How many of a unit make one microvolt, by the unit's name in lower case. Both signs for micro read as "u".
@@ -22,9 +19,6 @@ _UNITS = {"uv": "uV", "mv": "mV", "v": "V"}
 SCP_LEADS = {1: "I", 2: "II", **{n: f"V{n - 2}" for n in range(3, 10)}, **{n: f"V{n - 8}R" for n in range(10, 16)}}
 SCP_LEADS |= {16: "X", 17: "Y", 18: "Z", 19: "CC5", 20: "CM5", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 65: "-aVR"}
 SCP_LEADS |= {66: "V8", 67: "V9", 68: "V8R", 69: "V9R", 70: "D", 71: "A", 72: "J"}
-MAX_STATEMENTS = 200
-MAX_SECRETS = 200  # words of names and ids, which every text is searched for
-MAX_AGE = 120
 
 
 def read_whole(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -101,16 +95,11 @@ def standard_lead(text: str) -> str:
         return text
 
 
-def age_in_years(birth: tuple[int, int, int] | None, recorded: tuple[int, int, int] | None) -> float | None:
+def age_in_years(birth: tuple[int, int, int] | None, recorded: tuple[int, int, int] | None) -> Fraction | None:
     """Returns whole years between two dates (year, month, day), or `None` where one is missing or impossible."""
     if birth is None or recorded is None:
         return None
-    try:
-        born, taken = date(*birth), date(*recorded)
-    except (ValueError, OverflowError):
-        return None
-    age = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
-    return float(age) if 0 <= age <= MAX_AGE else None
+    return years_between(*(f"{year:04d}-{month:02d}-{day:02d}" for year, month, day in (birth, recorded)))
 
 
 def clean_texts(raw: bytes | memoryview, encoding: str = "latin-1") -> list[str]:
@@ -125,37 +114,48 @@ def clean_text(raw: bytes | memoryview, encoding: str = "latin-1") -> str:
     return "".join(clean_texts(bytes(raw).split(b"\x00", 1)[0] if encoding != "utf-16-le" else raw, encoding)[:1])
 
 
-def make_metadata(kind: str, people: Iterable[str], places: Iterable[str] = (), **stated: Any) -> dict[str, Any]:
+def make_metadata(
+    kind: str,
+    name: str,
+    people: Iterable[str] = (),
+    places: Iterable[str] = (),
+    left_out: Sequence[str] = (),
+    device: Mapping[str, str] | None = None,
+    measurements: Mapping[str, float] | None = None,
+    statements: Sequence[str] = (),
+    filters: Mapping[str, float] | None = None,
+    age_years: Fraction | None = None,
+    sex: str = "",
+) -> dict[str, Any]:
     """
-    Returns what a file says besides its signal, without what it does not state and without what names the patient.
+    Returns the metadata of a record, as [`vendor_metadata`] does, with `channels_left_out` where there are such.
 
     Args:
-        kind (`str`): Of the file, for `"format"`.
-        people (`list[str]`): Names and ids of the patient and of who cares for them. A text of `stated` that holds
-            one of their words is left out.
-        places (`list[str]`): Names of institutions. A text that holds one of them as a whole is left out.
-        stated: `device`, `measurements`, `statements`, `age_years`, `sex`, `filters` and the like.
+        kind (`str`): Of the file.
+        name (`str`): What errors call it.
+        people (`list[str]`): Names and ids of the patient and of who cares for them: each word of them counts.
+        places (`list[str]`): Names of institutions and the like, which count as a whole.
+        left_out (`list[str]`): Channels that the file has and the record has not.
+        device, measurements, statements, filters, age_years, sex: What the file states; more statements than any ECG
+            has are cut off.
     """
-    words = [word for text in people for word in re.split(r"[\s^=,;/\\]+", text)] + list(places)
-    secrets = sorted({word.casefold()[:100] for word in words[:MAX_SECRETS] if len(word) > 1})
-    named = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, secrets))})(?!\w)") if secrets else None
-
-    def allowed(value: Any) -> Any:
-        if isinstance(value, str):
-            text = shorten(value, MAX_TEXT_LENGTH)
-            return None if named is not None and named.search(text.casefold()) else text
-        if isinstance(value, dict):
-            kept = {key: allowed(item) for key, item in value.items()}
-            return {key: item for key, item in kept.items() if item not in (None, "", {}, [])}
-        if isinstance(value, list):
-            return [item for item in map(allowed, value[:MAX_STATEMENTS]) if item not in (None, "", {}, [])]
-        return value
-
-    return {"format": kind, **allowed(stated)}
+    private = {text[:MAX_TEXT_LENGTH] for text in (*people, *places)}
+    private |= {word for text in people for word in re.split(r"[\s^=,;/\\]+", text[:MAX_TEXT_LENGTH])}
+    metadata = vendor_metadata(
+        kind,
+        device or {},
+        {key: Fraction(value) for key, value in (measurements or {}).items()},
+        statements[:MAX_STATEMENTS],
+        private,
+        age_years,
+        sex,
+        {key: Fraction(value) for key, value in (filters or {}).items()},
+        name,
+    )
+    return metadata | ({"channels_left_out": [shorten(label) for label in left_out]} if left_out else {})
 
 
 __all__ = [
-    "MAX_AGE",
     "SCP_LEADS",
     "age_in_years",
     "clean_text",

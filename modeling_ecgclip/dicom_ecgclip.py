@@ -1,6 +1,7 @@
 """Reads the rhythm of a DICOM ECG (12-lead, general and ambulatory ECG waveform storage), never its median beat."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ _MEASUREMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{meaning: (f"{meaning.replace(' ', '_')}_ms", ("ms",)) for meaning in _INTERVALS},
     **{f"{which}rate": ("heart_rate_bpm", _PER_MINUTE) for which in ("heart ", "ventricular ", "ventricular heart ")},
     **{f"{which}rate": ("atrial_rate_bpm", _PER_MINUTE) for which in ("atrial ", "atrial heart ")},
-    **{f"{wave} axis": (f"{wave}_axis_degrees", ()) for wave in ("p", "qrs", "t")},
+    **{f"{wave} axis": (f"{wave}_axis_deg", ()) for wave in ("p", "qrs", "t")},
 }
 _ENCODINGS = {"": "latin-1", "ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
 _ENCODINGS |= {"ISO_IR 13": "shift_jis", "ISO_IR 166": "iso8859_11", "ISO_IR 203": "iso8859_15"}
@@ -120,7 +121,7 @@ def read_dicom(path: str | Path) -> EcgRecord:
         _move(row, channels[i].skew)
     names = tuple(channels[i].name for i in kept)
     left_out = [channel.name for channel in channels if channel.unit is None]
-    metadata = _metadata(dataset, [_items(group, _CHANNELS)[i] for i in kept], left_out)
+    metadata = _metadata(dataset, [_items(group, _CHANNELS)[i] for i in kept], left_out, name)
     return EcgRecord(signal, rate, names if any(names) else None, unit, name, metadata)
 
 
@@ -273,43 +274,44 @@ def _move(lead: np.ndarray, skew: int) -> None:
     lead[:] = moved
 
 
-def _metadata(dataset: Dataset, channels: list[Dataset], left_out: list[str]) -> dict[str, Any]:
+def _metadata(dataset: Dataset, channels: list[Dataset], left_out: list[str], name: str) -> dict[str, Any]:
     encoding = _ENCODINGS.get(_text(dataset, _CHARACTER_SET).split("\\")[0].strip(), "ascii")
     measurements: dict[str, float] = {}
     statements = []
     for note in _items(dataset, _ANNOTATIONS)[:MAX_NOTES]:
-        statements.append(_text(note, _TEXT, encoding))
+        statements += [_text(note, _TEXT, encoding)] if _TEXT in note else []
         key, units = _MEASUREMENTS.get(_text(_first(note, _CONCEPT), _MEANING).lower(), ("", ()))
         unit, value = _text(_first(note, _MEASURED_IN), _CODE).lower(), _text(note, _VALUE)
-        is_stated = re.fullmatch(r"-?\d{1,6}(\.\d{1,6})?", value) and (key.endswith("degrees") or float(value) > 0)
+        is_stated = re.fullmatch(r"-?\d{1,6}(\.\d{1,6})?", value) and (key.endswith("deg") or float(value) > 0)
         if key and is_stated and (unit in units or not units):
             measurements.setdefault(key, float(value))
-    filters: dict[str, float | list[float]] = {}
+    filters: dict[str, float] = {}
     for key, tag in _FILTERS.items():
-        cutoffs = [_text(channel, tag) for channel in channels]
-        hertz = [float(text) if re.fullmatch(r"\d{1,5}(\.\d{1,6})?", text) else 0.0 for text in cutoffs]
-        if any(hertz):
-            filters[key] = hertz[0] if len(set(hertz)) == 1 else hertz
+        # What not all channels share is not said of the record; 0 is no filter.
+        cutoffs = {_text(channel, tag) for channel in channels}
+        hertz = cutoffs.pop() if len(cutoffs) == 1 else ""
+        if re.fullmatch(r"\d{1,5}(\.\d{1,6})?", hertz) and float(hertz):
+            filters[key] = float(hertz)
     return make_metadata(
         "DICOM",
+        name,
         [_text(dataset, tag, encoding) for tag in _PEOPLE],
         [_text(dataset, tag, encoding) for tag in _PLACES],
+        left_out,
         device={"manufacturer": _text(dataset, _MANUFACTURER, encoding), "model": _text(dataset, _MODEL, encoding)},
         measurements=measurements,
         statements=statements,
         age_years=_age(dataset),
-        sex={"M": "male", "F": "female"}.get(_text(dataset, _SEX).upper()),
+        sex=_text(dataset, _SEX),
         filters=filters,
-        channels_left_out=left_out,
     )
 
 
-def _age(dataset: Dataset) -> float | None:
+def _age(dataset: Dataset) -> Fraction | None:
     """As stated, or from the dates of birth and of the recording."""
     stated = re.fullmatch(r"(\d{3})([DWMY])", _text(dataset, _AGE))
     if stated is not None:
-        age = int(stated[1]) // {"D": 365, "W": 52, "M": 12, "Y": 1}[stated[2]]
-        return float(age) if age <= 120 else None
+        return Fraction(int(stated[1]) // {"D": 365, "W": 52, "M": 12, "Y": 1}[stated[2]])
     recorded = _text(dataset, _ACQUIRED) or _text(dataset, _STUDY_DATE)
     return age_in_years(_day(_text(dataset, _BIRTH_DATE)), _day(recorded))
 

@@ -93,7 +93,7 @@ def read_edf(path: str | Path) -> EcgRecord:
         digital = records[:, signal.start : signal.start + signal.samples].ravel()
         row[:] = ((digital - signal.digital_min) * signal.gain + signal.physical_min) * factor
     names = tuple(_lead_name(signal.label) for signal in chosen)
-    metadata = _metadata(data, chosen, kind, left_out)
+    metadata = _metadata(data, chosen, kind, left_out, name)
     return EcgRecord(ecg, rate, names, unit, name, metadata)
 
 
@@ -208,28 +208,29 @@ def _lead_name(label: str) -> str:
     return standard_lead(_ECG_KIND.sub("", label, count=1) or label)
 
 
-def _metadata(data: bytes, chosen: list[_Signal], kind: str, left_out: list[str]) -> dict[str, Any]:
+def _metadata(data: bytes, chosen: list[_Signal], kind: str, left_out: list[str], name: str) -> dict[str, Any]:
     """Sex, age and equipment, which EDF+ states in fields of their own, and the filters of the channels."""
     patient, recording = clean_text(data[8:88]), clean_text(data[88:168])
-    sex = age = equipment = None
+    sex, age, equipment = "", None, ""
     fields, texts = patient.split(), recording.split()
     if kind.startswith("EDF+") and len(fields) >= 4:
-        sex = {"F": "female", "M": "male"}.get(fields[1])
+        sex = fields[1]
         age = age_in_years(_day(fields[2]), _day(texts[1]) if len(texts) > 1 else None)
     if kind.startswith("EDF+") and len(texts) >= 5 and texts[0] == "Startdate":
-        equipment = None if texts[4] == "X" else texts[4].replace("_", " ")
+        equipment = "" if texts[4] == "X" else texts[4].replace("_", " ")
     filters: dict[str, float] = {}
     if len({signal.prefilter for signal in chosen}) == 1:
         for which, hertz in _FILTER.findall(chosen[0].prefilter):
-            filters[_FILTER_NAMES[which.upper()]] = _number(hertz.encode(), "EDF", "a filter")
+            filters[_FILTER_NAMES[which.upper()]] = _number(hertz.encode(), name, "a filter")
     return make_metadata(
         "EDF+" if kind.startswith("EDF+") else "EDF",
+        name,
         [patient.replace("_", " "), *texts[1:4]],
+        left_out=left_out,
         device={"model": equipment},
         age_years=age,
         sex=sex,
         filters=filters,
-        channels_left_out=left_out,
     )
 
 

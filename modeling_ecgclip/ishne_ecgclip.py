@@ -90,10 +90,11 @@ def _metadata(data: bytes, name: str) -> dict[str, Any]:
     identity = [clean_text(data[at : at + size]) for at, size in ((28, 40), (68, 40), (108, 20))]
     return make_metadata(
         "ISHNE",
+        name,
         identity,
         device={"model": clean_text(data[232:272])},
         age_years=age_in_years((birth[0], birth[1], birth[2]), (recorded[0], recorded[1], recorded[2])),
-        sex={1: "male", 2: "female"}.get(sex),
+        sex={1: "male", 2: "female"}.get(sex, ""),
     )
 
 

@@ -7,6 +7,7 @@ cells and functions that a file may hold.
 import math
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def read_matlab(path: str | Path) -> EcgRecord:
         raise ValueError(f"{name}: expected {keys[0]} as a matrix of numbers with two axes: found another kind")
     check_values(signal.shape, name)
     signal = signal.astype(signal.dtype.newbyteorder("="))  # of its own, and in the order of this machine
-    metadata = make_metadata("MATLAB", [], sex=_sex(about.get("sex")), age_years=_age(about.get("age")))
+    metadata = make_metadata("MATLAB", name, sex=_sex(about.get("sex")), age_years=_age(about.get("age")))
     rate = _scalar(values, RATE_NAMES, name)
     return EcgRecord(signal, rate, _lead_names(values, name), _unit(values, name), name, metadata)
 
@@ -322,15 +323,14 @@ def _lead_names(values: dict[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(stated[0])
 
 
-def _sex(value: Any) -> str | None:
+def _sex(value: Any) -> str:
     """From the text of a field."""
-    text = value[0].lower() if isinstance(value, list) and value else ""
-    return {"m": "male", "male": "male", "f": "female", "female": "female"}.get(text)
+    return value[0] if isinstance(value, list) and value else ""
 
 
-def _age(value: Any) -> float | None:
-    if isinstance(value, np.ndarray) and value.size == 1 and 0 <= value.reshape(-1)[0] <= 120:
-        return float(value.reshape(-1)[0])
+def _age(value: Any) -> Fraction | None:
+    if isinstance(value, np.ndarray) and value.size == 1 and np.isfinite(value).all():
+        return Fraction(float(value.reshape(-1)[0]))
     return None
 
 

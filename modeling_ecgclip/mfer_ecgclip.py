@@ -280,16 +280,17 @@ def _metadata(frame: _Frame) -> dict[str, Any]:
             filters[_FILTERS[kind.strip().upper()]] = float(hertz)
     age = (frame.about.get(_AGE) or [b""])[0]
     time = (frame.about.get(_TIM) or [b""])[0]
-    years = float(age[0]) if age and 0 < age[0] <= 120 else None
+    years = Fraction(age[0]) if age and age[0] else None
     if years is None and len(age) >= 7 and len(time) >= 4:
         years = age_in_years((frame.whole(age[3:5]), age[5], age[6]), (frame.whole(time[:2]), time[2], time[3]))
     sex = (frame.about.get(_SEX) or [b""])[0][:1]
     return make_metadata(
         "MFER",
+        frame.name,
         [*text(_PNM), *text(_PID)],
-        device={"manufacturer": maker[0], "model": maker[1] if len(maker) > 1 else None},
+        device={"manufacturer": maker[0], "model": maker[1] if len(maker) > 1 else ""},
         age_years=years,
-        sex={b"\1": "male", b"\2": "female"}.get(sex),
+        sex={b"\1": "male", b"\2": "female"}.get(sex, ""),
         filters=filters,
     )
 

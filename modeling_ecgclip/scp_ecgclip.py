@@ -4,6 +4,7 @@ Own reader: the libraries that read it are GPL (biosig) or leave out thinned sam
 """
 
 import binascii
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ MAX_BEATS = 1_000
 _HEADER_BYTES = 16
 _UNSTATED = (0, 9_999, 19_999, 29_999)  # of a measurement: not made, not found, rejected
 _NO_CHECKSUM = (0, 0xFFFF)
-_AGE_UNITS = {1: 1.0, 2: 1 / 12, 3: 7 / 365.25, 4: 1 / 365.25, 5: 1 / 8766}
+_AGE_UNITS = {1: Fraction(1), 2: Fraction(1, 12), 3: Fraction(28, 1461), 4: Fraction(4, 1461), 5: Fraction(1, 8766)}
 # Text of a file whose language code (tag 14) says so; Latin-1 otherwise.
 _ENCODINGS = {0x03: "iso8859_2", 0x0B: "iso8859_4", 0x13: "iso8859_5", 0x1B: "iso8859_6", 0x23: "iso8859_7"}
 _ENCODINGS |= {0x2B: "iso8859_8", 0x33: "iso8859_11", 0x3B: "iso8859_15", 0x07: "utf-16-le", 0x0F: "shift_jis"}
@@ -267,9 +268,10 @@ def _metadata(sections: dict[int, memoryview], name: str) -> dict[str, Any]:
     )
     return make_metadata(
         "SCP-ECG",
+        name,
         people,
         places,
-        device={"manufacturer": texts[4] if len(texts) > 4 else None, "model": clean_text(device[8:14])},
+        device={"manufacturer": texts[4] if len(texts) > 4 else "", "model": clean_text(device[8:14])},
         measurements=_measurements(sections[7], f"{name}, section 7") if 7 in sections else {},
         statements=[
             text
@@ -278,17 +280,16 @@ def _metadata(sections: dict[int, memoryview], name: str) -> dict[str, Any]:
             for text in _statements(sections[number], number, encoding)
         ],
         age_years=_age(tags),
-        sex={b"\1": "male", b"\2": "female"}.get(tags.get(8, b"")[:1]),
+        sex={b"\1": "male", b"\2": "female"}.get(tags.get(8, b"")[:1], ""),
         filters=_filters(tags),
     )
 
 
-def _age(tags: dict[int, bytes]) -> float | None:
+def _age(tags: dict[int, bytes]) -> Fraction | None:
     """As stated, or from the dates of birth and of the recording."""
     stated = tags.get(4, b"")
     if len(stated) >= 3 and stated[2] in _AGE_UNITS and any(stated[:2]):
-        age = int.from_bytes(stated[:2], "little") * _AGE_UNITS[stated[2]]
-        return float(int(age)) if age <= 120 else None
+        return Fraction(int(int.from_bytes(stated[:2], "little") * _AGE_UNITS[stated[2]]))
     dates = [tags.get(tag, b"") for tag in (5, 25)]
     if min(map(len, dates)) < 4:
         return None
@@ -316,7 +317,7 @@ def _measurements(section: memoryview, name: str) -> dict[str, float]:
             if first not in _UNSTATED[1:] and last not in _UNSTATED and last > first:
                 found[f"{key}_ms"] = last - first
         found |= {
-            f"{key}_axis_degrees": axis for key, axis in zip(("p", "qrs", "t"), axes, strict=True) if -181 < axis < 361
+            f"{key}_axis_deg": axis for key, axis in zip(("p", "qrs", "t"), axes, strict=True) if -181 < axis < 361
         }
     at = 6 + 16 * n_blocks + 10 * n_spikes
     if at + 2 <= len(section):
@@ -325,9 +326,7 @@ def _measurements(section: memoryview, name: str) -> dict[str, float]:
         rate, atrial, qtc = unpack("<HHH", section, at, name)
         found |= {"heart_rate_bpm": rate, "atrial_rate_bpm": atrial, "qtc_interval_ms": qtc}
     return {
-        key: float(value)
-        for key, value in found.items()
-        if key.endswith("degrees") or value not in (*_UNSTATED, 0xFFFF)
+        key: float(value) for key, value in found.items() if key.endswith("deg") or value not in (*_UNSTATED, 0xFFFF)
     }
 
 

@@ -13,6 +13,12 @@ ISHNE_CODES = (5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 SECRETS = ("Zenobia", "Quux", "SBJ-77", "1953", "05-08", "0508", "2002", "Galliera")
 
 
+def metadata_of(kind, **stated):
+    """Metadata of a record whose file states this and nothing else."""
+    unstated = {"device": {}, "measurements": {}, "statements": [], "age_years": None, "sex": None, "filters": {}}
+    return {"format": kind} | unstated | stated
+
+
 def known_codes(n_samples=1000, n_leads=12, limit=2000, seed=0):
     """int16 (leads, samples): a slow wave, spikes, and noise of some codes."""
     generator = np.random.default_rng(seed)

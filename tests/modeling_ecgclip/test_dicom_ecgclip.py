@@ -11,7 +11,7 @@ import pytest
 from modeling_ecgclip.dicom_ecgclip import is_dicom, read_dicom
 from modeling_ecgclip.scp_ecgclip import read_scp
 from tests.modeling_ecgclip.dicom_files import SYNTAXES, channel, coded, group, note, write_dicom
-from tests.modeling_ecgclip.recorder_files import LEADS, SCP_CODES, SECRETS, known_codes
+from tests.modeling_ecgclip.recorder_files import LEADS, SCP_CODES, SECRETS, known_codes, metadata_of
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,8 @@ def test_what_the_file_says_of_patient_and_device(codes, tmp_path):
         note("Sinusrhythmus, überprüft"),
         note("Seen: Quux, Z."),
         note("Ospedali Galliera, ward 2"),
+        note("compared with 22-NOV-2002"),
+        note("Confirmed by: Somebody Else, MD"),
         note(meaning="PR Interval", value=161),
         note(meaning="QRS Axis", value=-61, unit="ms"),
         note(meaning="QRS Duration", value="0.1", unit="s"),
@@ -131,15 +133,16 @@ def test_what_the_file_says_of_patient_and_device(codes, tmp_path):
         note(meaning="PP Interval", value=0),
     ]
     record = read_dicom(write_dicom(tmp_path / "a.dcm", [group(codes)], notes=notes))
-    assert record.metadata == {
-        "format": "DICOM",
-        "device": {"manufacturer": "Maker", "model": "Recorder 9"},
-        "measurements": {"pr_interval_ms": 161.0, "qrs_axis_degrees": -61.0, "heart_rate_bpm": 61.0},
-        "statements": ["Sinusrhythmus, überprüft"],
-        "age_years": 49.0,
-        "sex": "female",
-        "filters": {"highpass_hz": 0.05, "lowpass_hz": 150.0, "notch_hz": 50.0},
-    }
+    assert record.metadata == metadata_of(
+        "DICOM",
+        device={"manufacturer": "Maker", "model": "Recorder 9"},
+        measurements={"pr_interval_ms": 161, "qrs_axis_deg": -61, "heart_rate_bpm": 61},
+        statements=["Sinusrhythmus, überprüft", "compared with [date]"],
+        statements_withheld=3,
+        age_years=49,
+        sex="female",
+        filters={"highpass_hz": 0.05, "lowpass_hz": 150, "notch_hz": 50},
+    )
     assert not [secret for secret in SECRETS if secret.lower() in repr(record.metadata).lower()]
     record = read_dicom(write_dicom(tmp_path / "a.dcm", [group(codes)], PatientAge="018M"))
     assert record.metadata["age_years"] == 1.0

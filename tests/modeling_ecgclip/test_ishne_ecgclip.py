@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modeling_ecgclip.ishne_ecgclip import is_ishne, read_ishne
-from tests.modeling_ecgclip.recorder_files import LEADS, SECRETS, ishne_file, known_codes
+from tests.modeling_ecgclip.recorder_files import LEADS, SECRETS, ishne_file, known_codes, metadata_of
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_checksums_in_either_order_or_none(codes, tmp_path):
 
 def test_what_the_file_says_of_patient_and_device(codes, tmp_path):
     metadata = read(tmp_path, ishne_file(codes)).metadata
-    assert metadata == {"format": "ISHNE", "device": {"model": "Recorder 9"}, "age_years": 49.0, "sex": "female"}
+    assert metadata == metadata_of("ISHNE", device={"model": "Recorder 9"}, age_years=49, sex="female")
     assert not [secret for secret in SECRETS if secret.lower() in repr(metadata).lower()]
 
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from modeling_ecgclip.matlab_ecgclip import is_matlab, read_matlab
-from tests.modeling_ecgclip.recorder_files import LEADS, known_codes, matlab4
+from tests.modeling_ecgclip.recorder_files import LEADS, known_codes, matlab4, metadata_of
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_structure_with_data(codes, tmp_path, compressed):
     fields = {"sex": "Female", "age": 49, "data": codes / 1000}
     record = read_matlab(save(tmp_path, {"ECG": fields}, do_compression=compressed))
     assert np.array_equal(record.signal, codes / 1000)
-    assert record.metadata == {"format": "MATLAB", "age_years": 49.0, "sex": "female"}
+    assert record.metadata == metadata_of("MATLAB", age_years=49, sex="female")
 
 
 def test_what_other_variables_state(codes, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modeling_ecgclip.mfer_ecgclip import is_mfer, read_mfer
-from tests.modeling_ecgclip.recorder_files import LEADS, SECRETS, known_codes, mfer_file, tlv
+from tests.modeling_ecgclip.recorder_files import LEADS, SECRETS, known_codes, metadata_of, mfer_file, tlv
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,9 @@ def test_the_dominant_beat_is_never_read(codes, tmp_path):
 def test_what_the_file_says_of_patient_and_device(codes, tmp_path):
     for order in "<>":
         metadata = read(tmp_path, mfer_file(codes, order)).metadata
-        assert metadata == {
-            "format": "MFER",
-            "device": {"manufacturer": "Maker", "model": "Recorder 9"},
-            "age_years": 49.0,
-            "sex": "female",
-            "filters": {"highpass_hz": 0.05},
-        }
+        device = {"manufacturer": "Maker", "model": "Recorder 9"}
+        filters = {"highpass_hz": 0.05}
+        assert metadata == metadata_of("MFER", device=device, age_years=49, sex="female", filters=filters)
         assert not [secret for secret in SECRETS if secret.lower() in repr(metadata).lower()]
 
 

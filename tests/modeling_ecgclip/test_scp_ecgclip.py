@@ -13,6 +13,7 @@ from tests.modeling_ecgclip.recorder_files import (
     differences,
     huffman,
     known_codes,
+    metadata_of,
     scp_file,
     scp_leads,
     scp_rhythm,
@@ -160,25 +161,26 @@ def test_what_the_file_says_of_patient_and_device(codes, tmp_path):
     for i, text in enumerate((b"Sinus rhythm\0", b"Seen by Zenobia\0", b"At Ospedale Galliera\0")):
         statement += struct.pack("<BH", i, len(text)) + text
     record = read(tmp_path, scp_simple(codes, s7=blocks + b"\0\0" + struct.pack("<3H", 67, 0, 443), s8=statement))
-    assert record.metadata == {
-        "format": "SCP-ECG",
-        "device": {"manufacturer": "Maker", "model": "ELI9"},
-        "measurements": {
+    assert record.metadata == metadata_of(
+        "SCP-ECG",
+        device={"manufacturer": "Maker", "model": "ELI9"},
+        measurements={
             "rr_interval_ms": 900.0,
             "p_duration_ms": 102.0,
             "pr_interval_ms": 148.0,
             "qrs_duration_ms": 120.0,
             "qt_interval_ms": 420.0,
-            "p_axis_degrees": 44.0,
-            "qrs_axis_degrees": -61.0,
+            "p_axis_deg": 44.0,
+            "qrs_axis_deg": -61.0,
             "heart_rate_bpm": 67.0,
             "qtc_interval_ms": 443.0,
         },
-        "statements": ["Sinus rhythm"],
-        "age_years": 49.0,
-        "sex": "female",
-        "filters": {"highpass_hz": 0.05, "lowpass_hz": 150.0, "notch_hz": 50.0},
-    }
+        statements=["Sinus rhythm"],
+        statements_withheld=2,
+        age_years=49,
+        sex="female",
+        filters={"highpass_hz": 0.05, "lowpass_hz": 150, "notch_hz": 50},
+    )
     assert not [secret for secret in SECRETS if secret.lower() in repr(record.metadata).lower()]
 
 
@@ -223,7 +225,7 @@ def test_real_file(sample_data):
     assert record.signal.shape == (12, 5000) and record.sampling_rate == 500.0 and record.unit == "uV"
     assert np.abs(leads["I"] + leads["III"] - leads["II"]).max() <= 2.5  # one code
     assert np.abs(leads["aVR"] + leads["aVL"] + leads["aVF"]).max() <= 2.5
-    assert record.metadata["measurements"]["qrs_duration_ms"] == 120.0
+    assert record.metadata["measurements"]["qrs_duration_ms"] == 120
     assert record.metadata["age_years"] == 49.0 and record.metadata["sex"] == "male"
     for secret in ("Clark", "SBJ-123", "1953", "2002"):
         assert secret not in repr(record.metadata)
