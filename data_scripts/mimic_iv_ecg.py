@@ -72,7 +72,7 @@ class MimicIvEcg(EcgBuilder):
             "source": "mimic_iv_ecg",
             "source_version": file_version(folder / "record_list.csv"),
             "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
-            "labels": "unknown: the source has statements of a machine, which nobody checked",
+            "labels_note": "unknown: the source has statements of a machine, which nobody checked",
             "reports": reports,
         }
         return ExamPlan(exams, "mimic_iv_ecg", found, rejected, facts)

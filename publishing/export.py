@@ -125,9 +125,10 @@ def load_source(name_or_path: str) -> tuple[EcgForSignalClassification, EcgFeatu
     """
     config = AutoConfig.from_pretrained(name_or_path)
     config = getattr(config, "ecg_config", config)
-    model, report = classifier_class(config).from_pretrained(
+    loaded: Any = classifier_class(config).from_pretrained(
         name_or_path, config=config, dtype=torch.float32, output_loading_info=True
     )
+    model, report = loaded
     if report["missing_keys"]:
         raise ValueError(
             f"{name_or_path} lacks {', '.join(sorted(report['missing_keys']))}: expected a fine-tuned classifier, as "

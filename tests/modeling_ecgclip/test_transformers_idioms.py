@@ -5,24 +5,21 @@ import pytest
 import torch
 from transformers import (
     AutoModelForAudioClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
     Trainer,
     TrainingArguments,
     pipeline,
 )
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
 from modeling_ecgclip import (
     EcgClipModel,
     EcgFeatureExtractor,
-    EcgForSignalClassification,
     EcgResNetConfig,
     EcgResNetForSignalClassification,
     encoder_config,
     save_for_hub,
 )
+from modeling_ecgclip.towers_ecgclip import classifier_class
 
 
 LABELS = {0: "NORM", 1: "MI", 2: "STTC"}
@@ -135,13 +132,17 @@ def test_trainer_divides_accumulated_losses_by_their_number(classifier):
     assert AutoModelForAudioClassification.from_pretrained(classifier).accepts_loss_kwargs is False
 
 
-@pytest.mark.parametrize("preset", ["tiny", "ribeiro2020"])
-def test_lora_fine_tunes_and_reloads(preset, tmp_path):
+@pytest.mark.parametrize(
+    ("preset", "layers"),
+    [("tiny", ["conv1", "conv2"]), ("ribeiro2020", ["conv1", "conv2"]), ("xresnet1d_tiny", ["conv"])],
+)
+def test_lora_fine_tunes_and_reloads(preset, layers, tmp_path):
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
-    model = EcgResNetForSignalClassification(encoder_config(preset, id2label=LABELS)).eval()
+    config = encoder_config(preset, id2label=LABELS)
+    model = classifier_class(config)(config).eval()
     model.save_pretrained(tmp_path / "base")
-    settings = peft.LoraConfig(r=2, target_modules=["conv1", "conv2"], modules_to_save=["classifier"])
+    settings = peft.LoraConfig(r=2, target_modules=layers, modules_to_save=["classifier"])
     adapted = peft.get_peft_model(model, settings)
     trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     assert trained and all("lora_" in name or "classifier" in name for name in trained)
@@ -156,7 +157,7 @@ def test_lora_fine_tunes_and_reloads(preset, tmp_path):
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     adapted.save_pretrained(tmp_path / "adapter")
-    base = EcgResNetForSignalClassification.from_pretrained(tmp_path / "base").eval()
+    base = type(model).from_pretrained(tmp_path / "base").eval()
     loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     expected = adapted.eval()(input_values=ecg).logits
     torch.testing.assert_close(loaded(input_values=ecg).logits, expected)
@@ -233,29 +234,3 @@ def test_other_windows_work_from_configuration_to_pipeline(leads, rate, n_sample
     assert len(classify(ecg, sampling_rate=400, lead_names=EcgResNetConfig().lead_names)) == 6
     figure = classify.plot(ecg, sampling_rate=400, lead_names=EcgResNetConfig().lead_names)
     assert figure.axes
-
-
-class ForeignConfig(PreTrainedConfig):
-    model_type = "foreign_ecg"
-    hidden_size: int = 7
-
-
-class ForeignTower(PreTrainedModel):
-    config_class = ForeignConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.layer = torch.nn.Linear(12, config.hidden_size)
-        self.post_init()
-
-    def forward(self, input_values, **kwargs):
-        return BaseModelOutputWithPooling(pooler_output=self.layer(input_values.mean(dim=-1)))
-
-
-def test_a_classifier_on_any_tower():
-    from transformers import AutoConfig, AutoModel
-
-    AutoConfig.register("foreign_ecg", ForeignConfig, exist_ok=True)
-    AutoModel.register(ForeignConfig, ForeignTower, exist_ok=True)
-    model = EcgForSignalClassification(ForeignConfig(id2label=LABELS, problem_type="multi_label_classification"))
-    assert model(torch.randn(2, 12, 50), labels=torch.ones(2, 3)).logits.shape == (2, 3)
