@@ -86,7 +86,10 @@ PUBLISHED = {
         checkable=(
             "The published code holds this network's probabilities for the 827 exams of the CODE test set "
             "(`dnn_predicts/`) and its decisions (`data/annotations/dnn.csv`). `python -m data_scripts.code_test` of "
-            "ecgclip reads that test set."
+            "ecgclip reads that test set. Lead order: the authors' description of the network has aVR, aVL, aVF (an "
+            "earlier version of it: aVL, aVF, aVR), the test set's file has aVL, aVF, aVR, and the published code "
+            "passed the file on as it is. This folder follows the present description; whoever has both files can "
+            "settle it by comparing both orders with the published probabilities."
         ),
     ),
     "lima2021": Published(
