@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.markdown import markdown_table
-from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
+from modeling_ecgclip.labels_ecgclip import labels_named
+from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
 from training.evaluation import RECALL_AT, TABLE_COLUMNS
@@ -111,7 +112,7 @@ def snippet(run: RunFolder, model: str) -> str:
         lines.append(f'for result in classify(ecg, sampling_rate={rate}, unit="mV"):')
         lines.append('    print(result["label"], round(result["score"], 3), result["positive"])')
     else:
-        phrases = [json.dumps(phrase, ensure_ascii=False) for phrase in list(LABEL_PHRASES.values())[:2]]
+        phrases = [json.dumps(phrase, ensure_ascii=False) for phrase in list(_phrases(run).values())[:2]]
         lines += ["words = [", *(f"    {phrase}," for phrase in phrases), "]"]
         lines.append(f'for result in classify(ecg, candidate_labels=words, sampling_rate={rate}, unit="mV"):')
         lines.append('    print(round(result["score"], 3), result["label"])')
@@ -276,16 +277,14 @@ def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
         }
     ]
     if "zero_shot" in test:
-        measured = test["zero_shot"]
+        measured, phrases = test["zero_shot"], _phrases(run)
         intervals = measured["intervals"]
         ranking = ("auroc", "average_precision")
         rows = _metric_rows(
             measured,
             ranking,
             lambda name, values: (
-                ["", ""]
-                if name == "mean"
-                else [LABEL_PHRASES.get(name, ""), f"{values['n_positive']:,} of {values['n_known']:,}"]
+                ["", ""] if name == "mean" else [phrases[name], f"{values['n_positive']:,} of {values['n_known']:,}"]
             ),
         )
         tables.append(
@@ -300,6 +299,11 @@ def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
             }
         )
     return note, tables
+
+
+def _phrases(run: RunFolder) -> dict[str, str]:
+    """What zero-shot classification puts in for each label, by its name."""
+    return {label.name: label.phrase for label in labels_named(run.labels, run.config.get("label_details"))}
 
 
 def figures(run: RunFolder) -> list[dict[str, str]]:
