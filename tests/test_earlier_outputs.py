@@ -216,8 +216,8 @@ def test_endpoint_of_the_folder_answers_the_same(outputs, expected, rows):
 def test_finished_run_gets_a_card_of_today(outputs, name, tmp_path):
     folder = shutil.copytree(outputs / name, tmp_path / name)
     run = read_run(folder)
-    assert run.stage == {"classifier": "classification", "dual_encoder": "contrastive"}[name]
-    assert run.labels == ["1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"]
+    assert run.stage.name == {"classifier": "classification", "dual_encoder": "contrastive"}[name]
+    assert run.label_names == ["1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"]
     assert run.sources == ["simulated"] and run.simulated
     assert [origin["name"] for origin in run.origins] == (["dual_encoder"] if name == "classifier" else [])
     card = write_card(folder, repo_id="clinic/model").read_text(encoding="utf-8")
