@@ -23,8 +23,9 @@ from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
 from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import LABEL_NAMES, EcgClipModel, EcgClipProcessor, save_for_hub
+from modeling_ecgclip.labels_ecgclip import labels_named
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
-from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
+from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
     ContrastiveArguments,
@@ -100,7 +101,8 @@ def mean_text_embedding(train: ExamSplit) -> torch.Tensor:
 
 def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> torch.Tensor:
     """Returns the pooled text embedding of each label's phrase, (labels, text width)."""
-    texts = [DEFAULT_HYPOTHESIS_TEMPLATE.format(LABEL_PHRASES[name]) for name in LABEL_NAMES]
+    labels = labels_named(label["name"] for label in model.config.label_details)
+    texts = [DEFAULT_HYPOTHESIS_TEMPLATE.format(label.phrase) for label in labels]
     pooling = model.config.text_pooling
     return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
 
