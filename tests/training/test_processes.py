@@ -9,8 +9,16 @@ import torch
 from accelerate import Accelerator
 from transformers import BertConfig
 
-from modeling_ecgclip import EcgClipConfig, EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification
+from modeling_ecgclip import (
+    EcgClipConfig,
+    EcgClipModel,
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+)
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 from tests.two_processes import run_two
+from training.augmentation import SignalInput
 from training.classification import ClassificationTask
 from training.contrastive import ContrastiveTask
 from training.data import StepPlan
