@@ -31,7 +31,7 @@ from data_scripts.conversion.zipped import member_of, unpack
 from data_scripts.tables.schema import split_of
 from data_scripts.text.reports import id_strings, parse_report, read_report_table, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
 
 

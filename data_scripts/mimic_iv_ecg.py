@@ -23,7 +23,7 @@ from data_scripts.tables.schema import split_of
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
@@ -72,7 +72,7 @@ class MimicIvEcg(EcgBuilder):
             "source": "mimic_iv_ecg",
             "source_version": file_version(folder / "record_list.csv"),
             "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
-            "labels": "unknown: the source has statements of a machine, which nobody checked",
+            "labels_note": "unknown: the source has statements of a machine, which nobody checked",
             "reports": reports,
         }
         return ExamPlan(exams, "mimic_iv_ecg", found, rejected, facts)

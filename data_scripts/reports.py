@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from common.writing import written_aside
 from data_scripts.text.reports import ParsedReport, parse_report, read_report_table, report_counts
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 
 
 PARTS_SCHEMA = pa.schema(

@@ -15,7 +15,8 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from data_scripts.tables.schema import EXAM_FEATURES, MICROVOLTS_PER_MILLIVOLT, SPLITS, check_patients
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from publishing.source_facts import source_facts
 
 

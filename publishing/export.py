@@ -27,6 +27,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 
+from common.commands import exit_status
 from common.files import write_json
 from common.writing import written_aside
 from data_scripts.simulate.exam import simulate_exam
@@ -42,6 +43,7 @@ from modeling_ecgclip.exported_ecgclip import (
     ExportedEcgConfig,
     write_configuration,
 )
+from modeling_ecgclip.labels_ecgclip import is_positive
 from modeling_ecgclip.towers_ecgclip import classifier_class
 from training.data import ExamSplit
 
@@ -307,7 +309,7 @@ def compare(original: Any, exported: Any, batches: Any) -> dict[str, Any]:
         "largest_difference": float(apart.max()),
         "mean_difference": float(apart.mean()),
         "decisions": expected.size,
-        "equal_decisions": int(((found >= thresholds) == (expected >= thresholds)).sum()),
+        "equal_decisions": int((is_positive(found, thresholds) == is_positive(expected, thresholds)).sum()),
     }
 
 
@@ -384,13 +386,8 @@ def _installed(package: str) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; errors that a user can mend are one line. Returns the exit status."""
-    try:
-        _run(argv)
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs the command line; returns the exit status."""
+    return exit_status(lambda: _run(argv), ImportError)
 
 
 def _run(argv: Sequence[str] | None) -> None:

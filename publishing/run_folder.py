@@ -14,7 +14,6 @@ from modeling_ecgclip import EcgFeatureExtractor
 from publishing.source_facts import source_facts
 
 
-PROJECT = Path(__file__).resolve().parent.parent
 # What every finished run has, and what each stage has besides.
 NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py", "handler.py")
 NEEDED_BY_STAGE = {
@@ -125,19 +124,6 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
     others = (_read_json(path / name) for name in ("metrics.json", "config.json", "history.json"))
     return RunFolder(path, record, *others)
-
-
-def project_file(name: str) -> Path:
-    """
-    Returns where a file of the project's root lies.
-
-    Raises:
-        `FileNotFoundError`: where it is missing.
-    """
-    path = PROJECT / name
-    if not path.is_file():
-        raise FileNotFoundError(f"{name}: expected it in the checkout of ecgclip, at {path}")
-    return path
 
 
 def _read_json(path: Path) -> Any:

@@ -5,18 +5,17 @@ import html
 from typing import Any
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
-from modeling_ecgclip.visualization_ecgclip import COLUMN_S, MM_PER_S, STRIP_S
+from modeling_ecgclip.visualization_ecgclip import COLUMN_S, LEFT_MM, MM_PER_S, RIGHT_MM, STRIP_S
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 from space.report import LABEL_TITLES, SALIENCY_LIMITS
 from space.uploads import KINDS
 
 
 # Millimetres of the print-out: left of the first column, the columns, right of the last one.
-_LEFT_MM, _RIGHT_MM = 15.0, 5.0
-_PAPER_MM = _LEFT_MM + STRIP_S * MM_PER_S + _RIGHT_MM
+_PAPER_MM = LEFT_MM + STRIP_S * MM_PER_S + RIGHT_MM
 # A narrow screen shows the print-out folded in the middle: both halves at one scale. The right one begins a little
 # earlier, with the tick that parts the columns.
-_FOLD_MM = _LEFT_MM + 2 * COLUMN_S * MM_PER_S
+_FOLD_MM = LEFT_MM + 2 * COLUMN_S * MM_PER_S
 _LEFT_HALF_MM, _RIGHT_HALF_MM = _FOLD_MM, _PAPER_MM - _FOLD_MM + 1.0
 
 CSS = f"""

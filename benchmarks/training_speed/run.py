@@ -11,7 +11,6 @@ they run untimed, side by side. Ends in one line of JSON.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -25,15 +24,16 @@ from typing import Any
 
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(PROJECT))
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
-import plain  # noqa: E402
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from benchmarks.arms import start_arm  # noqa: E402
+from benchmarks.training_speed import plain  # noqa: E402
 from data_scripts.tables.schema import ECG_SHAPE, load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
@@ -192,10 +192,7 @@ class Arm:
     """The other end of `serve`, and what it has measured."""
 
     def __init__(self, name: str, options: argparse.Namespace, folder: Path):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, options, folder, far_end), daemon=True)
-        self.process.start()
+        self.pipe, self.process = start_arm(serve, name, options, folder)
         self.batch_size = options.batch_size
         self.turns: list[tuple[float, float, float]] = []  # of one step: seconds, processor seconds, seconds waited
         self.losses: list[float] = []

@@ -25,13 +25,14 @@ from datasets import DatasetDict, DatasetInfo, load_from_disk
 from transformers import HfArgumentParser
 
 from common.markdown import markdown_table
+from common.project import project_modules
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder, SourceSettings
 from data_scripts.tables.digest import combined_digest
 from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
-from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
-from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
 try:
@@ -197,8 +198,8 @@ def _only_run(path: Path) -> Iterator[None]:
 
 def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """What must be the same for finished shards to be those that this run would write."""
-    modules = (sys.modules[type(builder).__module__], feature_extraction_ecgclip, reading_ecgclip)
-    files = [*(Path(module.__file__) for module in modules), *sorted(Path(__file__).parent.glob("*.py"))]
+    converter = Path(sys.modules[type(builder).__module__].__file__).resolve()
+    files = [converter, *sorted(project_modules(converter, with_packages=False))]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
     source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())

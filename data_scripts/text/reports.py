@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 
 
 # The paper's text spells one label in two ways.

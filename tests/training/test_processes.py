@@ -1,18 +1,16 @@
 """Several processes against one: the same loss and the same gradient of every weight."""
 
-import multiprocessing
 import os
-import socket
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from accelerate import Accelerator
 from transformers import BertConfig
 
 from modeling_ecgclip import EcgClipConfig, EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification
+from tests.two_processes import run_two
 from training.classification import ClassificationTask
 from training.contrastive import ContrastiveTask
 from training.data import StepPlan
@@ -111,13 +109,7 @@ def _worker(rank, port, folder):
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
     """Folder with the results of two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    multiprocessing.set_forkserver_preload(["train_clip", "train_cls"])  # imported once for all such tests
-    mp.start_processes(_worker, args=(port, str(folder)), nprocs=2, start_method="forkserver")
-    return folder
+    return run_two(_worker, tmp_path_factory.mktemp("two"))
 
 
 def largest_difference(found, expected):

@@ -10,49 +10,32 @@ import signal
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from data_scripts import code15
 from data_scripts.conversion import run as conversion
 from data_scripts.conversion import shards
-from data_scripts.conversion.builder import EcgBuilder, ExamPlan, SourceSettings
+from data_scripts.conversion.builder import SourceSettings
 from data_scripts.conversion.run import ConversionArguments, run_conversion
 from data_scripts.tables.digest import table_digest
 from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
-from modeling_ecgclip.reading_ecgclip import EcgRecord
 from tests.data_scripts.code15_layout import exams_frame, make_tracing, write_part
+from tests.data_scripts.conversion import noise
 
 
-class Noise(EcgBuilder):
-    """Forty exams of noise in two parts; stops at an exam, as often as it is told to."""
+class Noise(noise.Noise):
+    """Stops at an exam, as often as it is told to."""
 
     fails = {}  # exam to what happens there
     read = []  # exams that were read, in this process
 
-    def plan(self):
-        columns = {
-            "exam_id": [str(i) for i in range(40)],
-            "patient_id": [str(i) for i in range(40)],
-            "split": ["train", "validation", "test", "train"] * 10,
-            "age": np.nan,
-            "sex": None,
-            "report": None,
-            "part": ["a"] * 20 + ["b"] * 20,
-            "location": "",
-        }
-        exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
-        return ExamPlan(exams, "noise", 40, facts={"source": "noise"})
-
     def read_recordings(self, exams):
-        for exam in exams:
+        for exam, recording in zip(exams, super().read_recordings(exams), strict=True):
             number = int(exam["exam_id"])
             if number in self.fails:
                 self.fails[number]()
             self.read.append(number)
-            noise = np.random.default_rng(number).normal(size=(12, 1000))
-            yield EcgRecord(noise, 400, LEAD_NAMES, "mV", exam["exam_id"])
+            yield recording
 
 
 def disk_full():

@@ -2,40 +2,11 @@
 
 import errno
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from data_scripts.conversion.builder import EcgBuilder, ExamPlan, SourceSettings
+from data_scripts.conversion.builder import SourceSettings
 from data_scripts.conversion.run import ConversionArguments, check_output_dir, run_conversion
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
-from modeling_ecgclip.reading_ecgclip import EcgRecord
-
-
-class Noise(EcgBuilder):
-    """Forty exams of noise; patients change with the exam."""
-
-    found = 40
-    patients = [str(i) for i in range(40)]
-
-    def plan(self):
-        columns = {
-            "exam_id": [str(i) for i in range(40)],
-            "patient_id": self.patients,
-            "split": ["train", "validation", "test", "train"] * 10,
-            "age": np.nan,
-            "sex": None,
-            "report": None,
-            "part": ["a"] * 20 + ["b"] * 20,
-            "location": "",
-        }
-        exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
-        return ExamPlan(exams, "noise", self.found, facts={"source": "noise"})
-
-    def read_recordings(self, exams):
-        for exam in exams:
-            noise = np.random.default_rng(int(exam["exam_id"])).normal(size=(12, 1000))
-            yield EcgRecord(noise, 400, LEAD_NAMES, "mV", exam["exam_id"])
+from tests.data_scripts.conversion.noise import Noise
 
 
 class Miscounted(Noise):
