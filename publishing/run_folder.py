@@ -15,7 +15,15 @@ from publishing.source_facts import source_facts
 
 
 # What every finished run has, and what each stage has besides.
-NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py", "handler.py")
+NEEDED = (
+    "run.json",
+    "metrics.json",
+    "history.json",
+    "config.json",
+    "loss.png",
+    "configuration_ecgclip.py",
+    "handler.py",
+)
 NEEDED_BY_STAGE = {
     "classification": ("preprocessor_config.json", "precision_recall.png", "calibration.png"),
     "contrastive": ("processor_config.json", "tokenizer_config.json", "retrieval.png", "retrieval_test.png"),
