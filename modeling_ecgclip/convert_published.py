@@ -22,7 +22,7 @@ from huggingface_hub import ModelCardData
 
 from .configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor
-from .formats_ecgclip import CODE15_UNITS_PER_MV
+from .hdf5_ecgclip import CODE15_UNITS_PER_MV
 from .hub_ecgclip import save_for_hub
 from .modeling_ecgclip import EcgResNetForSignalClassification
 

@@ -11,21 +11,14 @@ from typing import Any
 import numpy as np
 
 from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from .feature_extraction_ecgclip import UNITS_PER_MV, canonical_unit
-from .formats_ecgclip import (
-    WFDB_SUFFIXES,
-    code15_tracing_to_mv,
-    read_code15,
-    read_csv,
-    read_npy,
-    read_npz,
-    read_wfdb,
-)
+from .csv_ecgclip import read_csv
+from .formats_ecgclip import FORMATS, Format, format_named, format_of, formats_by_ending
+from .hdf5_ecgclip import HDF5_SUFFIXES, code15_tracing_to_mv, read_code15
+from .leads_ecgclip import UNITS_PER_MV, canonical_unit
 from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
+from .numpy_ecgclip import read_npy, read_npz
 from .record_ecgclip import EcgRecord
-
-
-HDF5_SUFFIXES = (".hdf5", ".h5")
+from .wfdb_ecgclip import read_wfdb
 
 
 def read_ecg(
@@ -42,8 +35,9 @@ def read_ecg(
         source:
             - `np.ndarray` or `torch.Tensor` of shape `(leads, samples)` or `(samples, leads)`;
             - path of a WFDB record, with or without `.hea` or `.dat`;
-            - path of an `.npy`, `.npz` or `.csv` file (see [`read_npy`], [`read_npz`], [`read_csv`]);
-            - path of an `.hdf5` file in the layout of CODE-15%, with `exam_id`;
+            - path of a file of one of the kinds in `formats_ecgclip.FORMATS` (see [`read_npy`], [`read_npz`],
+              [`read_csv`]);
+            - path of an `.hdf5` file in the layout of CODE-15%, with `exam_id` (see [`read_code15`]);
             - row of an exam table: a dictionary with `ecg` (int16 microvolts, flat) and `n_samples`;
             - dictionary with `ecg` (an array) or `path`, and optionally `sampling_rate`, `lead_names`, `unit`,
               `exam_id`, `name`;
@@ -117,30 +111,40 @@ def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
 
 
 def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:
-    """Chooses the reader by the file's ending; what has none is a WFDB record."""
+    """Reads a file of any kind; one without an ending is a WFDB record where its header lies there."""
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise FileNotFoundError(f"{shorten(path.name)}: expected the path of an ECG: {error.strerror}") from error
     if is_folder:
         raise ValueError(f"{path}: expected one ECG: found a folder")
-    suffix = path.suffix.lower()
-    readers = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
     try:
-        if suffix in HDF5_SUFFIXES:
-            return read_code15(path, exam_id)
+        kind = _kind_of(path)
+        if kind.many_exams:
+            return kind.read(path, exam_id)
         if exam_id is not None:
             raise ValueError(f"{path}: exam_id selects an exam of an HDF5 file ({', '.join(HDF5_SUFFIXES)})")
-        if suffix in readers:
-            return readers[suffix](path)
-        if suffix in WFDB_SUFFIXES or path.with_name(path.name + ".hea").is_file():
-            return read_wfdb(path)
+        return kind.read(path)
     except PermissionError as error:
         raise ValueError(f"{path}: expected a file that may be read: {error.strerror}") from error
-    kinds = ", ".join([*readers, *HDF5_SUFFIXES])
-    if path.is_file():
-        raise ValueError(f"{path}: unknown kind of file: expected a WFDB record or one of {kinds}: found {suffix!r}")
-    raise FileNotFoundError(f"{path}: found neither such a file ({kinds}) nor a WFDB record {path.name}.hea")
+
+
+def _kind_of(path: Path) -> Format:
+    """The kind of file that lies at a path, or would lie there by its ending."""
+    wfdb = format_named("wfdb")
+    by_ending = formats_by_ending(path)
+    if len(by_ending) == 1:
+        return by_ending[0]
+    if path.with_name(path.name + wfdb.suffixes[0]).is_file():
+        return wfdb
+    kinds = ", ".join(suffix for one in FORMATS if one is not wfdb for suffix in one.suffixes)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: found neither such a file ({kinds}) nor a WFDB record {path.name}.hea")
+    kind = format_of(path)
+    if kind is None:
+        found = f"{path.suffix!r}" if not by_ending else f"none of {', '.join(one.title for one in by_ending)}"
+        raise ValueError(f"{path}: unknown kind of file: expected a WFDB record or one of {kinds}: found {found}")
+    return kind
 
 
 def _read_mapping(source: Mapping[str, Any], exam_id: int | str | None) -> EcgRecord:
