@@ -2,16 +2,19 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .arrays_ecgclip import check_zip_directory, read_array, read_member
+from .keys_ecgclip import fact_of
+from .leads_ecgclip import canonical_unit
 from .limits_ecgclip import MAX_CHANNELS, READ_ERRORS, check_file, shorten
 from .record_ecgclip import EcgRecord
 
 
 # Names of the signal inside an .npz file, in the order in which they are looked for.
-SIGNAL_KEYS = ("ecg", "signal")
+SIGNAL_KEYS = ("ecg", "signal", "signals", "p_signal", "data", "x", "waveform", "waveforms")
 
 
 def is_npy(head: bytes) -> bool:
@@ -42,12 +45,15 @@ def read_npy(path: str | Path) -> EcgRecord:
 
 def read_npz(path: str | Path) -> EcgRecord:
     """
-    Returns the array `ecg` (or `signal`, or the only array) of an `.npz` file.
+    Returns the array `ecg` (or `signal`, ... , or the only array) of an `.npz` file.
 
-    The scalars `sampling_rate` and `unit` and the array of text `lead_names` are read where it has them.
+    `sampling_rate`, `unit` and `lead_names` are read where it has them, under any of their usual names: `fs`,
+    `units`, `leads`, ... (see `keys_ecgclip`). What else lies beside the signal is refused by name, since it may say
+    how the signal is to be read.
 
     Raises:
-        `ValueError`: for pickled objects, or where the signal's name cannot be told; the message lists what was found.
+        `ValueError`: for pickled objects, members that are not understood or contradict each other, or where the
+            signal's name cannot be told; the message lists what was found.
     """
     path = Path(path)
     check_file(path)
@@ -67,21 +73,70 @@ def read_npz(path: str | Path) -> EcgRecord:
 def _read_archive(archive: zipfile.ZipFile, name: str) -> EcgRecord:
     """The ECG of an open `.npz` file."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    key = next((key for key in SIGNAL_KEYS if key in members), None)
-    others = [member for member in members if member not in ("sampling_rate", "lead_names", "unit")]
-    if key is None and len(others) != 1:
-        found = shorten(", ".join(members), 300) or "nothing"
-        raise ValueError(f"{name}: expected an array named {' or '.join(SIGNAL_KEYS)}: found {found}")
-    signal = read_member(archive, members[key or others[0]], name)
-    values = {
-        stated: read_member(archive, members[stated], name, kinds, MAX_CHANNELS).tolist()
-        for stated, kinds in (("sampling_rate", "fiu"), ("lead_names", "US"), ("unit", "US"))
-        if stated in members
-    }
-    names = values.get("lead_names")
-    if names is not None and not isinstance(names, list):
-        raise ValueError(f"{name}: expected lead_names as a list of names: found {shorten(repr(names))}")
-    return EcgRecord(signal, values.get("sampling_rate"), tuple(names) if names else None, values.get("unit"), name)
+    if len(members) < len(archive.infolist()):
+        raise ValueError(f"{name}: expected each array once: found two of one name among {shorten(list(members))}")
+    facts = {key: fact for key in members if (fact := fact_of(key)) is not None}
+    key = _signal_key([key for key in members if key not in facts], list(members), name)
+    signal = read_member(archive, members[key], name)
+    stated: dict[str, Any] = {}
+    for member, fact in facts.items():
+        value = _READ_FACT[fact](archive, members[member], signal.shape, name)
+        if stated.setdefault(fact, value) != value:
+            raise ValueError(f"{name}: {member} {shorten(value)} contradicts another {fact}, {shorten(stated[fact])}")
+    return EcgRecord(signal, stated.get("sampling_rate"), stated.get("lead_names"), stated.get("unit"), name)
 
+
+def _signal_key(others: list[str], members: list[str], name: str) -> str:
+    """The name of the signal among the members that state no known fact."""
+    by_case = {other.lower(): other for other in others}
+    known = next((by_case[key] for key in SIGNAL_KEYS if key in by_case), None)
+    if known is None and len(others) != 1:
+        found = shorten(", ".join(members), 300) or "nothing"
+        raise ValueError(f"{name}: expected an array named {' or '.join(SIGNAL_KEYS[:2])}: found {found}")
+    if len(others) > 1:
+        unknown = ", ".join(other for other in others if other != known)
+        raise ValueError(
+            f"{name}: expected beside {known} only sampling_rate, unit and lead_names: found {shorten(unknown, 300)}, "
+            "which may say how it is to be read"
+        )
+    return others[0]
+
+
+def _read_rate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, ...], name: str) -> float:
+    value = read_member(archive, info, name, "fiu", MAX_CHANNELS)
+    if value.size != 1:
+        raise ValueError(f"{name}: expected {info.filename} as one number of Hz: found shape {value.shape}")
+    return value.item()
+
+
+def _read_unit(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, ...], name: str) -> str:
+    """The unit of all leads, stated once or for each of them."""
+    units = _read_texts(archive, info, name)
+    if len(units) != 1 and len(units) not in shape:
+        raise ValueError(f"{name}: expected {info.filename} as one unit, or one for each lead: found {len(units)}")
+    if len({canonical_unit(unit, name) for unit in units}) > 1:
+        raise ValueError(f"{name}: expected one unit for all leads: found {shorten(', '.join(units))}")
+    return units[0]
+
+
+def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
+    names = _read_texts(archive, info, name)
+    if len(names) not in shape:
+        raise ValueError(
+            f"{name}: expected {info.filename} as a list of one name for each lead: "
+            f"found {shorten(names)} for shape {shape}"
+        )
+    return tuple(names)
+
+
+def _read_texts(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> list[str]:
+    values = read_member(archive, info, name, "US", MAX_CHANNELS).ravel().tolist()
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+    if not texts:
+        raise ValueError(f"{name}: expected text in {info.filename}: found none")
+    return texts
+
+
+_READ_FACT = {"sampling_rate": _read_rate, "unit": _read_unit, "lead_names": _read_names}
 
 __all__ = ["is_npy", "is_npz", "read_npy", "read_npz"]
