@@ -55,7 +55,7 @@ FORMATS = (
     Format("npy", "numpy array", (".npy",), is_npy, read_npy),
     Format("npz", "numpy archive", (".npz",), is_npz, read_npz),
     Format("hdf5", "HDF5 of CODE-15%", HDF5_SUFFIXES, is_hdf5, read_code15, needs="h5py", many_exams=True),
-    Format("csv", "table of one column per lead", (".csv",), is_csv, read_csv),
+    Format("csv", "table of one column per lead", (".csv", ".tsv", ".txt"), is_csv, read_csv),
 )
 
 

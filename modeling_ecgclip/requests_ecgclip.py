@@ -283,7 +283,7 @@ def _read_content(content: Any, settings: Mapping[str, Any], name: str) -> EcgRe
     stated = settings.get("format")
     # Signs that a table has and base64 has not.
     looks_like_table = stated == "csv" or (
-        stated is None and isinstance(content, str) and re.search("[,;\t]", content)
+        stated is None and isinstance(content, str) and re.search("[,;\t|]", content)
     )
     content = _content_bytes(content, name, is_text=lambda text: bool(looks_like_table))
     kind = stated or _sniff(content, name)

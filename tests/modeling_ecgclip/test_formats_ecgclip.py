@@ -44,10 +44,15 @@ def test_bytes_tell_their_kind(files, ending, name):
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"\x80\x04.", b"words", b"%PDF-1.7\n", b"0.1 0.2\n0.3 0.4\n"[:0], bytes(99), b"12 5 500 1000\n"]
+    "head", [b"", b"\x80\x04.", b"words", b"%PDF-1.7\n", b"two words\nand two", bytes(99), b"0.1,0.2\0", b"12\n13\n"]
 )
 def test_bytes_of_no_kind(head):
     assert format_of(head) is None
+
+
+@pytest.mark.parametrize("head", [b"12 5 500 1000\n7 8 9 10", b"a|b", b"I II\n0.1 -2e-3\n", "I,II".encode("utf-16")])
+def test_tables_of_every_separator(head):
+    assert format_of(head).name == "csv"
 
 
 def test_endings_come_first_and_bytes_decide_without_one(files, tmp_path):
