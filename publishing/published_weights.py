@@ -23,7 +23,7 @@ from huggingface_hub import ModelCardData
 from common.markdown import markdown_table
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.formats_ecgclip import CODE15_UNITS_PER_MV
+from modeling_ecgclip.hdf5_ecgclip import CODE15_UNITS_PER_MV
 from modeling_ecgclip.hub_ecgclip import save_for_hub
 from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification
 
