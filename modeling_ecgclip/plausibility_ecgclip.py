@@ -91,8 +91,9 @@ def examine(
     moving = tuple(name for name, moved in zip(names, moves, strict=True) if moved)
     signal = signal if moves.all() else signal[moves]
     found = _amplitude(signal, unit_stated)
-    found += _limb_leads(signal, moving, sampling_rate, leads_stated)
-    found += _shape(signal, moving, sampling_rate)
+    limb = _limb_leads(signal, moving, sampling_rate, leads_stated)
+    # Which way a lead points says nothing where it is another lead.
+    found += limb + _shape(signal, moving, sampling_rate, named=all(entry.severity != "error" for entry in limb))
     if not moves.all():
         flat = ", ".join(name for name in names if name not in moving)
         found.append(Finding("flat_lead", f"constant from beginning to end: {flat}", "warning"))
@@ -211,8 +212,8 @@ def _compressed(order: list[str]) -> str:
     return " ".join(order).replace(" ".join(_CHEST), "V1-V6")
 
 
-def _shape(signal: np.ndarray, moving: tuple[str, ...], sampling_rate: float) -> list[Finding]:
-    """What the beats say: whether there are any, and which way they point."""
+def _shape(signal: np.ndarray, moving: tuple[str, ...], sampling_rate: float, named: bool) -> list[Finding]:
+    """What the beats say: whether there are any and, where the leads are `named` rightly, which way they point."""
     if sampling_rate < MIN_SHAPE_HZ:
         return []
     seen = waves(signal, moving, sampling_rate)
@@ -220,10 +221,10 @@ def _shape(signal: np.ndarray, moving: tuple[str, ...], sampling_rate: float) ->
     if looks is not None:
         # A warning: ventricular fibrillation has no beats either, and is an ECG.
         return [Finding("not_an_ecg", f"this does not look like an ECG but like {looks}", "warning")]
-    if arms_exchanged(seen):
+    if named and arms_exchanged(seen):
         text = "lead I is the opposite of what the chest leads let expect: the electrodes of the arms may be exchanged"
         return [Finding("arm_reversal", text, "warning")]
-    if upside_down(seen):
+    if named and upside_down(seen):
         text = "I, II, V5 and V6 point down and aVR points up: all leads may be inverted"
         return [Finding("all_leads_inverted", text, "warning")]
     return []

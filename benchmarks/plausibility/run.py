@@ -32,38 +32,41 @@ from benchmarks.plausibility.faults import (  # noqa: E402 (the path comes first
     no_ecgs,
 )
 from data_scripts.simulate.exam import simulate_exam  # noqa: E402
+from modeling_ecgclip.feature_extraction_ecgclip import canonical_lead_name  # noqa: E402
 from modeling_ecgclip.lead_algebra_ecgclip import LIMB_LEADS  # noqa: E402
 from modeling_ecgclip.missing_samples_ecgclip import missing_samples  # noqa: E402
 from modeling_ecgclip.plausibility_ecgclip import examine  # noqa: E402
 from modeling_ecgclip.reading_ecgclip import read_ecg  # noqa: E402
 
 
-def real_recordings(folder):
-    """Yields source, record, signal (12, samples) in millivolts and Hz, by the project's readers."""
+def catalogue(folder):
+    """The real recordings: source, record, path and, for files of several exams, which one."""
+    entries = []
     for source, below in (
         ("PTB-XL 500 Hz", "ptbxl_sample/records500"),
         ("PTB-XL 100 Hz", "ptbxl_sample/records100"),
         ("PTB-XL 100 Hz, more", "ptbxl100/records100"),
         ("LUDB", "ludb/data"),
     ):
-        for header in sorted((folder / below).rglob("*.hea")):
-            yield source, header.stem, *_read(header.with_suffix(""))
+        headers = sorted((folder / below).rglob("*.hea"))
+        entries += [(source, header.stem, header.with_suffix(""), None) for header in headers]
     with (folder / "cinc2021" / "records.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            yield row["source"], row["record"], *_read(folder / "cinc2021" / "records" / row["record"])
+            entries.append((row["source"], row["record"], folder / "cinc2021" / "records" / row["record"], None))
     for part in sorted((folder / "code15_sample").glob("*.hdf5")):
         with h5py.File(part) as file:
-            exams = [int(exam) for exam in file["exam_id"][:] if exam]
-        for exam in exams:
-            yield "CODE-15%", str(exam), *_read(part, exam_id=exam)
+            entries += [("CODE-15%", str(exam), part, int(exam)) for exam in file["exam_id"][:] if exam]
+    return entries
 
 
-def _read(path, **settings):
-    record = read_ecg(path, **settings)
-    names = [name.upper().replace("DI", "I") for name in record.lead_names]
-    if names != [lead.upper() for lead in LEADS]:
-        raise ValueError(f"{path}: expected the standard order: found {record.lead_names}")
-    return np.asarray(record.signal, dtype=np.float64), float(record.sampling_rate)
+def load(entry):
+    """Source, record, signal (12, samples) in millivolts and Hz, by the project's readers."""
+    source, name, path, exam_id = entry
+    record = read_ecg(path, exam_id=exam_id)
+    leads = tuple(canonical_lead_name(lead) for lead in record.lead_names)
+    if leads != LEADS:
+        raise ValueError(f"{path}: expected the standard order: found {leads}")
+    return source, name, np.asarray(record.signal, dtype=np.float64), float(record.sampling_rate)
 
 
 def kinds(signal, rate, **stated):
@@ -184,7 +187,7 @@ def main():
     parser.add_argument("--orders", type=int, default=20, help="orders of the limb leads tried on each recording")
     parser.add_argument("--simulated", type=int, default=400)
     arguments = parser.parse_args()
-    recordings = list(real_recordings(arguments.sample_data))
+    recordings = [load(entry) for entry in catalogue(arguments.sample_data)]
     ptbxl = [entry for entry in recordings if entry[0] == "PTB-XL 500 Hz"]
     rng = np.random.default_rng(0)
     table, flagged, times, masked = survey(recordings)
