@@ -94,10 +94,9 @@ def read_muse(path: str | Path) -> EcgRecord:
 def _sampling_rate(rhythm: Element, name: str) -> Fraction:
     """SampleBase times ten to the power of SampleExponent, Hz."""
     base = required_number(rhythm, "SampleBase", name)
-    exponent = number_at(rhythm, "SampleExponent") if text_at(rhythm, "SampleExponent") else Fraction(0)
-    if exponent is None or exponent.denominator != 1 or abs(exponent) > 9:
-        found = shorten(repr(text_at(rhythm, "SampleExponent")))
-        raise ValueError(f"{name}: expected SampleExponent as a small whole number: found {found}")
+    exponent = required_number(rhythm, "SampleExponent", name, whole=True)
+    if abs(exponent) > 9:
+        raise ValueError(f"{name}: expected SampleExponent within 9: found {exponent}")
     return base * Fraction(10) ** int(exponent)
 
 

@@ -100,10 +100,11 @@ def read_sierra(path: str | Path) -> EcgRecord:
     waveforms = root.findall("waveforms/parsedwaveforms")
     if len(waveforms) != 1:
         raise ValueError(f"{name}: expected one element parsedwaveforms: found {len(waveforms)}")
-    # What the waveform's own attributes leave out is as it was when the signal was acquired.
-    signal = _Signal(waveforms[0], root.find("dataacquisition/signalcharacteristics"), name)
+    # Since 1.04 the waveform says everything of itself, and the acquisition may have been another: archives resample.
+    acquisition = root.find("dataacquisition/signalcharacteristics") if version == VERSIONS[0] else None
+    signal = _Signal(waveforms[0], acquisition, name)
     counts = _read_counts(signal)
-    if signal.text("signaloffset"):
+    if acquisition is not None or signal.text("signaloffset"):  # 1.04: "assume 0 if not present"
         counts -= int(signal.number("signaloffset", whole=True))
     cut = _calibration_start(counts, signal.resolution)
     microvolts = float(signal.resolution) * counts[:, :cut]
@@ -114,7 +115,7 @@ def read_sierra(path: str | Path) -> EcgRecord:
 
 
 class _Signal:
-    """What a document says of its waveform: attributes of the waveform, or else elements of the acquisition."""
+    """What a document says of its waveform, in its attributes or, in 1.03, in elements of the acquisition."""
 
     def __init__(self, waveform: Element, acquisition: Element | None, name: str):
         self.waveform = waveform
@@ -233,7 +234,7 @@ def _calibration_start(counts: np.ndarray, resolution: Fraction) -> int:
     The mark is 1 mV in all leads at once, which no heart gives: aVR + aVL + aVF would be 3 mV.
     """
     apart = np.flatnonzero((counts != counts[0]).any(axis=0))
-    start = apart[-1] + 1 if apart.size else counts.shape[1]
+    start = apart[-1] + 1 if apart.size else 0
     mark = _CALIBRATION_UV / resolution
     return int(start) if set(np.unique(counts[0, start:]).tolist()) == {0, mark} else counts.shape[1]
 
