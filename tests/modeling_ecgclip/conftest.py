@@ -5,7 +5,7 @@ import pytest
 import wfdb
 
 from modeling_ecgclip.clip_ecgclip import EcgClipConfig
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgClipConfig, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgResNetConfig
 
 
 TOY_TEXT_CONFIG = {
