@@ -6,22 +6,20 @@ Training, evaluation, the pipelines and the conversion scripts all go through th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import scipy.signal
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
-from transformers.utils import TensorType, logging
+from transformers.utils import TensorType
 
 from .leads_ecgclip import DERIVED_LEADS, UNITS_PER_MV, canonical_lead_name, canonical_unit
+from .missing_samples_ecgclip import Filled, fill_missing, missing_samples
+from .plausibility_ecgclip import Finding, examine
+from .rates_ecgclip import rational_rate_ratio
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
-logger = logging.get_logger(__name__)
-
-# Recorders saturate at some 10 mV around the electrode's offset: ten times that is a unit mistaken, not a heart.
-MAX_PLAUSIBLE_MV = 100.0
 # Stop band below -80 dB, so that an offset of 10 mV leaves less than 1 uV of ripple. scipy's own 5.0 leaves 4 uV.
 KAISER_BETA = 8.0
 NOTCH_QUALITY = 30.0  # -3 dB over 2 Hz at 60 Hz
@@ -35,12 +33,18 @@ class StandardEcg:
     Args:
         signal (`np.ndarray` of shape `(leads, samples)`, float32): Millivolts; zeros in missing leads.
         lead_mask (`np.ndarray` of shape `(leads,)`, bool): False for missing leads.
-        flags (`list[str]`): What was done to it: `"nan_repaired"`, `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
+        recorded (`np.ndarray` of shape `(leads, samples)`, bool): False in missing leads and for filled samples.
+        flags (`list[str]`):
+            What was done to it (`"nan_repaired:V3:2.5%"`, `"derived:aVR"`, `"missing:V3"`, `"resampled"`) and what is
+            doubtful about it: the codes of `findings`.
+        findings (`list[Finding]`): What [`examine`] says of it, short of an error.
     """
 
     signal: np.ndarray
     lead_mask: np.ndarray
+    recorded: np.ndarray
     flags: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
 class EcgFeatureExtractor(FeatureExtractionMixin):
@@ -153,7 +157,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         ecg: Any,
         sampling_rate: float | Sequence[float] | None = None,
         lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
-        unit: str | Sequence[str] | None = "mV",
+        unit: str | Sequence[str] | None = None,
         record_names: str | Sequence[str] | None = None,
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
@@ -168,10 +172,11 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
                 One ECG `(leads, samples)` or `(samples, leads)`, or several: an array with a leading batch axis, or a
                 list, whose ECGs may differ in length. The number of `lead_names` says which axis holds the leads.
             sampling_rate (`float` or one for each ECG, *optional*):
-                Hz of the input. Left out, the extractor's own rate is taken, with a warning.
+                Hz of the input. Nothing is guessed: left out, the ECG is refused.
             lead_names (`list[str]` or one list for each ECG, *optional*):
-                Leads in the order of the input; the extractor's own order where left out.
-            unit (`str` or one for each ECG, defaults to `"mV"`): `"mV"`, `"uV"` or `"V"`.
+                Leads in the order of the input. Of an ECG of twelve leads the standard order is taken where left out,
+                if the limb leads agree with it; any other is refused.
+            unit (`str` or one for each ECG): `"mV"`, `"uV"` or `"V"`; refused where left out.
             record_names (`str` or `list[str]`, *optional*): What errors call each ECG; `"ECG 0"`, ... where left out.
             allow_missing_leads, repair_nan, return_attention_mask (`bool`, *optional*): Settings for this call.
             return_tensors (`str`, *optional*): `"pt"` for torch; numpy where left out.
@@ -186,8 +191,6 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """
         ecgs = _as_list_of_ecgs(ecg)
         n = len(ecgs)
-        if sampling_rate is None:
-            logger.warning_once(f"sampling_rate was not given: taken to be {self.sampling_rate} Hz")
         rates = _one_each(sampling_rate, n, "sampling_rate")
         units = _one_each(unit, n, "unit")
         names = (
@@ -202,9 +205,8 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             signal = self._filter(standard.signal)
             if self.do_scale:
                 signal = signal * np.float32(self.scale)
-            recorded = np.repeat(standard.lead_mask[:, None], signal.shape[1], axis=1)  # (leads, samples)
             values.append(self.frame(signal))
-            masks.append(self.frame(recorded.astype(np.int64)))
+            masks.append(self.frame(standard.recorded.astype(np.int64)))
             any_missing = any_missing or not standard.lead_mask.all()
         data = {"input_values": np.stack(values)}
         wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
@@ -217,7 +219,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         ecg: Any,
         sampling_rate: float | None = None,
         lead_names: Sequence[str] | None = None,
-        unit: str | None = "mV",
+        unit: str | None = None,
         record_name: str = "ECG",
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
@@ -232,28 +234,42 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """
         allow_missing_leads = self.allow_missing_leads if allow_missing_leads is None else allow_missing_leads
         repair_nan = self.repair_nan if repair_nan is None else repair_nan
-        names = self.lead_names if lead_names is None else _canonical_lead_names(lead_names, record_name)
-        rate = self._check_rate(sampling_rate, record_name)
+        names = self._names_of(ecg, lead_names, record_name)
+        rate = _stated_rate(sampling_rate, record_name)
         signal = _leads_first(ecg, names, record_name, named=lead_names is not None)
-        per_mv = _units_per_mv(unit, record_name)
-
-        flags: list[str] = []
-        if names == self.lead_names and per_mv == 1 and signal.dtype == np.float32 and np.isfinite(signal).all():
-            # What CODE-15% gives: nothing to compute before the resampling, and float64 would only be a copy.
-            ordered, lead_mask = np.array(signal, order="C"), np.ones(len(names), dtype=bool)
-        else:
-            signal = signal.astype(np.float64) / per_mv
-            leads = dict(zip(names, signal, strict=True))
-            _repair_leads(leads, repair_nan, record_name, flags)
-            leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
-            lead_mask = np.array([name in leads for name in self.lead_names])
-            n = signal.shape[1]
-            ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
-        _check_amplitude(ordered if lead_mask.all() else ordered[lead_mask], unit, record_name)
+        if unit is None:
+            raise ValueError(f"{record_name}: expected a unit ({', '.join(UNITS_PER_MV)}): nobody states one")
+        signal = signal.astype(np.float64) / UNITS_PER_MV[canonical_unit(unit, record_name)]
+        filled = _filled(signal, names, rate, repair_nan, record_name)
+        kept = [name for name, mask in zip(names, filled.lead_mask, strict=True) if mask]
+        if not kept:
+            raise ValueError(f"{record_name}: too little was recorded: {', '.join(filled.flags)}")
+        leads = dict(zip(kept, filled.signal[filled.lead_mask], strict=True))
+        findings = _examined(np.stack(list(leads.values())), kept, rate, lead_names is not None, unit, record_name)
+        flags = filled.flags + [finding.code for finding in findings]
+        leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
+        lead_mask = np.array([name in leads for name in self.lead_names])
+        n = signal.shape[1]
+        ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
+        rows = dict(zip(names, filled.recorded, strict=True))
+        recorded = np.stack([rows[name] if name in kept else np.full(n, name in leads) for name in self.lead_names])
         if rate != self.sampling_rate:
-            ordered = resample(ordered.astype(np.float64), rate, self.sampling_rate)
+            ordered = resample(ordered, rate, self.sampling_rate)
+            recorded = recorded[:, np.arange(ordered.shape[1]) * n // ordered.shape[1]]
             flags.append("resampled")
-        return StandardEcg(ordered.astype(np.float32, copy=False), lead_mask, flags)
+        return StandardEcg(ordered.astype(np.float32), lead_mask, recorded, flags, findings)
+
+    def _names_of(self, ecg: Any, lead_names: Sequence[str] | None, record_name: str) -> list[str]:
+        """The leads of an ECG, in its order: as stated, or the standard ones of an array that has twelve."""
+        if lead_names is not None:
+            return _canonical_lead_names(lead_names, record_name)
+        shape = tuple(getattr(ecg, "shape", np.shape(ecg)))
+        if len(LEAD_NAMES) not in shape[:2] and len(shape) == 2:
+            raise ValueError(
+                f"{record_name}: expected lead_names for each lead of an ECG of shape {shape}: only of twelve leads "
+                "the standard order may be taken"
+            )
+        return list(LEAD_NAMES)
 
     def center(self, signal: np.ndarray) -> np.ndarray:
         """
@@ -271,15 +287,6 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """Returns `signal` (leads, any length) as (leads, input_samples): centred, and padded for the network."""
         window = self.center(signal)
         return window if self.input_samples == self.n_samples else _between_zeros(window, self.input_samples)
-
-    def _check_rate(self, sampling_rate: float | None, record_name: str) -> float:
-        if sampling_rate is None:
-            return self.sampling_rate
-        if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
-            raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
-        if not math.isfinite(sampling_rate) or sampling_rate <= 0:
-            raise ValueError(f"{record_name}: sampling_rate must be above 0 Hz: found {sampling_rate}")
-        return float(sampling_rate)
 
     def _complete_leads(
         self, leads: dict[str, np.ndarray], allow_missing_leads: bool, record_name: str, flags: list[str]
@@ -332,12 +339,12 @@ def resample(signal: np.ndarray, sampling_rate: float, target_rate: float) -> np
     Returns:
         `np.ndarray` of shape `(leads, ceil(samples * target_rate / sampling_rate))`, float64.
     """
-    ratio = Fraction(target_rate).limit_denominator(1000) / Fraction(sampling_rate).limit_denominator(1000)
+    up, down = rational_rate_ratio(sampling_rate, target_rate, signal.shape[1])
     offset = np.median(signal, axis=1, keepdims=True)
     resampled = scipy.signal.resample_poly(
         signal - offset,
-        ratio.numerator,
-        ratio.denominator,
+        up,
+        down,
         axis=1,
         window=("kaiser", KAISER_BETA),
         padtype="antireflect",
@@ -358,8 +365,55 @@ def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[s
     return names
 
 
-def _units_per_mv(unit: str | None, record_name: str) -> float:
-    return UNITS_PER_MV[canonical_unit("mV" if unit is None else unit, record_name)]
+def _stated_rate(sampling_rate: float | None, record_name: str) -> float:
+    if sampling_rate is None:
+        raise ValueError(f"{record_name}: expected sampling_rate in Hz: nobody states one")
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
+        raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
+    if not math.isfinite(sampling_rate) or sampling_rate <= 0:
+        raise ValueError(f"{record_name}: sampling_rate must be above 0 Hz: found {sampling_rate}")
+    return float(sampling_rate)
+
+
+def _filled(
+    signal: np.ndarray, names: Sequence[str], sampling_rate: float, repair_nan: bool, record_name: str
+) -> Filled:
+    """The ECG with short gaps filled, where that is wanted; else samples that were not recorded are refused."""
+    missing = missing_samples(signal)
+    if missing.any() and not repair_nan:
+        counts = missing.sum(axis=1)
+        found = ", ".join(f"{names[i]}: {counts[i]} of {signal.shape[1]}" for i in np.flatnonzero(counts))
+        raise ValueError(
+            f"{record_name}: expected finite samples; found NaN, Inf or codes of lost samples in {found}. "
+            "repair_nan=True fills short gaps"
+        )
+    return fill_missing(signal, missing, names, sampling_rate)
+
+
+def _examined(
+    signal: np.ndarray, names: Sequence[str], sampling_rate: float, named: bool, unit: str, record_name: str
+) -> list[Finding]:
+    """What is doubtful about an ECG; what would be read wrongly is refused."""
+    findings = examine(signal, names, sampling_rate, leads_stated=named)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        told = "; ".join(finding.message for finding in errors)
+        raise ImplausibleEcgError(f"{record_name} (unit {unit}): {told}", errors[0].code)
+    return findings
+
+
+class ImplausibleEcgError(ValueError):
+    """
+    An ECG that cannot be what it is said to be.
+
+    Args:
+        message (`str`): Names the record, and what was found.
+        code (`str`): Of the [`Finding`].
+    """
+
+    def __init__(self, message: str, code: str):
+        super().__init__(message)
+        self.code = code
 
 
 def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
@@ -425,42 +479,6 @@ def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) 
         f"{record_name}: expected {len(names)} leads ({', '.join(names)}) along one axis: "
         f"found shape {signal.shape}; {hint}"
     )
-
-
-def _repair_leads(leads: dict[str, np.ndarray], repair_nan: bool, record_name: str, flags: list[str]) -> None:
-    """Refuses NaN and Inf, or interpolates them in place; a lead without any number counts as missing."""
-    bad = {name: ~np.isfinite(signal) for name, signal in leads.items()}
-    bad = {name: mask for name, mask in bad.items() if mask.any()}
-    if bad and not repair_nan:
-        found = ", ".join(f"{name}: {int(mask.sum())} of {mask.size}" for name, mask in bad.items())
-        raise ValueError(
-            f"{record_name}: expected finite samples; found NaN or Inf in {found}. repair_nan=True interpolates them"
-        )
-    for name, mask in bad.items():
-        if mask.all():
-            del leads[name]
-            continue
-        at = np.arange(mask.size)
-        leads[name] = np.where(mask, np.interp(at, at[~mask], leads[name][~mask]), leads[name])
-    if bad:
-        flags.append("nan_repaired")
-
-
-def _check_amplitude(signal: np.ndarray, unit: str | None, record_name: str) -> None:
-    """Refuses what no heart gives: no change in any lead, or more than 100 mV."""
-    span = signal.max(axis=1).astype(np.float64) - signal.min(axis=1)
-    if not span.any():
-        raise ValueError(f"{record_name}: no signal: every lead is constant over all {signal.shape[1]} samples")
-    if span.max() <= MAX_PLAUSIBLE_MV:
-        return  # no sample is further than that from its lead's median: the percentile, which is slow, cannot be
-    signal = signal.astype(np.float64)
-    amplitude = float(np.percentile(np.abs(signal - np.median(signal, axis=1, keepdims=True)), 99))
-    if amplitude > MAX_PLAUSIBLE_MV:
-        raise ValueError(
-            f"{record_name}: amplitudes of {amplitude:.0f} mV with unit={unit!r}; "
-            f"an ECG stays below {MAX_PLAUSIBLE_MV:.0f} mV. "
-            f"Is the unit another one of {', '.join(UNITS_PER_MV)}?"
-        )
 
 
 # Here rather than in the package, so that a copy loaded as remote code saves its own code as well.
