@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from .arrays_ecgclip import check_zip_directory
-from .formats_ecgclip import check_wfdb_header
+from .formats_ecgclip import FORMATS as FILE_KINDS
+from .formats_ecgclip import format_named, format_of
 from .limits_ecgclip import (
     MAX_CHANNELS,
     MAX_FILE_BYTES,
@@ -33,6 +34,7 @@ from .limits_ecgclip import (
 )
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .wfdb_ecgclip import check_wfdb_header
 
 
 # The names of errors, and the HTTP status that suits them.
@@ -44,12 +46,10 @@ ERROR_TYPES = {
     "TooLarge": 413,
     "InternalError": 500,
 }
-# Kinds of bytes and the ending by which the reader knows them.
-FILE_FORMATS = {"csv": ".csv", "hdf5": ".hdf5", "npy": ".npy", "npz": ".npz"}
+# Kinds of bytes: whole files, and samples without a word about themselves. A WFDB record is several files.
+FILE_FORMATS = tuple(sorted(kind.name for kind in FILE_KINDS if kind.name != "wfdb"))
 RAW_FORMATS = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 FORMATS = (*FILE_FORMATS, *RAW_FORMATS, "wfdb")
-# First bytes of the kinds that have such.
-_SIGNATURES = {b"\x93NUMPY": "npy", b"\x89HDF": "hdf5"}
 _FILE_NAME = "ecg"  # of the temporary file; whoever sends a request chooses no name here
 _MEMBER_NAME = re.compile(r"[-\w]+(\.\w+)?", re.ASCII)
 
@@ -283,21 +283,25 @@ def _read_content(content: Any, settings: Mapping[str, Any], name: str) -> EcgRe
     stated = settings.get("format")
     # Signs that a table has and base64 has not.
     looks_like_table = stated == "csv" or (
-        stated is None and isinstance(content, str) and re.search("[,;\t]", content)
+        stated is None and isinstance(content, str) and re.search("[,;\t|]", content)
     )
     content = _content_bytes(content, name, is_text=lambda text: bool(looks_like_table))
     kind = stated or _sniff(content, name)
     if kind in RAW_FORMATS:
         return _read({"ecg": _raw_samples(content, kind, settings, name)}, settings, name)
-    if kind == "zip" or stated == "wfdb":
+    if stated == "wfdb" or (kind == "npz" and stated is None):
         members = _unpack_wfdb(content, name)
         if members is not None:
             header = next(key for key in members if key.endswith(".hea"))
             return _read_wfdb(members.pop(header), members, settings, name)
         kind = "npz"
     with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
-        path = Path(folder, _FILE_NAME + FILE_FORMATS[kind])
+        path = Path(folder, _FILE_NAME + format_named(kind).suffixes[0])
         path.write_bytes(content)
+        found = format_of(path)
+        if found is None or found.name != kind:  # kinds that share an ending
+            other = "other bytes" if found is None else found.name
+            raise RequestError("InvalidEcg", f"{name}: expected a file of format {kind}: found {other}")
         return _read(path, settings, name)
 
 
@@ -363,18 +367,14 @@ def _content_bytes(content: Any, name: str, is_text: Callable[[str], bool]) -> b
 
 def _sniff(content: bytes, name: str) -> str:
     """The kind of some bytes, by how they begin."""
-    for signature, kind in _SIGNATURES.items():
-        if content.startswith(signature):
-            return kind
-    if content.startswith(b"PK"):
-        return "zip"
-    # No other kind is text, and the first line of a table separates cells.
-    if b"\0" not in content[:4096] and re.search(rb"[,;\t]", content[:4096]):
-        return "csv"
+    kind = format_of(content)
+    if kind is not None and kind.name in FILE_FORMATS:
+        return kind.name
+    found = "other bytes" if kind is None else f"a file of {kind.title} that needs the files that it names"
     raise RequestError(
         "UnsupportedFormat",
-        f"{name}: expected .npy, .npz, .csv, .hdf5, a zip archive of a WFDB record, or the parameter format (one of "
-        f"{', '.join(FORMATS)}); pickles are never loaded: found other bytes",
+        f"{name}: expected a file of {', '.join(FILE_FORMATS)}, a zip archive of a WFDB record, or the parameter "
+        f"format (one of {', '.join(FORMATS)}); pickles are never loaded: found {found}",
     )
 
 

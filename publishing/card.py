@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 from common.files import write_text
 from common.project import project_file
 from publishing import card_sections as sections
+from publishing.card_text import ecg_kind
 from publishing.run_folder import RunFolder, read_run
 from publishing.source_facts import source_facts
 
@@ -26,16 +27,7 @@ CARD = "README.md"
 EVAL_RESULTS = ".eval_results/ecgclip.yaml"
 LICENSE, LICENSE_NAME = "apache-2.0", "Apache-2.0"
 DIGITS = 4  # of the values in the metadata
-# The Hub wants one of its own tasks: that of transformers' Auto class for a signal with a feature extractor, and that
-# of embeddings. The pipelines that read ECGs have names of their own.
-PIPELINE_TAGS = {"classification": "audio-classification", "contrastive": "feature-extraction"}
-TASKS = {
-    "classification": ("ecg-classification", "ECG classification"),
-    "contrastive": ("zero-shot-ecg-classification", "Zero-shot ECG classification"),
-}
-TAGS = ("ecg", "electrocardiogram", "12-lead-ecg", "cardiology", "medical", "ecgclip", "custom_code")
-# Of hf.co/metrics, in which average precision has no entry.
-METRICS = {"classification": ["f1", "precision", "recall", "roc_auc"], "contrastive": ["roc_auc", "recall"]}
+TAGS = ("ecg", "electrocardiogram", "cardiology", "medical", "ecgclip", "custom_code")
 PAPER = """@misc{fernandes2024enhancing,
   title = {Enhancing automated {ECG} diagnosis through multimodal pre-training with text reports},
   author = {Fernandes and others},
@@ -57,7 +49,7 @@ def model_card(
         base_model (`str`, *optional*): Where the model that training started from is published, likewise.
     """
     name = (repo_id or run.path.resolve().name).split("/")[-1]
-    note, tables = sections.results(run)
+    note, tables = run.stage.results(run)
     facts = [source_facts(source) for source in run.sources]
     cited = {fact.title: fact.bibtex for fact in facts if fact.bibtex}
     return ModelCard.from_template(
@@ -65,7 +57,7 @@ def model_card(
         template_path=str(project_file(TEMPLATE)),
         title=name,
         data_statement=sections.data_statement(run),
-        summary=sections.summary(run),
+        summary=run.stage.summary(run),
         snippet=sections.snippet(run, repo_id or name),
         use_note=sections.use_note(run),
         input_table=sections.input_table(run),
@@ -77,7 +69,7 @@ def model_card(
         data_details=sections.data_details(run),
         training_table=sections.training_table(run),
         intended=sections.intended(run),
-        out_of_scope=sections.OUT_OF_SCOPE,
+        out_of_scope=sections.out_of_scope(run),
         limits=sections.limits(run),
         sources_to_cite=", ".join(cited),
         bibtex="\n\n".join([PAPER, *cited.values()]),
@@ -104,21 +96,20 @@ def card_metadata(
     languages = sorted({language for fact in facts for language in fact.report_languages}) if has_reports else []
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
     bases = [base_model or _hub_id(run.origins[0]["name"])] if run.origins else [base_model]
-    if run.stage == "contrastive":
-        bases.append(_hub_id(run.arguments["text_model_name_or_path"]))
+    bases += [_hub_id(name) for name in run.stage.base_models(run)]
     bases = [base for base in bases if base]
-    tags = [*TAGS, *(["contrastive-learning", "zero-shot"] if run.stage == "contrastive" else [])]
+    tags = [*TAGS, ecg_kind(run.signal).lower().replace(" ", "-"), *run.stage.tags]
     if any(fact.simulated for fact in facts):
         tags.append("simulated-data")
     return ModelCardData(
         library_name="transformers",
-        pipeline_tag=PIPELINE_TAGS[run.stage],
+        pipeline_tag=run.stage.pipeline_tag,
         license=LICENSE,
         language=languages or None,
         datasets=[dataset] if dataset else None,
         base_model=bases or None,
         tags=tags,
-        metrics=METRICS[run.stage],
+        metrics=list(run.stage.metrics),
         model_name=name,
         eval_results=_eval_results(run, dataset),
     )
@@ -136,16 +127,16 @@ def eval_result_file(run: RunFolder, dataset_id: str | None = None) -> str | Non
         dataset_id (`str`, *optional*): As for [`model_card`].
     """
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
-    value, what = _main_result(run)
+    value, what = run.stage.main_result(run)
     if dataset is None or value is None:
         return None
     revision = run.record["data"]["revision"] if dataset_id is None else None
     entry = EvalResultEntry(
         dataset_id=dataset,
-        task_id=TASKS[run.stage][0],
+        task_id=run.stage.task,
         value=round(value, DIGITS),
         dataset_revision=revision,
-        notes=what,
+        notes=f"{what}, simulated ECGs" if run.simulated else what,
     )
     return yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
 
@@ -197,45 +188,20 @@ def is_sealed(text: str) -> bool:
     return bool(re.search(r"[0-9a-f]{64}", last)) and sealed(body).rstrip() == text.rstrip()
 
 
-def _main_result(run: RunFolder) -> tuple[float | None, str]:
-    """The one number that stands for the run, and what it is."""
-    kind = ", simulated ECGs" if run.simulated else ""
-    if run.stage == "classification":
-        return run.metrics["test"]["mean"]["f1"], f"mean F1 over labels, thresholds chosen on validation{kind}"
-    zero_shot = run.metrics["test"].get("zero_shot", {"mean": {"auroc": None}})
-    return zero_shot["mean"]["auroc"], f"mean zero-shot AUROC over labels{kind}"
-
-
 def _eval_results(run: RunFolder, dataset: str | None) -> list[EvalResult]:
     """The defined results of the test split for `model-index`."""
-    data, test = run.record["data"], run.metrics["test"]
-    task, task_name = TASKS[run.stage]
+    data = run.record["data"]
     shared: dict[str, Any] = {
-        "task_type": PIPELINE_TAGS[run.stage],
-        "task_name": task_name,
+        "task_type": run.stage.pipeline_tag,
+        "task_name": run.stage.task_title,
         "dataset_type": dataset or data["name"],
         "dataset_name": f"{data['name']} (simulated)" if run.simulated else data["name"],
         "dataset_split": "test",
         "dataset_revision": data["revision"],
     }
-    if run.stage == "classification":
-        measured, metrics = test, {"f1": "F1", "roc_auc": "AUROC", "average_precision": "average precision"}
-        found = []
-    else:
-        measured, metrics = test.get("zero_shot"), {"roc_auc": "zero-shot AUROC"}
-        found = [
-            ("recall", f"recall at {k}, {title}", test["retrieval"][key][f"recall_at_{k}"]["value"])
-            for key, title in sections.DIRECTIONS.items()
-            for k in sections.RECALL_AT
-        ]
-    if measured:
-        rows = [("mean", measured["mean"]), *measured["per_class"].items()]
-        for metric, title in metrics.items():
-            key = "auroc" if metric == "roc_auc" else metric
-            found += [(metric, f"{title}, {label}", values[key]) for label, values in rows]
     return [
         EvalResult(**shared, metric_type=metric, metric_name=title, metric_value=round(value, DIGITS))
-        for metric, title, value in found
+        for metric, title, value in run.stage.eval_results(run)
         if value is not None
     ]
 

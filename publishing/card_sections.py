@@ -1,44 +1,22 @@
-"""The parts of a model card that follow from a run's records, as Markdown."""
+"""The parts of a model card that follow from a run's records, as Markdown; `stages` has those of one kind of run."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.markdown import markdown_table
-from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, LABEL_PHRASES
+from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS, EcgFeatureExtractor
+from modeling_ecgclip.labels_ecgclip import Label
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
+from publishing.card_text import counted, folded_table, in_order, listed
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
-from training.evaluation import RECALL_AT, TABLE_COLUMNS
 
 
-LABEL_TITLES = {
-    "1dAVb": "first-degree AV block",
-    "RBBB": "right bundle branch block",
-    "LBBB": "left bundle branch block",
-    "SB": "sinus bradycardia",
-    "AF": "atrial fibrillation",
-    "ST": "sinus tachycardia",
-}
-FEW_TO_MEASURE = 30  # positives; below, the interval of a recall of 0.5 is wider than a third of the scale
-FEW_TO_CHOOSE = 10  # positives; below, one exam more or less moves a threshold far
-DIRECTIONS = {"ecg_to_text": "ECG to report", "text_to_ecg": "report to ECG"}
-FIGURES = {
-    "precision_recall.png": "Precision and recall of each label on the test split; the dot is the chosen threshold",
-    "calibration.png": "Calibration on the test split: how often a label is there, against its probability",
-    "retrieval_test.png": "Retrieval on the test split: how often the right one is among the first k",
-    "retrieval.png": "Retrieval on the validation split during training",
-    "loss.png": "Loss during training; the ringed step is the one whose weights these are",
-}
-OUT_OF_SCOPE = (
-    "Decisions on anybody's treatment, screening of patients, monitoring.",
-    "Diagnoses other than the labels above. An ECG with none of them is not thereby normal.",
-    "Recordings of fewer leads, wearables and Holter monitors: nothing here was measured on them.",
-)
+LOSS_FIGURE = {"loss.png": "Loss during training; the ringed step is the one whose weights these are"}
 
 
 def data_statement(run: RunFolder) -> str:
     """Returns what the top of the card says: simulated or recorded, for this run and for what it starts from."""
-    named = _listed([source_facts(source).title for source in run.sources])
+    named = listed([source_facts(source).title for source in run.sources])
     kinds = {source_facts(source).simulated for source in run.sources}
     if kinds == {True}:
         said = (
@@ -59,29 +37,8 @@ def data_statement(run: RunFolder) -> str:
         if any(fact.simulated for fact in facts) and kind == "recorded":
             kind = "recorded and simulated"
         said += f" It starts from `{origin['name']}`, which was trained on {kind} ECGs"
-        said += "." if kind == "simulated" else f" ({_listed([fact.title for fact in facts])})."
+        said += "." if kind == "simulated" else f" ({listed([fact.title for fact in facts])})."
     return said
-
-
-def summary(run: RunFolder) -> str:
-    """Returns what the model is, in a few sentences."""
-    ecg, text = run.parameters
-    preset = run.arguments["encoder_preset"]
-    encoder = f"A residual 1D network (`{preset}`)" if not run.origins else "A residual 1D network"
-    if run.stage == "classification":
-        labels = _listed([f"{LABEL_TITLES.get(name, name)} ({name})" for name in run.labels])
-        trained = "the linear head alone was trained" if run.arguments["freeze_encoder"] else "all of it was trained"
-        return (
-            f"Gives a 12-lead ECG a probability for each of {len(run.labels)} abnormalities: {labels}. {encoder} with "
-            f"a linear head, {ecg:,} parameters; {trained}."
-        )
-    width = run.config["projection_dim"]
-    return (
-        f"Puts 12-lead ECGs and the text of their reports into one space of {width} numbers, where a cosine says how "
-        f"well they fit: for retrieval both ways, for labels in words of your own (zero-shot), and as the start of a "
-        f"classifier that needs few labels. {encoder} of {ecg:,} parameters was trained against the frozen text "
-        f"encoder `{run.arguments['text_model_name_or_path']}` ({text:,} parameters, included)."
-    )
 
 
 def snippet(run: RunFolder, model: str) -> str:
@@ -92,14 +49,12 @@ def snippet(run: RunFolder, model: str) -> str:
         run (`RunFolder`): Its feature extractor says what the array must look like.
         model (`str`): Hub id or folder.
     """
-    extractor = run.feature_extractor
-    rate, n_leads = extractor.sampling_rate, len(extractor.lead_names)
-    task = "ecg-classification" if run.stage == "classification" else "zero-shot-ecg-classification"
+    rate, n_leads = run.signal.sampling_rate, len(run.signal.lead_names)
     lines = [
         "import numpy as np",
         "from transformers import pipeline",
         "",
-        f'classify = pipeline("{task}", model="{model}", trust_remote_code=True)',
+        f'read = pipeline("{run.stage.pipeline}", model="{model}", trust_remote_code=True)',
         "",
         "# Made up, to show the shape: leads, samples, in millivolts.",
         "# It is no ECG, so its result means nothing.",
@@ -107,40 +62,21 @@ def snippet(run: RunFolder, model: str) -> str:
         f"ecg = np.sin(2 * np.pi * time) * np.linspace(0.2, 1.0, {n_leads})[:, None]",
         "",
     ]
-    if run.stage == "classification":
-        lines.append(f'for result in classify(ecg, sampling_rate={rate}, unit="mV"):')
-        lines.append('    print(result["label"], round(result["score"], 3), result["positive"])')
-    else:
-        phrases = [json.dumps(phrase, ensure_ascii=False) for phrase in list(LABEL_PHRASES.values())[:2]]
-        lines += ["words = [", *(f"    {phrase}," for phrase in phrases), "]"]
-        lines.append(f'for result in classify(ecg, candidate_labels=words, sampling_rate={rate}, unit="mV"):')
-        lines.append('    print(round(result["score"], 3), result["label"])')
-    return "\n".join(lines)
+    return "\n".join([*lines, *run.stage.snippet(run)])
 
 
 def use_note(run: RunFolder) -> str:
     """Returns which files the pipelines read and what else the folder offers."""
-    said = (
+    return (
         "A path serves as well: of a WFDB record, `.csv`, `.npy`, `.npz`, or `.hdf5` with `exam_id=`. The pipeline "
-        "`ecg-feature-extraction` returns the embedding."
-    )
-    if run.stage == "classification":
-        return said + (
-            " `classify.plot(ecg, ...)` draws the ECG as on paper, with its probabilities. Without pipelines: "
-            "`AutoModelForAudioClassification` (transformers' class for a signal with a feature extractor) and "
-            "`AutoFeatureExtractor`, both with `trust_remote_code=True`."
-        )
-    return said + (
-        f" Labels are put into the sentence `{DEFAULT_HYPOTHESIS_TEMPLATE}` (`hypothesis_template=`); findings, as "
-        "reports describe them, are what the model has seen. Without pipelines: `AutoModel` and "
-        "`AutoProcessor`, both with `trust_remote_code=True`."
+        f"`ecg-feature-extraction` returns the embedding. {run.stage.use_note(run)}"
     )
 
 
 def input_table(run: RunFolder) -> str:
     """Returns the input contract, from the feature extractor's own values."""
     extractor = run.feature_extractor
-    length, rate = extractor.n_samples, extractor.sampling_rate
+    length, rate, padded = extractor.n_samples, extractor.sampling_rate, extractor.input_samples
     unit = "millivolts; files in µV or V are converted, where they or the caller say so"
     if extractor.do_scale:
         unit += f"; the network sees millivolts times {extractor.scale:g}"
@@ -159,147 +95,23 @@ def input_table(run: RunFolder) -> str:
             f"{length:,} samples ({length / rate:g} s): shorter ones get zeros on both sides, longer lose both ends",
         ],
         ["filters", ", ".join(filters) or "none"],
-        [
-            "missing leads",
-            "zeros, with a mask"
-            if extractor.allow_missing_leads
-            else "limb leads that others determine are computed; the rest is refused",
-        ],
+        ["missing leads", _missing_leads(extractor)],
         ["missing samples (NaN)", "interpolated" if extractor.repair_nan else "refused"],
-        ["tensor", f"`input_values`, float32, (batch, {len(extractor.lead_names)}, {length})"],
+        [
+            "tensor",
+            f"`input_values`, float32, (batch, {len(extractor.lead_names)}, {padded})"
+            + (f": zeros on both sides of the {length:,} samples" if padded > length else ""),
+        ],
     ]
     return markdown_table(rows, right=())
 
 
-def results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
-    """Returns how the numbers came about, and tables as `title`, `rows`, `note`."""
-    return _classification_results(run) if run.stage == "classification" else _contrastive_results(run)
-
-
-def with_interval(value: float | None, interval: Mapping[str, Any] | None, counts: Mapping[str, Any]) -> str:
-    """
-    Returns one cell: the value with its interval, or why it is not defined.
-
-    Args:
-        value (`float`, *optional*): None where the data do not define it.
-        interval (`Mapping`, *optional*): `low` and `high`, None where there are none.
-        counts (`Mapping`): `n_known` and `n_positive` of the label; without them the mean over labels is meant.
-    """
-    if value is None:
-        if "n_known" not in counts:
-            return "not defined"
-        missing = "known labels" if not counts["n_known"] else "positives" if not counts["n_positive"] else "negatives"
-        return f"not defined (no {missing})"
-    shown = f"{value:.3f}"
-    if interval and interval["low"] is not None:
-        shown += f" [{interval['low']:.3f}, {interval['high']:.3f}]"
-    return shown
-
-
-def _metric_rows(
-    measured: Mapping[str, Any], metrics: Sequence[str], begin: Callable[[str, Any], list[str]]
-) -> list[list[str]]:
-    """A row for each label and their mean, `begin` giving the cells before the metrics."""
-    intervals = measured["intervals"]
-    rows = []
-    for name, values in [*measured["per_class"].items(), ("mean", measured["mean"])]:
-        of_row = intervals["mean"] if name == "mean" else intervals["per_class"][name]
-        cells = [with_interval(values[metric], of_row.get(metric), values) for metric in metrics]
-        rows.append([name, *begin(name, values), *cells])
-    return rows
-
-
-def _classification_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
-    metrics, test = run.metrics, run.metrics["test"]
-    intervals = test["intervals"]
-    note = (
-        f"Test split: {test['n_exams']:,} exams of {test['n_patients']:,} patients"
-        f"{', simulated' if run.simulated else ''}, none of them in training or validation. In brackets: "
-        f"{100 * intervals['level']:g} % intervals, {intervals['n_resamples']:,} resamples of patients."
-    )
-    if metrics["thresholds_from"] == "validation":
-        chosen = metrics["validation"]
-        where = (
-            f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
-            f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the pipeline "
-            "uses them for `positive`."
-        )
-    else:
-        where = "Thresholds were given, and not chosen in this run."
-    defaults = [entry for entry in metrics["undefined"] if entry["metric"] == "threshold"]
-    where += "".join(f" {entry['label']}: {entry['reason']}." for entry in defaults)
-
-    def counts(name: str, values: Mapping[str, Any]) -> list[str]:
-        return ["" if name == "mean" else f"{values['n_positive']:,} of {values['n_known']:,}"]
-
-    def with_threshold(name: str, values: Mapping[str, Any]) -> list[str]:
-        return [*counts(name, values), "" if name == "mean" else f"{metrics['thresholds'][name]:.3f}"]
-
-    decisions, ranking = ("f1", "precision", "recall", "specificity"), ("auroc", "average_precision")
-    heads = [[TABLE_COLUMNS[metric] for metric in metrics] for metrics in (decisions, ranking)]
-    tables = [
-        {
-            "title": "Decisions at the thresholds",
-            "rows": markdown_table(
-                [["label", "positives", "threshold", *heads[0]], *_metric_rows(test, decisions, with_threshold)]
-            ),
-            "note": where,
-        },
-        {
-            "title": "Ranking, without a threshold",
-            "rows": markdown_table([["label", "positives", *heads[1]], *_metric_rows(test, ranking, counts)]),
-            "note": "",
-        },
-    ]
-    return note, tables
-
-
-def _contrastive_results(run: RunFolder) -> tuple[str, list[dict[str, str]]]:
-    test = run.metrics["test"]
-    retrieval = test["retrieval"]
-    note = (
-        f"Test split: {test['n_exams']:,} exams with a report, of {test['n_patients']:,} patients"
-        f"{', simulated' if run.simulated else ''}, none of them in training or validation."
-    )
-    rows = [["direction", *(f"in the first {k}" for k in RECALL_AT), "median rank"]]
-    for key, title in DIRECTIONS.items():
-        found = [retrieval[key][f"recall_at_{k}"] for k in RECALL_AT]
-        cells = [with_interval(cell["value"], cell if "low" in cell else None, {}) for cell in found]
-        rows.append([title, *cells, f"{retrieval[key]['median_rank']:g}"])
-        rows.append(["by chance", *(f"{cell['chance']:.3f}" for cell in found), ""])
-    tables = [
-        {
-            "title": "Retrieval",
-            "rows": markdown_table(rows),
-            "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
-            "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
-        }
-    ]
-    if "zero_shot" in test:
-        measured = test["zero_shot"]
-        intervals = measured["intervals"]
-        ranking = ("auroc", "average_precision")
-        rows = _metric_rows(
-            measured,
-            ranking,
-            lambda name, values: (
-                ["", ""]
-                if name == "mean"
-                else [LABEL_PHRASES.get(name, ""), f"{values['n_positive']:,} of {values['n_known']:,}"]
-            ),
-        )
-        tables.append(
-            {
-                "title": "Zero-shot",
-                "rows": markdown_table(
-                    [["label", "words", "positives", *(TABLE_COLUMNS[metric] for metric in ranking)], *rows], right=()
-                ),
-                "note": f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
-                f"label was used in training. In brackets: {100 * intervals['level']:g} % intervals, "
-                f"{intervals['n_resamples']:,} resamples of patients.",
-            }
-        )
-    return note, tables
+def _missing_leads(extractor: EcgFeatureExtractor) -> str:
+    if extractor.allow_missing_leads:
+        return "zeros, with a mask"
+    if DERIVED_LEADS.keys() & set(extractor.lead_names):
+        return "limb leads that others determine are computed; the rest is refused"
+    return "refused"
 
 
 def figures(run: RunFolder) -> list[dict[str, str]]:
@@ -307,18 +119,29 @@ def figures(run: RunFolder) -> list[dict[str, str]]:
     kind = " (simulated ECGs)" if run.simulated else ""
     return [
         {"file": name, "name": name.split(".")[0].replace("_", " "), "caption": caption + kind}
-        for name, caption in FIGURES.items()
+        for name, caption in (run.stage.figures | LOSS_FIGURE).items()
         if (run.path / name).is_file()
     ]
 
 
 def split_table(run: RunFolder) -> str:
-    """Returns exams, patients and positives of each split, as they were used."""
-    rows = [["split", "exams", "patients", *run.labels]]
-    for name, used in run.record["used"].items():
-        positives = [f"{used['positives'][label]:,}" for label in run.labels]
-        rows.append([name, f"{used['exams']:,}", f"{used['patients']:,}", *positives])
-    return markdown_table(rows)
+    """Returns how many exams, patients and positives, or known values, each split has, as they were used."""
+    used = run.record["used"]
+    sizes = [[key, "", *(f"{split[key]:,}" for split in used.values())] for key in ("exams", "patients")]
+    rows = []
+    for label in in_order(run):
+        title = "" if label.title == label.name else label.title
+        rows.append([label.name, title, *(_count(split, label) for split in used.values())])
+    return folded_table(["", "", *used], rows, first=sizes, right=range(2, 2 + len(used)))
+
+
+def _count(split: dict[str, Any], label: Label) -> str:
+    """Positives of a label, and of how many where not all are known; of a value how many are known."""
+    known = split.get("known", {}).get(label.name, split["exams"])
+    if "positives" not in split:
+        return f"{known:,}"
+    positives = split["positives"][label.name]
+    return f"{positives:,}" if known == split["exams"] else f"{positives:,} of {known:,}"
 
 
 def data_note(run: RunFolder, dataset_id: str | None) -> str:
@@ -331,15 +154,15 @@ def data_note(run: RunFolder, dataset_id: str | None) -> str:
     revision = f" at revision `{data['revision']}`" if data["revision"] else ""
     named = f"[{dataset_id}](https://huggingface.co/datasets/{dataset_id})" if dataset_id else f"`{data['name']}`"
     return (
-        f"Exam table {named}{revision}: {_listed(parts)}. Split by patient; no patient is in two splits. What this "
-        "run used of it, with the positives of each label:"
+        f"Exam table {named}{revision}: {listed(parts)}. Split by patient; no patient is in two splits. What this "
+        f"run used of it, with {run.stage.counted_as(run)}:"
     )
 
 
 def data_details(run: RunFolder) -> str:
     """Returns what else is known of the exams: the whole table, the share used, the reports."""
-    data, used = run.record["data"], run.record["used"]
-    whole = _listed([f"{number:,} in {split}" for split, number in data["exams"].items()])
+    data = run.record["data"]
+    whole = listed([f"{number:,} in {split}" for split, number in data["exams"].items()])
     said = [f"The whole table has {whole}."]
     if run.arguments["train_fraction"] < 1:
         said.append(
@@ -357,16 +180,14 @@ def data_details(run: RunFolder) -> str:
             f"Made by {simulation['generator']} with seed {simulation['seed']}, diagnoses "
             f"{simulation['prevalence_scale']:g} times as frequent as in CODE-15%."
         )
-    if run.stage == "contrastive":
-        said.append(f"Pre-training saw {used['train']['exams']:,} ECGs with the text of their reports, and no labels.")
-    return " ".join(said)
+    return " ".join([*said, *run.stage.data_details(run)])
 
 
 def training_table(run: RunFolder) -> str:
     """Returns how the weights came about."""
     given, record = run.arguments, run.record
     passes, processes = given["gradient_accumulation_steps"], record["num_processes"]
-    a_pass, at_work = given["per_device_train_batch_size"], _counted(processes, "process", "processes")
+    a_pass, at_work = given["per_device_train_batch_size"], counted(processes, "process", "processes")
     batch = a_pass * passes * processes
     last = max((entry["step"] for entry in run.history), default=0)
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
@@ -377,7 +198,7 @@ def training_table(run: RunFolder) -> str:
             f"`{run.origins[0]['name']}`" if run.origins else f"random weights, `{given['encoder_preset']}`",
         ],
         ["weights", f"of step {record['best_step']:,} of {last:,}, the lowest validation loss"],
-        ["exams a step", f"{batch:,} = {a_pass:,} a pass × {_counted(passes, 'pass', 'passes')} × {at_work}"],
+        ["exams a step", f"{batch:,} = {a_pass:,} a pass × {counted(passes, 'pass', 'passes')} × {at_work}"],
         [
             "optimizer",
             f"AdamW, peak learning rate {given['learning_rate']:g}, {given['lr_scheduler_type']} after "
@@ -386,18 +207,12 @@ def training_table(run: RunFolder) -> str:
         ["augmentation", ", ".join(given["augment"] or []) or "none"],
         ["average of weights", f"decay {given['ema_decay']:g}" if given["ema_decay"] else "none"],
     ]
-    if run.stage == "contrastive":
-        rows += [
-            ["loss", f"{given['loss']}, positives: {given['positives']}"],
-            ["text", f"`{given['text_model_name_or_path']}`, pooling: {given['text_pooling']}, frozen"],
-        ]
-    else:
-        rows += [["loss", f"binary cross-entropy, weight of positives: {given['pos_weight']}"]]
+    rows += run.stage.loss_rows(given)
     rows += [
         ["seed", str(given["seed"])],
         [
             "run by",
-            f"{at_work}, on {_listed(sorted(set(record['devices'])))}, mixed precision: {record['mixed_precision']}",
+            f"{at_work}, on {listed(sorted(set(record['devices'])))}, mixed precision: {record['mixed_precision']}",
         ],
         ["code", f"ecgclip, commit `{record['commit']}`" if record["commit"] else "ecgclip"],
         ["software", f"Python {record['python']}, {packages}"],
@@ -409,9 +224,17 @@ def intended(run: RunFolder) -> list[str]:
     """Returns what the model is for."""
     if run.simulated:
         return ["Trying the software, from data to a published model.", "Teaching."]
-    if run.stage == "contrastive":
-        return ["Research on representations of ECGs, retrieval, and classifiers that need few labels."]
-    return ["Research on automatic reading of 12-lead ECGs, and comparison of methods."]
+    return [run.stage.intended(run)]
+
+
+def out_of_scope(run: RunFolder) -> list[str]:
+    """Returns what the model is not for."""
+    others = "Recordings of fewer leads" if run.signal.lead_names == LEAD_NAMES else "Recordings of other leads"
+    return [
+        "Decisions on anybody's treatment, screening of patients, monitoring.",
+        *run.stage.out_of_scope(run),
+        f"{others}, wearables and Holter monitors: nothing here was measured on them.",
+    ]
 
 
 def limits(run: RunFolder) -> list[str]:
@@ -419,46 +242,14 @@ def limits(run: RunFolder) -> list[str]:
     lines = [
         "Measured on exams of the same source as it was trained on. Other recorders, hospitals and populations were "
         "not looked at: expect worse there.",
+        *run.stage.limits(run),
     ]
     if run.simulated:
         lines.insert(0, "Simulated ECGs show what the simulator draws, and a network learns to read the simulator.")
-    test = run.record["used"]["test"]["positives"]
-    few = [f"{name} {count}" for name, count in test.items() if count < FEW_TO_MEASURE]
-    if few:
-        lines.append(
-            f"The test split has fewer than {FEW_TO_MEASURE} positives of {_listed(few)}: mind the intervals."
-        )
-    if run.stage == "classification":
-        chosen = run.record["used"]["validation"]["positives"]
-        few = [f"{name} {count}" for name, count in chosen.items() if count < FEW_TO_CHOOSE]
-        if few and run.metrics["thresholds_from"] == "validation":
-            lines.append(
-                f"Thresholds rest on fewer than {FEW_TO_CHOOSE} positives of {_listed(few)} in validation. Choose "
-                "them again on exams of your own before you use `positive`."
-            )
-        lines.append(
-            "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
-        )
-    else:
-        lines.append(
-            "Texts unlike the reports that it was trained on, in other languages above all, lie anywhere in the joint "
-            "space. Zero-shot numbers hold for the words in the table."
-        )
-    states = [run.record["data"].get("conversion", {}).get("reports", {}).get("free_of_conclusions")]
-    states = states if run.stage == "contrastive" else []
-    states += [(origin.get("data") or {}).get("free_of_conclusions") for origin in run.origins]
-    if False in states:
+    of_origins = [(origin.get("data") or {}).get("free_of_conclusions") for origin in run.origins]
+    if run.stage.saw_conclusions(run) or False in of_origins:
         lines.append(
             "Pre-training saw reports that state diagnoses, so labels were not unknown to it: results do not compare "
             "with those of pre-training on descriptions alone."
         )
     return lines
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
-
-
-def _listed(items: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -170,7 +170,7 @@ def write_publication(
     """
     folder = Path(folder)
     check_publication_folder(folder)
-    facts = table_facts(table)
+    facts = table_facts(table, record)
     if not any(split["exams"] for split in facts["splits"].values()):
         raise ValueError(f"exam table {name}: expected exams to publish, found none")
     if record:

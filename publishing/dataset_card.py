@@ -13,46 +13,33 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from data_scripts.tables.schema import EXAM_FEATURES, MICROVOLTS_PER_MILLIVOLT, SPLITS, check_patients
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from data_scripts.tables.schema import (
+    MICROVOLTS_PER_MILLIVOLT,
+    SPLITS,
+    ExamSchema,
+    check_patients,
+    exam_columns,
+    labels_array,
+    schema_of,
+    targets_array,
+)
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
+from modeling_ecgclip.signal_ecgclip import SignalSpec
+from publishing.card_text import MANY_LABELS, counted, ecg_kind, folded_table
 from publishing.source_facts import source_facts
 
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
-TAGS = ("ecg", "electrocardiogram", "12-lead", "cardiology", "medical", "time-series", "ecgclip")
+TAGS = ("ecg", "electrocardiogram", "cardiology", "medical", "time-series", "ecgclip")
 LICENCE_IDS = {"CC BY 4.0": "cc-by-4.0", "ODbL 1.0": "odbl", "Apache-2.0, as the project": "apache-2.0"}
 # Steps of the Hub's own list.
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGER = "1M<n<10M"
 LANGUAGES = {"pt": "Portuguese", "de": "German", "en": "English", "sv": "Swedish"}
-
-LABEL_MEANINGS = {
-    "1dAVb": "first-degree atrioventricular block",
-    "RBBB": "right bundle branch block",
-    "LBBB": "left bundle branch block",
-    "SB": "sinus bradycardia",
-    "AF": "atrial fibrillation",
-    "ST": "sinus tachycardia",
-}
-COLUMN_MEANINGS = {
-    "exam_id": "unique",
-    "patient_id": "groups the exams of a patient, all of which are in one split",
-    "source": "where the exam comes from",
-    "ecg": f"{len(LEAD_NAMES)} x {N_SAMPLES} samples at {SAMPLING_RATE} Hz, in microvolts (1 unit = 0.001 mV): leads "
-    f"{', '.join(LEAD_NAMES)}, one after the other, zeros on both sides",
-    "n_samples": "samples of each lead before zero-padding",
-    "age": "years, or null",
-    "sex": "`male`, `female` or null",
-    "labels": f"{', '.join(LABEL_NAMES)}: 1, 0, or {UNKNOWN_LABEL} for unknown",
-    "report": "what a text model may see of the report, or null",
-    "report_id": f"equal for equal texts; {NO_REPORT} where there is none",
-    "quality": "flags, see below",
-}
 FLAG_MEANINGS = {
     "clipped": "a value beyond 32.767 mV was limited to it",
-    "cropped": f"longer than {N_SAMPLES} samples: both ends were cut off",
+    "cropped": "longer than the window: both ends were cut off",
     "flat_lead": "a lead that does not move by one microvolt",
     "offset": "a lead whose mean is more than 1 mV from zero",
     "nan_repaired": "missing values were interpolated",
@@ -61,28 +48,54 @@ FLAG_MEANINGS = {
 }
 
 
-def table_facts(table: DatasetDict) -> dict[str, Any]:
+def column_meanings(schema: ExamSchema) -> dict[str, str]:
+    """Returns what each column of a table holds."""
+    signal = schema.signal
+    named = ", ".join(schema.label_names) if len(schema.labels) <= MANY_LABELS else "by name, all below"
+    return {
+        "exam_id": "unique",
+        "patient_id": "groups the exams of a patient, all of which are in one split",
+        "source": "where the exam comes from",
+        "ecg": f"{len(signal.lead_names)} x {signal.n_samples} samples at {signal.sampling_rate} Hz, in microvolts "
+        f"(1 unit = 0.001 mV): leads {', '.join(signal.lead_names)}, one after the other, zeros on both sides",
+        "n_samples": "samples of each lead before zero-padding",
+        "sampling_rate": "Hz, the same in every row",
+        "lead_names": "leads in the order of `ecg`, the same in every row",
+        "age": "years, or null",
+        "sex": "`male`, `female` or null",
+        "labels": f"{named}: 1, 0, or {UNKNOWN_LABEL} for unknown",
+        "report": "what a text model may see of the report, or null",
+        "report_id": f"equal for equal texts; {NO_REPORT} where there is none",
+        "quality": "flags, see below",
+        "targets": f"numbers to predict: {', '.join(schema.target_names)}; null where unknown",
+    }
+
+
+def table_facts(table: DatasetDict, record: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Returns what a card says of a table, counted in the table itself, all columns but `ecg` read.
 
     Args:
         table (`DatasetDict`): From [`load_exam_table`].
+        record (`dict`, *optional*): What its `conversion.json` says, for the labels' titles.
 
     Returns:
-        `dict` with `splits` (for each: `exams`, `patients`, `with_report`, `labels` as in `conversion.json`),
-        `sources`, `sexes` and `quality` (counts), `ages` (median, lowest, highest, unknown; None where none is known)
-        and `n_reports` (distinct).
+        `dict` with `schema`, `features`, `splits` (for each: `exams`, `patients`, `with_report`, `labels` as in
+        `conversion.json`), `targets` (for each: `known` by split, `lowest`, `highest`), `sources`, `sexes` and
+        `quality` (counts), `ages` (median, lowest, highest, unknown; None where none is known) and `n_reports`
+        (distinct).
     """
-    patients = check_patients(table, "to publish")
+    schema, patients = schema_of(table, record), check_patients(table, "to publish")
     splits, ages, report_ids = {}, [], set()
-    sources, sexes, quality = Counter(), Counter(), Counter()
+    sources: Counter[str] = Counter()
+    sexes: Counter[str | None] = Counter()
+    quality: Counter[str] = Counter()
     for split in SPLITS:
         columns = table[split].data
-        labels = columns.column("labels").combine_chunks().flatten().to_numpy().reshape(-1, len(LABEL_NAMES))
         ids = columns.column("report_id").to_numpy()
         report_ids.update(np.unique(ids[ids != NO_REPORT]).tolist())
         splits[split] = {
-            "exams": len(labels),
+            "exams": len(ids),
             "patients": patients[split],
             "with_report": int((ids != NO_REPORT).sum()),
             "labels": {
@@ -91,41 +104,61 @@ def table_facts(table: DatasetDict) -> dict[str, Any]:
                     "negative": int((values == 0).sum()),
                     "unknown": int((values == UNKNOWN_LABEL).sum()),
                 }
-                for name, values in zip(LABEL_NAMES, labels.T, strict=True)
+                for name, values in zip(schema.label_names, labels_array(table[split]).T, strict=True)
             },
         }
         sources.update(_counts(columns.column("source")))
         sexes.update(_counts(columns.column("sex")))
         quality.update(_counts(pc.list_flatten(columns.column("quality"))))
         ages.append(columns.column("age").to_numpy().astype(np.float64))
-    years = np.concatenate(ages)
-    known = years[np.isfinite(years)]
     return {
+        "schema": schema,
+        "features": exam_columns(table[SPLITS[0]]),
         "splits": splits,
+        "targets": _target_facts(table, schema),
         "sources": dict(sources.most_common()),
         "sexes": dict(sexes.most_common()),
         "quality": dict(quality.most_common()),
-        "ages": {
-            "median": f"{np.median(known):g}",
-            "lowest": f"{known.min():g}",
-            "highest": f"{known.max():g}",
-            "unknown": len(years) - len(known),
-        }
-        if len(known)
-        else None,
+        "ages": _age_facts(np.concatenate(ages)),
         "n_reports": len(report_ids),
     }
 
 
+def _age_facts(years: np.ndarray) -> dict[str, Any] | None:
+    known = years[np.isfinite(years)]
+    if not len(known):
+        return None
+    lowest, median, highest = (f"{value:g}" for value in (known.min(), np.median(known), known.max()))
+    return {"median": median, "lowest": lowest, "highest": highest, "unknown": len(years) - len(known)}
+
+
+def _target_facts(table: DatasetDict, schema: ExamSchema) -> dict[str, dict[str, Any]]:
+    """How often each number to predict is known, and its range; None where it never is."""
+    facts = {}
+    for name in schema.target_names:
+        known = {}
+        for split in SPLITS:
+            values = targets_array(table[split], [name])[:, 0]
+            known[split] = values[np.isfinite(values)]
+        every = np.concatenate(list(known.values()))
+        ends = (float(every.min()), float(every.max())) if len(every) else (None, None)
+        facts[name] = {
+            "known": {split: len(values) for split, values in known.items()},
+            "lowest": ends[0],
+            "highest": ends[1],
+        }
+    return facts
+
+
 def check_record(record: dict[str, Any], facts: dict[str, Any], name: str) -> None:
     """Raises `ValueError` where `conversion.json` counts other exams or labels than the table that lies beside it."""
-    for split, counted in facts["splits"].items():
+    for split, found in facts["splits"].items():
         stated = record["splits"].get(split, {})
         for key in ("exams", "patients", "labels"):
-            if stated.get(key) != counted[key]:
+            if stated.get(key) != found[key]:
                 raise ValueError(
                     f"exam table {name}, split {split}: conversion.json states {key} {stated.get(key)}, but the table "
-                    f"holds {counted[key]}; convert the source again"
+                    f"holds {found[key]}; convert the source again"
                 )
 
 
@@ -154,6 +187,7 @@ def dataset_card(
         text_tables (`list[dict]`, *optional*): What `text_table.json` says of each, with `name`.
         digest (`str`, *optional*): Of all rows.
     """
+    schema, features = facts["schema"], facts["features"]
     reports = (record or {}).get("reports", {})
     card_facts = _summary(facts, reports.get("languages"))
     filled, sources = card_facts["filled"], card_facts["source_list"]
@@ -163,16 +197,21 @@ def dataset_card(
         license=licence or _licence_ids(sources),
         size_categories=[next((name for limit, name in SIZES if card_facts["total"] < limit), LARGER)],
         task_categories=["feature-extraction", "other"],
-        tags=[*TAGS, *(["simulated", "synthetic"] if card_facts["simulated"] != "none" else [])],
+        tags=[
+            *TAGS,
+            f"{len(schema.signal.lead_names)}-lead",
+            *(["simulated", "synthetic"] if card_facts["simulated"] != "none" else []),
+        ],
     )
     splits = SplitDict()
     for name in filled:
         splits.add(SplitInfo(name, num_bytes=sizes[name], num_examples=facts["splits"][name]["exams"]))
     total = sum(sizes[name] for name in filled)
-    info = DatasetInfo(features=EXAM_FEATURES, splits=splits, download_size=sizes["download"], dataset_size=total)
+    info = DatasetInfo(features=features, splits=splits, download_size=sizes["download"], dataset_size=total)
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     data_files = [{"split": name, "path": f"data/{name}-*"} for name in filled]
     MetadataConfigs({"default": {"data_files": data_files}}).to_dataset_card_data(data)
+    meanings = column_meanings(schema)
     card = DatasetCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -184,15 +223,26 @@ def dataset_card(
         free_of_conclusions=reports.get("free_of_conclusions"),
         text_tables=text_tables or [],
         digest=digest,
-        columns=[{"name": n, "type": _type(f), "meaning": COLUMN_MEANINGS[n]} for n, f in EXAM_FEATURES.items()],
-        labels=LABEL_NAMES,
-        leads=LEAD_NAMES,
-        n_samples=N_SAMPLES,
-        sampling_rate=SAMPLING_RATE,
+        columns=[{"name": name, "type": _type(one), "meaning": meanings[name]} for name, one in features.items()],
+        label_names=schema.label_names,
+        labels_by_name=isinstance(features["labels"], dict),
         units_per_mv=MICROVOLTS_PER_MILLIVOLT,
+        **_signal_facts(schema.signal),
     )
     check_card(card, info)
     return card
+
+
+def _signal_facts(signal: SignalSpec) -> dict[str, Any]:
+    """What the template says of the recordings; the lead that its code prints is that of a rhythm strip."""
+    leads = signal.lead_names
+    return {
+        "ecg_kind": ecg_kind(signal),
+        "leads": leads,
+        "printed_lead": leads.index("II") if "II" in leads else 0,
+        "n_samples": signal.n_samples,
+        "sampling_rate": signal.sampling_rate,
+    }
 
 
 def check_card(card: DatasetCard, info: DatasetInfo) -> None:
@@ -237,7 +287,9 @@ def _summary(facts: dict[str, Any], counted_languages: dict[str, int] | None) ->
         "n_reports": f"{facts['n_reports']:,}",
         "language_codes": sorted(set(codes)),
         "languages": ", ".join(languages),
-        "label_rows": _label_rows(facts, filled),
+        "n_labels": counted(len(facts["schema"].labels), "label", "labels"),
+        "label_table": _label_table(facts, filled),
+        "target_table": _target_table(facts, filled),
         "n_unknown_labels": _unknown_labels(facts),
         "ages": facts["ages"],
         "sexes": ", ".join(f"{sex or 'unknown'} {n:,}" for sex, n in facts["sexes"].items()),
@@ -262,6 +314,8 @@ def _licence_ids(sources: list[dict[str, Any]]) -> str | list[str] | None:
 
 
 def _type(feature: Any) -> str:
+    if isinstance(feature, dict):
+        return f"{len(feature)} named {next(iter(feature.values())).dtype}"
     if hasattr(feature, "feature"):
         return (
             f"{feature.length} {feature.feature.dtype}" if feature.length > 0 else f"list of {feature.feature.dtype}"
@@ -275,17 +329,33 @@ def _split_row(name: str, split: dict[str, Any], files: list[str]) -> dict[str, 
     return counts | {"name": name, "files": named}
 
 
-def _label_rows(facts: dict[str, Any], splits: list[str]) -> list[dict[str, Any]]:
+def _label_table(facts: dict[str, Any], splits: list[str]) -> str:
+    """A row for each label; many are sorted by their positives, and those behind the first folded away."""
+    of_split = [facts["splits"][split]["labels"] for split in splits]
+    counts = {label: [one[label.name] for one in of_split] for label in facts["schema"].labels}
+    labels = list(counts)
+    if len(labels) > MANY_LABELS:
+        labels.sort(key=lambda label: -sum(one["positive"] for one in counts[label]))
     rows = []
-    for name in LABEL_NAMES:
+    for label in labels:
         cells = []
-        for split in splits:
-            counts = facts["splits"][split]["labels"][name]
-            known = counts["positive"] + counts["negative"]
-            share = f" ({counts['positive'] / known:.1%})" if known else ""
-            cells.append(f"{counts['positive']:,} of {known:,}{share}")
-        rows.append({"name": name, "meaning": LABEL_MEANINGS[name], "cells": cells})
-    return rows
+        for one in counts[label]:
+            known = one["positive"] + one["negative"]
+            share = f" ({one['positive'] / known:.1%})" if known else ""
+            cells.append(f"{one['positive']:,} of {known:,}{share}")
+        rows.append([label.name, "" if label.title == label.name else label.title, *cells])
+    return folded_table(["label", "meaning", *splits], rows, right=range(2, 2 + len(splits)))
+
+
+def _target_table(facts: dict[str, Any], splits: list[str]) -> str:
+    """A row for each number to predict, or no table."""
+    rows = []
+    for name, target in facts["targets"].items():
+        ends = "" if target["lowest"] is None else f"{target['lowest']:g} to {target['highest']:g}"
+        rows.append([name, ends, *(f"{target['known'][split]:,}" for split in splits)])
+    if not rows:
+        return ""
+    return folded_table(["target", "range", *(f"known in {split}" for split in splits)], rows)
 
 
 def _unknown_labels(facts: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from publishing.card import EVAL_RESULTS, write_card
 from publishing.requirements import write_requirements
 from publishing.run_folder import RunFolder, read_run
 from publishing.space import SpaceModels, publish_space
+from publishing.stages import CONTRASTIVE
 from training.arguments import HubArguments, parse
 from training.run import HTTP_CLIENTS, STOPPED_BY_SIGNAL
 
@@ -213,7 +214,7 @@ def repository_of(hub: HubArguments, folder: Path) -> str:
 def clip_model_of(run: RunFolder, base_model: str | None) -> str | None:
     """Returns where on the Hub the dual encoder is that training started from, or None."""
     origin = run.origins[0] if run.origins else {}
-    if origin.get("stage") != "contrastive":
+    if origin.get("stage") != CONTRASTIVE.name:
         return None
     return base_model or (origin["name"] if origin["on_hub"] else None)
 
@@ -238,8 +239,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _publish(args: PublishArguments) -> None:
     run = read_run(args.folder)
-    if args.space and run.stage != "classification":
-        raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage}")
+    if args.space and not run.stage.serves_page:
+        raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage.name}")
     url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
     print(f"published: {url}")
     if args.space:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from transformers import AutoConfig
 
 from modeling_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.hub_ecgclip import check_preprocessing
+from modeling_ecgclip.labels_ecgclip import Label, labels_named
+from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from publishing.source_facts import source_facts
+from publishing.stages import Stage, stage_of
 
 
-# What every finished run has, and what each stage has besides.
-NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "modeling_ecgclip.py", "handler.py")
-NEEDED_BY_STAGE = {
-    "classification": ("preprocessor_config.json", "precision_recall.png", "calibration.png"),
-    "contrastive": ("processor_config.json", "tokenizer_config.json", "retrieval.png", "retrieval_test.png"),
-}
+# What every finished run has; its stage names what it has besides.
+NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "handler.py")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of them
 NO_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "text_center")
 
@@ -42,19 +43,40 @@ class RunFolder:
     history: list[dict[str, float]]
 
     @property
-    def stage(self) -> str:
-        """`"classification"` or `"contrastive"`."""
-        return self.record["stage"]
+    def stage(self) -> Stage:
+        """What kind of run it is, with all that depends on it."""
+        return stage_of(self.record)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The command line's."""
         return self.record["arguments"]
 
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """
+        The model's outputs in their order, of a regression the values; of a dual encoder the labels that it was
+        measured with. Records that state none are older than labels other than those counted in them.
+        """
+        details = self.record.get("labels")
+        names = self.record["used"]["test"]["positives"] if details is None else [one["name"] for one in details]
+        return labels_named(names, details)
+
     @property
-    def labels(self) -> list[str]:
-        """Names of the labels, in the order of the counts in the record."""
-        return list(self.record["used"]["test"]["positives"])
+    def label_names(self) -> list[str]:
+        """Names of the labels."""
+        return [label.name for label in self.labels]
+
+    def positives(self, split: str) -> dict[str, int]:
+        """Returns how many positives of each label a split has, as it was used; none of values."""
+        return self.record["used"].get(split, {}).get("positives", {})
+
+    @property
+    def encoder(self) -> str:
+        """The beginning of a sentence that names the encoder."""
+        kind = self.config.get("ecg_config", self.config)["model_type"]
+        named = "" if self.origins else f"`{self.arguments['encoder_preset']}`, "
+        return f"An encoder ({named}model type `{kind}`)"
 
     @property
     def sources(self) -> list[str]:
@@ -80,6 +102,11 @@ class RunFolder:
         """The preprocessing that travels with the weights."""
         return EcgFeatureExtractor.from_pretrained(self.path, local_files_only=True)
 
+    @property
+    def signal(self) -> SignalSpec:
+        """What it reads."""
+        return self.feature_extractor.signal
+
     @cached_property
     def parameters(self) -> tuple[int, int]:
         """Numbers of weights outside and inside the text tower; BatchNorm's statistics are none."""
@@ -103,7 +130,8 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
 
     Raises:
         `FileNotFoundError`: where the folder is not that of a finished run, naming what is missing.
-        `ValueError`: for records that cannot be read, naming the file.
+        `ValueError`: for records that cannot be read, naming the file, and for weights, preprocessing and records that
+            state different signals.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -112,18 +140,39 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
     if not any((path / name).is_file() for name in WEIGHTS):
         missing.append(WEIGHTS[0])
     if "run.json" not in missing:
-        record = _read_json(path / "run.json")
-        stage = record.get("stage")
-        if stage not in NEEDED_BY_STAGE or "used" not in record:
-            raise ValueError(
-                f"{path / 'run.json'}: expected the record of a run of train_clip.py or train_cls.py with stage and "
-                f"used, found stage {stage!r} and {', '.join(sorted(record)) or 'nothing'}"
-            )
-        missing += [name for name in NEEDED_BY_STAGE[stage] if not (path / name).is_file()]
+        record = _read_record(path / "run.json")
+        missing += [name for name in stage_of(record).needed if not (path / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
     others = (_read_json(path / name) for name in ("metrics.json", "config.json", "history.json"))
-    return RunFolder(path, record, *others)
+    run = RunFolder(path, record, *others)
+    code = {f"{reference.split('.')[0]}.py" for reference in run.config.get("auto_map", {}).values()}
+    if missing := sorted(name for name in code if not (path / name).is_file()):
+        raise FileNotFoundError(f"{path}: config.json names code that is missing: {', '.join(missing)}")
+    _check_signal(run)
+    return run
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """`run.json`, of a kind of run that is known."""
+    record = _read_json(path)
+    try:
+        stage_of(record)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if "used" not in record:
+        raise ValueError(f"{path}: expected the exams that the run used (used), found {', '.join(sorted(record))}")
+    return record
+
+
+def _check_signal(run: RunFolder) -> None:
+    """Refuses a folder whose parts state different signals: what loads it would read every ECG wrongly."""
+    check_preprocessing(
+        AutoConfig.from_pretrained(run.path, local_files_only=True), run.feature_extractor, str(run.path)
+    )
+    if "signal" in run.record:
+        stated = ("run.json", SignalSpec(**run.record["signal"]))
+        check_same_signal((("the feature extractor", run.signal), stated), str(run.path))
 
 
 def _read_json(path: Path) -> Any:

@@ -154,12 +154,20 @@ def test_each_row_is_read_to_the_microvolt(outputs, expected):
     assert first.sum(axis=1).tolist() == expected["tables"]["first_of_test"]["sums"]
 
 
-def test_exam_table_is_published_as_it_was(outputs, expected, tmp_path):
+def test_exam_table_is_published_as_it_was(outputs, expected, tmp_path, monkeypatch):
     # Publishing counts each label's exams anew, and refuses a table that its record does not describe.
     folder = tmp_path / "published"
     publish.main(["--dataset_name_or_path", str(outputs / "exams"), "--output_dir", str(folder)])
     table = DatasetDict.from_parquet({split: str(folder / "data" / f"{split}-*") for split in SPLITS})
     assert table_digest(table) == expected["tables"]["digest"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    code = card.split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(code, names)
+    row = next(iter(table["test"]))
+    assert list(names["labels"].values()) == row["labels"] and names["exam"]["exam_id"] == row["exam_id"]
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -216,8 +224,8 @@ def test_endpoint_of_the_folder_answers_the_same(outputs, expected, rows):
 def test_finished_run_gets_a_card_of_today(outputs, name, tmp_path):
     folder = shutil.copytree(outputs / name, tmp_path / name)
     run = read_run(folder)
-    assert run.stage == {"classifier": "classification", "dual_encoder": "contrastive"}[name]
-    assert run.labels == ["1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"]
+    assert run.stage.name == {"classifier": "classification", "dual_encoder": "contrastive"}[name]
+    assert run.label_names == ["1dAVb", "RBBB", "LBBB", "SB", "AF", "ST"]
     assert run.sources == ["simulated"] and run.simulated
     assert [origin["name"] for origin in run.origins] == (["dual_encoder"] if name == "classifier" else [])
     card = write_card(folder, repo_id="clinic/model").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import train_cls
-from data_scripts.tables.schema import ecg_array, load_exam_table
+from data_scripts.tables.schema import ecg_array, labels_array, load_exam_table
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
 
 
@@ -31,7 +31,7 @@ def finished(exam_table, tmp_path_factory):
 
 
 def load_labels(exam_table):
-    return load_exam_table(exam_table)["test"]["labels"][:]
+    return labels_array(load_exam_table(exam_table)["test"])
 
 
 def test_a_run_leaves_what_the_documentation_says(finished, exam_table):
@@ -46,7 +46,7 @@ def test_a_run_leaves_what_the_documentation_says(finished, exam_table):
     assert record["data"]["patients"] == {"train": 30, "validation": 10, "test": 10}
     assert record["arguments"]["encoder_preset"] == "tiny"
     assert record["used"]["train"]["exams"] == 90
-    assert sum(record["used"]["test"]["positives"].values()) == (np.array(load_labels(exam_table)) == 1).sum()
+    assert sum(record["used"]["test"]["positives"].values()) == (load_labels(exam_table) == 1).sum()
     assert str(folder.parent) not in (folder / "run.json").read_text()
     assert metrics["thresholds_from"] == "validation"
 

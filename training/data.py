@@ -1,6 +1,7 @@
 """From the exam table to batches on the device, without Python work for each sample."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +9,53 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from data_scripts.tables.schema import ECG_SHAPE, MICROVOLTS_PER_MILLIVOLT, ecg_array
+from data_scripts.tables.schema import (
+    MICROVOLTS_PER_MILLIVOLT,
+    ExamSchema,
+    conversion_record,
+    ecg_array,
+    labels_array,
+    load_exam_table,
+    schema_of,
+)
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec, check_same_signal
 
 
 Batch = dict[str, torch.Tensor]
 
 CACHE_SHARE = 0.9  # of the free memory
 CACHE_BLOCK = 1024  # exams read at a time while caching
+
+
+@dataclass(frozen=True)
+class ExamTable:
+    """
+    An exam table, with what it states of itself.
+
+    Args:
+        name_or_path (`str`), revision (`str`, *optional*): Folder or Hub id.
+        splits (`DatasetDict`): Its rows.
+        record (`dict`, *optional*): Of its conversion.
+        schema (`ExamSchema`): Signal, labels and targets of its rows.
+    """
+
+    name_or_path: str
+    revision: str | None
+    splits: DatasetDict
+    record: dict[str, Any] | None
+    schema: ExamSchema
+
+    @classmethod
+    def load(cls, name_or_path: str, revision: str | None = None) -> "ExamTable":
+        """Returns the table of a folder or of a data set on the Hub; errors as in [`load_exam_table`]."""
+        splits = load_exam_table(name_or_path, revision)
+        record = conversion_record(name_or_path, revision)
+        return cls(name_or_path, revision, splits, record, schema_of(splits, record))
 
 
 class TextEmbeddings:
@@ -58,6 +95,13 @@ class TextEmbeddings:
             )
 
 
+def recording_shape(split: Dataset) -> tuple[int, int]:
+    """Returns leads and samples of a split's recordings; its columns say so even where it has no row."""
+    length = split.features["ecg"].length
+    n_leads = split.features["lead_names"].length if "lead_names" in split.features else len(LEAD_NAMES)
+    return n_leads, length // n_leads
+
+
 class ExamSplit(TorchDataset):
     """
     One split, or a part of it, read in batches of rows straight from the memory map.
@@ -74,15 +118,15 @@ class ExamSplit(TorchDataset):
         self.rows = np.arange(len(split)) if rows is None else np.asarray(rows)
         self.text = text
         columns = split.data
-        self._chunks = [ecg_array(chunk) for chunk in columns.column("ecg").chunks]  # views, not copies
+        self.shape = recording_shape(split)
+        self._chunks = [ecg_array(chunk, self.shape[0]) for chunk in columns.column("ecg").chunks]  # views, no copies
         self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
         self.exam_ids = columns.column("exam_id").to_numpy()[self.rows]
         self.patient_ids = columns.column("patient_id").to_numpy()[self.rows]
         self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
         self.n_samples = columns.column("n_samples").to_numpy()[self.rows]
         self._cached: torch.Tensor | None = None
-        labels = columns.column("labels").combine_chunks()
-        self.labels = labels.flatten().to_numpy().reshape(len(split), -1)[self.rows]  # int8 (exams, labels)
+        self.labels = labels_array(split)[self.rows]  # int8 (exams, labels)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,12 +138,12 @@ class ExamSplit(TorchDataset):
 
     def cache_on(self, device: torch.device) -> None:
         """
-        Holds all recordings of the split on the device, 98 kB for each exam, so that no step waits for reading.
+        Holds all recordings of the split on the device, two bytes a sample, so that no step waits for reading.
 
         Raises:
             `MemoryError`: where less than that, and a tenth for training, is free.
         """
-        needed = len(self) * 2 * int(np.prod(ECG_SHAPE))
+        needed = len(self) * 2 * math.prod(self.shape)
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
         if needed > CACHE_SHARE * free:
             raise MemoryError(
@@ -107,19 +151,19 @@ class ExamSplit(TorchDataset):
                 f"{free / 2**30:.1f} GiB free and {1 - CACHE_SHARE:.0%} of it is kept for training: leave the flag "
                 "out; the memory map is read by --dataloader_num_workers instead"
             )
-        cached = torch.empty((len(self), *ECG_SHAPE), dtype=torch.int16, device=device)
+        cached = torch.empty((len(self), *self.shape), dtype=torch.int16, device=device)
         for start in range(0, len(self), CACHE_BLOCK):
             stop = min(start + CACHE_BLOCK, len(self))
             cached[start:stop] = self.ecg(np.arange(start, stop)).to(device)
         self._cached = cached
 
     def ecg(self, indices: np.ndarray) -> torch.Tensor:
-        """Returns int16 (batch, 12, 4096) in microvolts, on the CPU or where it is cached."""
+        """Returns int16 (batch, leads, samples) in microvolts, on the CPU or where it is cached."""
         if self._cached is not None:
             return self._cached[torch.from_numpy(np.asarray(indices)).to(self._cached.device)]
         rows = self.rows[indices]
         chunks = np.searchsorted(self._starts, rows, side="right") - 1
-        recordings = torch.empty((len(rows), *ECG_SHAPE), dtype=torch.int16)
+        recordings = torch.empty((len(rows), *self.shape), dtype=torch.int16)
         # Row by row: shuffled rows share next to no chunk, and fancy indexing would copy each of them twice.
         for target, row, chunk in zip(recordings.numpy(), rows, chunks, strict=True):
             target[:] = self._chunks[chunk][row - self._starts[chunk]]
@@ -163,16 +207,23 @@ class EmbeddedSplit(TorchDataset):
         return {"embeds": self.embeds[indices], "labels": torch.from_numpy(self.labels[indices])}
 
 
-def microvolts_per_unit(feature_extractor: Any) -> float:
+def microvolts_per_unit(feature_extractor: EcgFeatureExtractor, signal: SignalSpec) -> float:
     """
-    Returns how many of the exam table's microvolts make one unit of what the model reads.
+    Returns how many of an exam table's microvolts make one unit of what the model reads.
 
-    Exam tables are what the feature extractor makes of a recording, before scaling; so this division is all that is
-    left to do, on the device. Without scaling it gives the extractor's own bits.
+    Exam tables are what the feature extractor makes of a recording, before scaling; so this division, and zeros for
+    the network's strides, are all that is left to do, on the device. Without scaling it gives the extractor's bits.
+
+    Args:
+        feature_extractor (`EcgFeatureExtractor`): The model's preprocessing.
+        signal (`SignalSpec`): Of the exam table.
 
     Raises:
-        `ValueError`: for an extractor that filters, since the table holds unfiltered recordings.
+        `ValueError`: for an extractor that gives another signal than the table holds, or that filters, since the table
+            holds unfiltered recordings.
     """
+    parts = (("the exam table", signal), ("the feature extractor", feature_extractor.signal))
+    check_same_signal(parts, "training reads exam tables as they are")
     if feature_extractor.highpass_hz or feature_extractor.notch_hz:
         raise ValueError(
             "training reads exam tables as they are: expected a feature extractor without filters, found "

@@ -226,7 +226,7 @@ def labels_array(rows: Dataset | pa.Table) -> np.ndarray:
     if pa.types.is_struct(column.type):
         columns = [child.to_numpy(zero_copy_only=False) for child in column.flatten()]
         return np.stack(columns, axis=1) if len(column) else np.empty((0, column.type.num_fields), np.int8)
-    return column.flatten().to_numpy().reshape(len(column), -1)
+    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 def targets_array(rows: Dataset | pa.Table, names: Sequence[str]) -> np.ndarray:

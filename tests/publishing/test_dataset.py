@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from datasets import DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 from huggingface_hub import DatasetCard
 
 from data_scripts.code15 import main as convert_code15
 from data_scripts.tables.digest import table_digest
-from data_scripts.tables.schema import SPLITS, load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from data_scripts.tables.schema import SPLITS, ExamSchema, load_exam_table
+from modeling_ecgclip import LABEL_NAMES, Label, SignalSpec
 from publishing import dataset
 from publishing.dataset_card import table_facts
 from tests.conftest import PROJECT
@@ -117,8 +117,10 @@ def test_card_says_what_the_data_knows(published, table):
     text = card.text
     assert text.index("**Simulated.**") < 200
     assert "152 records were found, 150 kept and 2 rejected: 2 x all-zero tracing" in text
-    positive = sum(labels[0] == 1 for labels in table["train"]["labels"])
-    assert f"| 1dAVb | first-degree atrioventricular block | {positive} of 90 ({positive / 90:.1%}) |" in text
+    assert "150 exams of 50 patients: 12-lead ECGs in whole microvolts at 400 Hz, with 6 labels; 150 exams" in text
+    positive = sum(labels["1dAVb"] == 1 for labels in table["train"]["labels"])
+    assert re.search(rf"\| 1dAVb +\| first-degree AV block +\| +{positive} of 90 \({positive / 90:.1%}\) \|", text)
+    assert "| `labels` | 6 named int8 | 1dAVb, RBBB, LBBB, SB, AF, ST: 1, 0, or -1 for unknown |" in text
     assert "| train | 90 | 30 | 90 | `data/train-00000-of-00004.parquet` and 3 more |" in text
     assert "toy-mean` (5 distinct" in text
     assert "150 exams have a report, 5 of them distinct; language: Portuguese (149), unclear (1)." in text
@@ -135,7 +137,54 @@ def test_code_of_the_card_runs(published, table, capsys):
     assert capsys.readouterr().out.startswith(f"{exam['exam_id']} 10.2 s lead II from ")
     assert names["signal"].shape == (12, 4096)
     assert names["ecg"][1, 0] == np.float32(exam["ecg"][4096]) / 1000
-    assert names["labels"] == dict(zip(LABEL_NAMES, exam["labels"], strict=True))
+    assert names["labels"] == exam["labels"]
+    assert names["present"] == [name for name in LABEL_NAMES if exam["labels"][name]]
+
+
+@pytest.fixture
+def other_table():
+    """Two leads at 100 Hz with 14 labels and a number to predict, one exam in each split."""
+    labels = tuple(Label(f"L{i}", f"statement {i}") for i in range(14))
+    schema = ExamSchema(SignalSpec(("I", "V2"), 100, 1000), labels, ("potassium",))
+    row = {
+        "source": "ptbxl",
+        "ecg": np.arange(2000, dtype=np.int16),
+        "n_samples": 900,
+        "sampling_rate": 100,
+        "lead_names": ["I", "V2"],
+        "age": None,
+        "sex": None,
+        "labels": {f"L{i}": i % 3 - 1 for i in range(14)},
+        "report": None,
+        "report_id": -1,
+        "quality": ["cropped"],
+    }
+    splits = {}
+    for split, potassium in zip(SPLITS, (4.25, None, 3.5), strict=True):
+        exam = row | {"exam_id": split, "patient_id": split, "targets": {"potassium": potassium}}
+        splits[split] = Dataset.from_list([exam], features=schema.features)
+    return DatasetDict(splits), schema
+
+
+def test_card_states_the_table_s_own_signal_labels_and_targets(other_table, tmp_path, capsys):
+    table, schema = other_table
+    record = schema.to_dict() | {"splits": table_facts(table)["splits"], "found": 3, "kept": 3, "rejected": 0}
+    dataset.write_publication(table, tmp_path / "made", "exams", record | {"rejected_by_reason": {}})
+    card = DatasetCard.load(tmp_path / "made" / "README.md")
+    text = card.text
+    assert "3 exams of 3 patients: 2-lead ECGs in whole microvolts at 100 Hz, with 14 labels. No patient" in text
+    assert "2 x 1000 samples at 100 Hz" in text and "cut or zero-padded to 1000 samples (10.00 s)" in text
+    rows = [line.split()[1] for line in text.splitlines() if re.match(r"\| L\d", line)]
+    assert rows[:4] == ["L2", "L5", "L8", "L11"] and len(rows) == 14  # those with positives come first
+    assert "<summary>The other 2</summary>" in text and "statement 13" in text
+    assert re.search(r"\| potassium \| +3.5 to 4.25 \| +1 \| +0 \| +1 \|", text)
+    assert "| `targets` | 1 named float32 | numbers to predict: potassium; null where unknown |" in text
+    assert "2-lead" in card.data.tags and "12-lead" not in str(card)
+    with contextlib.chdir(tmp_path):
+        exec(code_of(text), {})
+    said = capsys.readouterr().out
+    assert said == "test 9.0 s lead I from 0.05 to 0.95 mV ['L2', 'L5', 'L8', 'L11']\n"
+    assert table_digest(load_exam_table(tmp_path / "made", streaming=True)) == table_digest(table)
 
 
 def test_writing_again_uses_what_is_there(table, published, tmp_path, monkeypatch):

@@ -72,5 +72,7 @@ def test_other_parameters_are_refused_by_name_finished_or_not(tmp_path):
 def test_fingerprint_sees_a_changed_label_and_not_the_place(exam_table):
     table = load_exam_table(exam_table)
     assert table_fingerprint(table) == table_fingerprint(load_exam_table(str(exam_table)))
-    changed = table["test"].map(lambda row: {"labels": [1 - label for label in row["labels"]]}, keep_in_memory=True)
+    changed = table["test"].map(
+        lambda row: {"labels": {name: 1 - value for name, value in row["labels"].items()}}, keep_in_memory=True
+    )
     assert table_fingerprint(table) != table_fingerprint({**table, "test": changed})

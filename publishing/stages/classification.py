@@ -1,0 +1,239 @@
+"""Classifiers: labels that an ECG has or has not, and labels of which each ECG has one."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from modeling_ecgclip.labels_ecgclip import Label
+from publishing.card_text import (
+    FEW_TO_CHOOSE,
+    MANY_LABELS,
+    counted,
+    ecg_kind,
+    few_of,
+    few_to_measure,
+    in_order,
+    metric_table,
+    some_of,
+    titled,
+    with_interval,
+)
+from publishing.stages.base import Stage, Table
+from training.evaluation import TABLE_COLUMNS
+
+
+if TYPE_CHECKING:
+    from publishing.run_folder import RunFolder
+
+
+DECISIONS, RANKING = ("f1", "precision", "recall", "specificity"), ("auroc", "average_precision")
+# Metrics of the metadata: the Hub's name, ours, and the title. hf.co/metrics has no entry for the last.
+IN_METADATA = (
+    ("f1", "f1", "F1"),
+    ("roc_auc", "auroc", "AUROC"),
+    ("average_precision", "average_precision", "average precision"),
+)
+
+
+class FineTuned(Stage):
+    """What all runs of `train_cls.py` share: an encoder with a linear head."""
+
+    name = "classification"
+    pipeline = "ecg-classification"
+    pipeline_tag = "audio-classification"
+    serves_page = True
+
+    def head(self, run: "RunFolder") -> str:
+        """Returns a sentence about encoder, head and what was trained."""
+        trained = "the linear head alone was trained" if run.arguments["freeze_encoder"] else "all of it was trained"
+        return f"{run.encoder} with a linear head, {run.parameters[0]:,} parameters; {trained}."
+
+    def use_note(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        return (
+            "`read.plot(ecg, ...)` draws the ECG as on paper, with its result. Without pipelines: "
+            "`AutoModelForAudioClassification` (transformers' class for a signal with a feature extractor) and "
+            "`AutoFeatureExtractor`, both with `trust_remote_code=True`."
+        )
+
+    def intended(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        return f"Research on automatic reading of {ecg_kind(run.signal)}s, and comparison of methods."
+
+
+class _Classifier(FineTuned):
+    """What both kinds of labels share."""
+
+    def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:
+        """As in the base class; of many labels the mean alone, as the card's tables have them all."""
+        test = run.metrics["test"]
+        rows = [("mean", test["mean"]), *test["per_class"].items()]
+        for metric, key, title in IN_METADATA:
+            for name, values in rows if len(rows) <= MANY_LABELS + 1 else rows[:1]:
+                yield metric, f"{title}, {name}", values[key]
+
+
+class MultiLabel(_Classifier):
+    """Labels side by side: each is there or not, and has a threshold."""
+
+    task, task_title = "ecg-classification", "ECG classification"
+    needed = ("preprocessor_config.json", "precision_recall.png", "calibration.png")
+    metrics = ("f1", "precision", "recall", "roc_auc")
+    figures = {
+        "precision_recall.png": (
+            "Precision and recall of each label on the test split; the dot is the chosen threshold"
+        ),
+        "calibration.png": "Calibration on the test split: how often a label is there, against its probability",
+    }
+
+    def summary(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        labels = [titled(label) for label in in_order(run, "train")]
+        many = "each of " if len(labels) > 1 else ""
+        return (
+            f"Gives {ecg_kind(run.signal)}s a probability for {many}{counted(len(labels), 'label', 'labels')}: "
+            f"{some_of(labels)}. {self.head(run)}"
+        )
+
+    def snippet(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return [
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            '    print(result["label"], round(result["score"], 3), result["positive"])',
+        ]
+
+    def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
+        """As in the base class."""
+        thresholds = run.metrics["thresholds"]
+        with_threshold = {"positives": _positives, "threshold": lambda label, _: f"{thresholds[label.name]:.3f}"}
+        return measured_on(run), [
+            _table(run, "Decisions at the thresholds", DECISIONS, with_threshold, self._thresholds(run)),
+            _table(run, "Ranking, without a threshold", RANKING, {"positives": _positives}),
+        ]
+
+    def _thresholds(self, run: "RunFolder") -> str:
+        """Where the thresholds come from, and which of them nothing was there to choose by."""
+        if run.metrics["thresholds_from"] != "validation":
+            return "Thresholds were given, and not chosen in this run."
+        chosen = run.metrics["validation"]
+        said = (
+            f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
+            f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the pipeline "
+            "uses them for `positive`."
+        )
+        reasons: dict[str, list[str]] = {}
+        for entry in run.metrics["undefined"]:
+            if entry["metric"] == "threshold":
+                reasons.setdefault(entry["reason"], []).append(entry["label"])
+        return said + "".join(f" {some_of(labels)}: {reason}." for reason, labels in reasons.items())
+
+    def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
+        """As in the base class."""
+        return run.metrics["test"]["mean"]["f1"], "mean F1 over labels, thresholds chosen on validation"
+
+    def loss_rows(self, arguments: dict[str, Any]) -> list[list[str]]:
+        """As in the base class."""
+        return [["loss", f"binary cross-entropy, weight of positives: {arguments['pos_weight']}"]]
+
+    def out_of_scope(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return ["Diagnoses other than the labels above. An ECG with none of them is not thereby normal."]
+
+    def limits(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        lines = few_to_measure(run)
+        few = few_of(run.positives("validation"), FEW_TO_CHOOSE)
+        if few and run.metrics["thresholds_from"] == "validation":
+            lines.append(
+                f"Thresholds rest on fewer than {FEW_TO_CHOOSE} positives of {few} in validation. Choose them again "
+                "on exams of your own before you use `positive`."
+            )
+        lines.append(
+            "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
+        )
+        return lines
+
+
+class MultiClass(_Classifier):
+    """One label for each ECG: the most probable one."""
+
+    task, task_title = "ecg-classification", "ECG classification"
+    needed = ("preprocessor_config.json",)
+    metrics = ("accuracy", "f1", "precision", "recall", "roc_auc")
+    figures = {
+        "confusion.png": "Which label was given to exams of each label, on the test split",
+        "precision_recall.png": "Precision and recall of each label on the test split, by its probability",
+        "calibration.png": MultiLabel.figures["calibration.png"],
+    }
+
+    def summary(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        labels = [titled(label) for label in in_order(run, "train")]
+        return (
+            f"Gives {ecg_kind(run.signal)}s one of {len(labels)} labels, with probabilities that add up to 1: "
+            f"{some_of(labels)}. {self.head(run)}"
+        )
+
+    def snippet(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return [
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            '    print(result["label"], round(result["score"], 3))  # the most probable one comes first',
+        ]
+
+    def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
+        """As in the base class."""
+        test = run.metrics["test"]
+        shown = {
+            title: with_interval(test[metric], test["intervals"].get(metric), {})
+            for metric, title in (("accuracy", "Accuracy"), ("balanced_accuracy", "balanced accuracy"))
+        }
+        overall = ", ".join(f"{title} {value}" for title, value in shown.items())
+        return measured_on(run), [
+            _table(run, "Decisions for the most probable label", DECISIONS, {"positives": _positives}, f"{overall}."),
+            _table(run, "Ranking by the probability of each label", RANKING, {"positives": _positives}),
+        ]
+
+    def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:
+        """As in the base class."""
+        yield "accuracy", "accuracy", run.metrics["test"]["accuracy"]
+        yield from super().eval_results(run)
+
+    def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
+        """As in the base class."""
+        return run.metrics["test"]["mean"]["f1"], "mean F1 over labels, of which the most probable one is taken"
+
+    def loss_rows(self, arguments: dict[str, Any]) -> list[list[str]]:
+        """As in the base class."""
+        return [["loss", "cross-entropy"]]
+
+    def out_of_scope(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return ["Diagnoses other than the labels above: an ECG with none of them is given one all the same."]
+
+    def limits(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return [
+            *few_to_measure(run),
+            "Of an ECG with several of the labels the model names one alone. Probabilities are meant for exams with "
+            "the test split's prevalences.",
+        ]
+
+
+def measured_on(run: "RunFolder") -> str:
+    """Returns on which exams the test split's numbers were measured, and what their brackets are."""
+    test = run.metrics["test"]
+    intervals = test["intervals"]
+    return (
+        f"Test split: {test['n_exams']:,} exams of {test['n_patients']:,} patients"
+        f"{', simulated' if run.simulated else ''}, none of them in training or validation. In brackets: "
+        f"{100 * intervals['level']:g} % intervals, {intervals['n_resamples']:,} resamples of patients."
+    )
+
+
+def _positives(label: Label, values: Mapping[str, Any]) -> str:
+    return f"{values['n_positive']:,} of {values['n_known']:,}"
+
+
+def _table(run: "RunFolder", title: str, metrics: tuple[str, ...], begin: Mapping[str, Any], note: str = "") -> Table:
+    columns = {metric: TABLE_COLUMNS[metric] for metric in metrics}
+    return {"title": title, "rows": metric_table(run, run.metrics["test"], columns, begin), "note": note}

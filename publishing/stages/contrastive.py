@@ -1,0 +1,163 @@
+"""Dual encoders: ECGs and reports in one space."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from common.markdown import markdown_table
+from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
+from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
+from publishing.stages.base import Stage, Table
+from training.evaluation import RECALL_AT, TABLE_COLUMNS
+
+
+if TYPE_CHECKING:
+    from publishing.run_folder import RunFolder
+
+
+DIRECTIONS = {"ecg_to_text": "ECG to report", "text_to_ecg": "report to ECG"}
+WORDS_SHOWN = 2  # of the card's code
+RANKING = {metric: TABLE_COLUMNS[metric] for metric in ("auroc", "average_precision")}
+
+
+class Contrastive(Stage):
+    """Pre-training on pairs of ECG and report."""
+
+    name = "contrastive"
+    task, task_title = "zero-shot-ecg-classification", "Zero-shot ECG classification"
+    pipeline = "zero-shot-ecg-classification"
+    pipeline_tag = "feature-extraction"
+    needed = ("processor_config.json", "tokenizer_config.json", "retrieval.png", "retrieval_test.png")
+    tags = ("contrastive-learning", "zero-shot")
+    metrics = ("roc_auc", "recall")
+    figures = {
+        "retrieval_test.png": "Retrieval on the test split: how often the right one is among the first k",
+        "retrieval.png": "Retrieval on the validation split during training",
+    }
+
+    def summary(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        ecg, text = run.parameters
+        return (
+            f"Puts {ecg_kind(run.signal)}s and the text of their reports into one space of "
+            f"{run.config['projection_dim']} numbers, where a cosine says how well they fit: for retrieval both ways, "
+            "for labels in words of your own (zero-shot), and as the start of a classifier that needs few labels. "
+            f"{run.encoder} of {ecg:,} parameters was trained against the frozen text encoder "
+            f"`{run.arguments['text_model_name_or_path']}` ({text:,} parameters, included)."
+        )
+
+    def snippet(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        phrases = [json.dumps(label.phrase, ensure_ascii=False) for label in run.labels[:WORDS_SHOWN]]
+        return [
+            "words = [",
+            *(f"    {phrase}," for phrase in phrases),
+            "]",
+            f'for result in read(ecg, candidate_labels=words, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            '    print(round(result["score"], 3), result["label"])',
+        ]
+
+    def use_note(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        return (
+            f"Labels are put into the sentence `{DEFAULT_HYPOTHESIS_TEMPLATE}` (`hypothesis_template=`); findings, as "
+            "reports describe them, are what the model has seen. Without pipelines: `AutoModel` and "
+            "`AutoProcessor`, both with `trust_remote_code=True`."
+        )
+
+    def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
+        """As in the base class."""
+        test = run.metrics["test"]
+        note = (
+            f"Test split: {test['n_exams']:,} exams with a report, of {test['n_patients']:,} patients"
+            f"{', simulated' if run.simulated else ''}, none of them in training or validation."
+        )
+        tables = [_retrieval(test["retrieval"])]
+        if "zero_shot" in test:
+            tables.append(_zero_shot(run))
+        return note, tables
+
+    def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
+        """As in the base class."""
+        zero_shot = run.metrics["test"].get("zero_shot", {"mean": {"auroc": None}})
+        return zero_shot["mean"]["auroc"], "mean zero-shot AUROC over labels"
+
+    def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:
+        """As in the base class; of many labels the mean alone."""
+        test = run.metrics["test"]
+        for key, title in DIRECTIONS.items():
+            for k in RECALL_AT:
+                yield "recall", f"recall at {k}, {title}", test["retrieval"][key][f"recall_at_{k}"]["value"]
+        if "zero_shot" not in test:
+            return
+        rows = [("mean", test["zero_shot"]["mean"]), *test["zero_shot"]["per_class"].items()]
+        for name, values in rows if len(rows) <= MANY_LABELS + 1 else rows[:1]:
+            yield "roc_auc", f"zero-shot AUROC, {name}", values["auroc"]
+
+    def intended(self, run: "RunFolder") -> str:
+        """As in the base class."""
+        return "Research on representations of ECGs, retrieval, and classifiers that need few labels."
+
+    def loss_rows(self, arguments: dict[str, Any]) -> list[list[str]]:
+        """As in the base class."""
+        text = arguments["text_model_name_or_path"]
+        return [
+            ["loss", f"{arguments['loss']}, positives: {arguments['positives']}"],
+            ["text", f"`{text}`, pooling: {arguments['text_pooling']}, frozen"],
+        ]
+
+    def out_of_scope(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return ["Diagnoses: the best of some words is not thereby true. An ECG that fits none is not thereby normal."]
+
+    def limits(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return [
+            *few_to_measure(run),
+            "Texts unlike the reports that it was trained on, in other languages above all, lie anywhere in the joint "
+            "space. Zero-shot numbers hold for the words in the table.",
+        ]
+
+    def data_details(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        exams = run.record["used"]["train"]["exams"]
+        return [f"Pre-training saw {exams:,} ECGs with the text of their reports, and no labels."]
+
+    def base_models(self, run: "RunFolder") -> list[str]:
+        """As in the base class: the text encoder."""
+        return [run.arguments["text_model_name_or_path"]]
+
+    def saw_conclusions(self, run: "RunFolder") -> bool:
+        """As in the base class."""
+        reports = run.record["data"].get("conversion", {}).get("reports", {})
+        return reports.get("free_of_conclusions") is False
+
+
+def _retrieval(retrieval: dict[str, Any]) -> Table:
+    rows = [["direction", *(f"in the first {k}" for k in RECALL_AT), "median rank"]]
+    for key, title in DIRECTIONS.items():
+        found = [retrieval[key][f"recall_at_{k}"] for k in RECALL_AT]
+        cells = [with_interval(cell["value"], cell if "low" in cell else None, {}) for cell in found]
+        rows.append([title, *cells, f"{retrieval[key]['median_rank']:g}"])
+        rows.append(["by chance", *(f"{cell['chance']:.3f}" for cell in found), ""])
+    return {
+        "title": "Retrieval",
+        "rows": markdown_table(rows),
+        "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
+        "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
+    }
+
+
+def _zero_shot(run: "RunFolder") -> Table:
+    measured = run.metrics["test"]["zero_shot"]
+    begin = {
+        "words": lambda label, _: label.phrase,
+        "positives": lambda _, values: f"{values['n_positive']:,} of {values['n_known']:,}",
+    }
+    return {
+        "title": "Zero-shot",
+        "rows": metric_table(run, measured, RANKING, begin, right=()),
+        "note": f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
+        f"label was used in training. In brackets: {100 * measured['intervals']['level']:g} % intervals, "
+        f"{measured['intervals']['n_resamples']:,} resamples of patients.",
+    }

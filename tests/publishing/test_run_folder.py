@@ -1,0 +1,63 @@
+import json
+import shutil
+
+import pytest
+
+from modeling_ecgclip import EcgFeatureExtractor, SignalSpec
+from publishing.run_folder import read_run
+from publishing.stages import CLASSIFIERS, CONTRASTIVE, stage_of
+from tests.publishing.runs import change_json
+
+
+@pytest.fixture
+def copied(run_of, tmp_path):
+    """A folder to change."""
+    return shutil.copytree(run_of("superclasses").path, tmp_path / "run")
+
+
+def test_record_says_stage_labels_and_signal(run_of):
+    run = run_of("one_lead")
+    assert run.stage is CLASSIFIERS["multi_label_classification"]
+    assert [(label.name, label.title) for label in run.labels] == [("NORM", "normal ECG")]
+    assert run.signal == SignalSpec(("I",), 500, 5000)
+    assert run_of("age").stage is CLASSIFIERS["regression"]
+    assert run_of("age").positives("test") == {}
+
+
+def test_older_records_are_of_labels_side_by_side(copied):
+    record = json.loads((copied / "run.json").read_text())
+    for name in ("problem_type", "labels", "signal"):
+        del record[name]
+    (copied / "run.json").write_text(json.dumps(record))
+    run = read_run(copied)
+    assert run.stage is CLASSIFIERS["multi_label_classification"]
+    assert run.label_names == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert stage_of({"stage": "contrastive"}) is CONTRASTIVE
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"stage": "other"}, {"stage": "classification", "problem_type": "counting", "used": {}}]
+)
+def test_other_records_are_refused_by_name(copied, record):
+    (copied / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"run.json: expected the record of a run of train_clip.py or train_cls.py"):
+        read_run(copied)
+
+
+def test_a_folder_that_states_two_signals_is_refused_in_one_line(copied):
+    EcgFeatureExtractor(sampling_rate=250).save_pretrained(copied)
+    with pytest.raises(
+        ValueError, match=r"run: expected one signal: the model has .*400 Hz; found .*250 Hz"
+    ) as caught:
+        read_run(copied)
+    assert "\n" not in str(caught.value)
+    EcgFeatureExtractor().save_pretrained(copied)
+    change_json(copied / "run.json", signal=SignalSpec(("I",)).to_dict())
+    with pytest.raises(ValueError, match=r"expected one signal: .* found run.json with 1 lead \(I\)"):
+        read_run(copied)
+
+
+def test_code_that_the_configuration_names_must_be_there(copied):
+    (copied / "modeling_ecgclip.py").unlink()
+    with pytest.raises(FileNotFoundError, match=r"names code that is missing: modeling_ecgclip.py"):
+        read_run(copied)
