@@ -117,9 +117,7 @@ def test_card_says_what_the_data_knows(published, table):
     text = card.text
     assert text.index("**Simulated.**") < 200
     assert "152 records were found, 150 kept and 2 rejected: 2 x all-zero tracing" in text
-    assert (
-        "150 exams of 50 patients: 12-lead ECGs in whole microvolts at 400 Hz, with 6 labels; 150 exams" in text
-    )
+    assert "150 exams of 50 patients: 12-lead ECGs in whole microvolts at 400 Hz, with 6 labels; 150 exams" in text
     positive = sum(labels["1dAVb"] == 1 for labels in table["train"]["labels"])
     assert re.search(rf"\| 1dAVb +\| first-degree AV block +\| +{positive} of 90 \({positive / 90:.1%}\) \|", text)
     assert "| `labels` | 6 named int8 | 1dAVb, RBBB, LBBB, SB, AF, ST: 1, 0, or -1 for unknown |" in text
