@@ -27,6 +27,7 @@ MIN_LEVELS = 1.35
 # likeness 0.95; crest 1.2 for ventricular tachycardia, which repeats to 0.99, else 2.7.
 NOISE = ((2.5, 0.9), (3.0, 0.8))
 MIN_EVENTS_TO_COMPARE = 4
+MAX_EVENTS_TO_COMPARE = 60  # each with each, of a recording of minutes evenly chosen ones
 # Lead I from V1 ... V6: least squares over every second one of 2,067 real recordings.
 LEAD_I_FROM_CHEST = {"V1": -0.50, "V2": 0.22, "V3": 0.02, "V4": -0.04, "V5": 0.13, "V6": 0.25}
 # Correlation of lead I with what the chest leads predict. Real ones with a lead I that points down: -0.5 and more.
@@ -88,6 +89,7 @@ def why_no_ecg(seen: Waves) -> str | None:
     width = round(0.1 * seen.sampling_rate)
     activity = _mean_over(np.median(np.abs(slope), axis=0), width)
     events = _events(activity, seen.sampling_rate) + width // 2
+    events = events[:: 1 + len(events) // MAX_EVENTS_TO_COMPARE]
     around = _windows(slope, events, round(0.15 * seen.sampling_rate))  # (leads, events, samples)
     if around.shape[1] < 2 and seen.seconds >= MIN_SECONDS_FOR_BEATS:
         return "a single event"

@@ -10,10 +10,20 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .aecg_ecgclip import is_aecg, read_aecg
+from .cardiosoft_ecgclip import is_cardiosoft, read_cardiosoft
 from .csv_ecgclip import is_csv, read_csv
+from .dicom_ecgclip import is_dicom, read_dicom
+from .edf_ecgclip import is_edf, read_edf
 from .hdf5_ecgclip import HDF5_SUFFIXES, is_hdf5, read_code15
+from .ishne_ecgclip import is_ishne, read_ishne
+from .matlab_ecgclip import is_matlab, read_matlab
+from .mfer_ecgclip import is_mfer, read_mfer
+from .muse_ecgclip import is_muse, read_muse
 from .numpy_ecgclip import is_npy, is_npz, read_npy, read_npz
 from .record_ecgclip import EcgRecord
+from .scp_ecgclip import is_scp, read_scp
+from .sierra_ecgclip import is_sierra, read_sierra
 from .wfdb_ecgclip import WFDB_SUFFIXES, is_wfdb_header, read_wfdb
 
 
@@ -55,6 +65,17 @@ FORMATS = (
     Format("npy", "numpy array", (".npy",), is_npy, read_npy),
     Format("npz", "numpy archive", (".npz",), is_npz, read_npz),
     Format("hdf5", "HDF5 of CODE-15%", HDF5_SUFFIXES, is_hdf5, read_code15, needs="h5py", many_exams=True),
+    Format("dicom", "DICOM", (".dcm", ".dicom"), is_dicom, read_dicom),
+    Format("scp", "SCP-ECG", (".scp",), is_scp, read_scp),
+    Format("aecg", "HL7 aECG", (".xml", ".aecg"), is_aecg, read_aecg),
+    Format("muse", "GE MUSE", (".xml",), is_muse, read_muse),
+    Format("sierra", "Philips Sierra", (".xml",), is_sierra, read_sierra),
+    Format("cardiosoft", "CardioSoft", (".xml",), is_cardiosoft, read_cardiosoft),
+    Format("edf", "EDF", (".edf",), is_edf, read_edf),
+    Format("ishne", "ISHNE Holter", (".ecg",), is_ishne, read_ishne),
+    Format("mfer", "MFER", (".mwf", ".mfer"), is_mfer, read_mfer),
+    # Without its WFDB header; version 4 has no signature, so that it comes after those that have one.
+    Format("matlab", "MATLAB", (".mat",), is_matlab, read_matlab),
     Format("csv", "table of one column per lead", (".csv", ".tsv", ".txt"), is_csv, read_csv),
 )
 

@@ -99,7 +99,7 @@ def agreement(limb: np.ndarray, names: Sequence[str]) -> Agreement:
     """
     centred = limb - limb.mean(axis=1, keepdims=True)
     left = _laws_projector(tuple(names)) @ centred
-    energy = float(np.einsum("ls,ls->", centred, centred))
+    energy = max(float(np.einsum("ls,ls->", centred, centred)), 1e-300)
     residual = float(np.sqrt(np.einsum("ls,ls->", left, left) / energy))
     return Agreement(residual, float(max(left.max(), -left.min())))
 
@@ -120,7 +120,7 @@ def own_gains(limb: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
         return None
     centred = limb - limb.mean(axis=1, keepdims=True)
     covariance = centred @ centred.T
-    deviation = np.sqrt(np.diag(covariance))
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     # Sum over the laws of |law applied to the scaled leads|^2, as a quadratic form in the gains.
     left, gains = np.linalg.eigh(_laws_projector(tuple(names)) * covariance / np.outer(deviation, deviation))
     best = gains[:, 0] * np.sign(gains[:, 0].sum())

@@ -136,6 +136,9 @@ def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:
         raise FileNotFoundError(f"{shorten(path.name)}: expected the path of an ECG: {error.strerror}") from error
     if is_folder:
         raise ValueError(f"{path}: expected one ECG: found a folder")
+    header = path.with_suffix(".hea")
+    if path.suffix.lower() == ".mat" and header.is_file():
+        path = header  # a record as the CinC Challenges publish them
     try:
         kind = _kind_of(path)
         if kind.many_exams:

@@ -39,6 +39,7 @@ _TWELVE_LEADS = ("STD-12", "10-WIRE")
 _LIMB_LEADS = LEAD_NAMES[:6]
 _CALIBRATION_UV = 1000
 _BITS = 16
+_FULL_SCALE = 1 << (_BITS - 1)
 # Names of a measurement, in the order in which they are looked for.
 _MEASUREMENTS = {
     "heart_rate_bpm": ("heartrate", "meanventrate"),
@@ -103,9 +104,7 @@ def read_sierra(path: str | Path) -> EcgRecord:
     # Since 1.04 the waveform says everything of itself, and the acquisition may have been another: archives resample.
     acquisition = root.find("dataacquisition/signalcharacteristics") if version == VERSIONS[0] else None
     signal = _Signal(waveforms[0], acquisition, name)
-    counts = _read_counts(signal)
-    if acquisition is not None or signal.text("signaloffset"):  # 1.04: "assume 0 if not present"
-        counts -= int(signal.number("signaloffset", whole=True))
+    counts = _read_counts(signal) - signal.offset
     cut = _calibration_start(counts, signal.resolution)
     microvolts = float(signal.resolution) * counts[:, :cut]
     metadata = _metadata(root, signal, version)
@@ -125,6 +124,10 @@ class _Signal:
         self.resolution = self.number("resolution", "signalresolution")  # microvolts
         if self.resolution <= 0:
             raise ValueError(f"{name}: expected a resolution above 0: found {float(self.resolution):g}")
+        stated = acquisition is not None or self.text("signaloffset")  # 1.04: "assume 0 if not present"
+        self.offset = int(self.number("signaloffset", whole=True)) if stated else 0
+        if abs(self.offset) > _FULL_SCALE:
+            raise ValueError(f"{name}: expected an offset of {_BITS} bits: found {self.offset}")
         self.leads = self._leads()
         n_samples = required_number(waveform, "@durationperchannel", name) * self.rate / 1000
         if n_samples.denominator != 1 or n_samples < 1:
@@ -187,7 +190,7 @@ def _read_counts(signal: _Signal) -> np.ndarray:
     n_values = signal.shape[0] * signal.shape[1]
     if len(values) != n_values:
         raise ValueError(f"{name}: expected {n_values:,} samples, as stated: found {len(values):,}")
-    if (np.abs(values) > 1 << (_BITS - 1)).any() or (values != np.rint(values)).any():
+    if values.min() < -_FULL_SCALE or values.max() >= _FULL_SCALE or (values != np.rint(values)).any():
         raise ValueError(f"{name}: expected whole samples of {_BITS} bits: found another one")
     return values.astype(np.int64).reshape(signal.shape)
 

@@ -83,6 +83,8 @@ def build_record(
     check_values(shape, name)
     check_sampling_rate(float(sampling_rate), shape, name)
     signal = np.stack([samples for _, samples in leads]).astype(np.float64, copy=False)
+    if not np.isfinite(signal).all():
+        raise ValueError(f"{name}: expected finite samples: found one that is not")
     check_samples(signal, float(_MICROVOLTS["mv"]), name)
     return EcgRecord(signal, float(sampling_rate), tuple(names), "uV", name, metadata)
 
@@ -94,9 +96,10 @@ def check_lead_count(found: int, stated: Fraction | None, name: str) -> None:
     Raises:
         `ValueError`: naming the record.
     """
-    if not 1 <= found <= MAX_CHANNELS or stated not in (None, found):
-        expected = f"1 to {MAX_CHANNELS} leads" if stated is None else f"{stated} leads, as stated"
-        raise ValueError(f"{name}: expected {expected}: found {found}")
+    if not 1 <= found <= MAX_CHANNELS:
+        raise ValueError(f"{name}: expected 1 to {MAX_CHANNELS} leads: found {found}")
+    if stated not in (None, found):
+        raise ValueError(f"{name}: expected {stated} leads, as stated: found {found}")
 
 
 def in_microvolts(number: Fraction, unit: str, name: str) -> Fraction:

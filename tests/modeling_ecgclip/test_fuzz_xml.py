@@ -28,9 +28,12 @@ from tests.modeling_ecgclip.xml_writers import (
 
 
 SEED = 20260612
-MUTATIONS_OF_OURS = 60
+MUTATIONS_OF_OURS = 40
 MUTATIONS_OF_REAL_ONES = 15
-DELETIONS = 80
+DELETIONS = 40
+NONSENSE = 25
+NONSENSES = ["", "0", "-1", "1e99", "-1e99", "1e-99", "9" * 30, "0." + "0" * 28 + "1", "nan", "inf", "x" * 9999,
+             "\u0663", "1.5", "32768", "1 2 3", "1e300 1e300", "1,2", "=", "AAAA", "\U0001f600"]  # fmt: skip
 COUNTS = counts_of_12_leads(100)
 KINDS = (is_aecg, is_cardiosoft, is_muse, is_sierra)
 OURS = {
@@ -114,6 +117,23 @@ def test_damaged_compressed_samples_in_whole_documents(tmp_path):
         path.write_bytes(sierra(COUNTS, compression="XLI", samples=samples))
         refused += answer(path, read_sierra) is None
     assert refused > 50
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_any_statement_may_be_nonsense(tmp_path, kind):
+    content, read = OURS[kind]
+    path = tmp_path / "nonsense.xml"
+    generator = np.random.default_rng(SEED)
+    statements = [(at, key) for at, node in enumerate(parsed(content).iter()) for key in (None, *node.attrib)]
+    for i in generator.integers(len(statements), size=NONSENSE):
+        root = parsed(content)
+        node, key = list(root.iter())[statements[i][0]], statements[i][1]
+        if key is None:
+            node.text = str(generator.choice(NONSENSES))
+        else:
+            node.attrib[key] = str(generator.choice(NONSENSES))
+        path.write_bytes(ElementTree.tostring(root))
+        answer(path, read)
 
 
 @pytest.mark.parametrize("kind", OURS)

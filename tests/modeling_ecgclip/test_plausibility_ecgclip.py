@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -129,10 +130,9 @@ class TestAmplitude:
 class TestShape:
     def test_no_ecg_is_doubtful_not_refused(self):
         for kind, signal in no_ecgs(500, 5000, np.random.default_rng(1)).items():
-            found = {finding.code: finding.severity for finding in examine(signal, LEADS, 500)}
-            assert found.pop("not_an_ecg") == "warning", kind
-            # The spikes are one sample in a thousand.
-            assert found == ({"amplitude_low": "error"} if "spike" in kind else {}), kind
+            # One sample in a thousand is too little to be an amplitude.
+            expected = ("amplitude_low", "error") if "spike" in kind else ("not_an_ecg", "warning")
+            assert [(f.code, f.severity) for f in examine(signal, LEADS, 500)] == [expected], kind
 
     def test_exchanged_arms(self, clean):
         assert codes(exchanged_arms(clean)) == ["arm_reversal"]
@@ -152,6 +152,37 @@ def test_what_it_needs(clean):
         examine(clean, LEADS[:8], RATE)
     with pytest.raises(ValueError, match="finite"):
         examine(np.where(np.arange(4096) == 7, np.nan, clean), LEADS, RATE)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("extreme", [1e-320, 1e-200, 1e9, 1e300])
+def test_numbers_beyond_all_measure_are_refused_not_crashed(clean, extreme):
+    assert examine(clean * extreme, LEADS, RATE)[0].severity == "error"
+    one = clean.copy()
+    one[2] *= extreme
+    assert examine(one, LEADS, RATE)
+    one = clean.copy()
+    one[8, [7, 9]] = extreme, extreme / 1.5
+    examine(one, LEADS, RATE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_size_and_rate():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rate = float(np.exp(rng.uniform(np.log(10), np.log(10_000))))
+        n, rows = int(rate * rng.uniform(0, 6)), int(rng.integers(1, 13))
+        signal = rng.choice([rng.normal, rng.laplace, rng.standard_cauchy])(size=(rows, n))
+        examine(np.where(rng.random(signal.shape) < rng.random(), signal, 0.0), LEADS[:rows], rate)
+
+
+def test_an_hour_is_examined_in_little_memory(clean):
+    long = np.tile(clean[:2], 300)
+    tracemalloc.start()
+    examine(long, LEADS[:2], RATE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * long.nbytes
 
 
 def test_nothing_is_changed(clean):
