@@ -21,7 +21,7 @@ from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection
 from data_scripts.conversion.exam_csv import OLDEST_AGE, SEXES, ExamCsv, ExamCsvSettings, read_exam_csv
 from data_scripts.conversion.index import file_version
 from data_scripts.conversion.run import convert
-from data_scripts.conversion.wfdb import read_wfdb_records
+from data_scripts.conversion.wfdb import read_wfdb_records, segments_of
 from data_scripts.tables.schema import split_of
 from data_scripts.text.reports import parse_report, report_counts
 from data_scripts.text.snomed import label_set, label_values, split_codes
@@ -53,11 +53,11 @@ class WfdbFolder(EcgBuilder):
     def plan(self) -> ExamPlan:
         """Returns the records that are there, joined with the table and with what their headers say."""
         folder, config = Path(self.config.source_dir), self.config
-        records = find_records(folder)
+        records, parts = self.find_records(folder)
         headers = [read_header(folder / f"{record}.hea") for record in records["record"]]
         records = pd.concat([records, pd.DataFrame(headers)], axis=1)
         rejected: list[Rejection] = []
-        facts: dict[str, Any] = {"source": config.source_name}
+        facts: dict[str, Any] = {"source": config.source_name, "files_that_are_parts": len(parts)}
         table = None
         if config.table is not None:
             table = read_exam_csv(Path(config.table), config, RECORD_SUFFIXES)
@@ -103,24 +103,32 @@ class WfdbFolder(EcgBuilder):
         target_names = () if table is None else table.target_names
         return ExamPlan(exams, config.source_name, found, rejected, facts, labels, target_names)
 
+    def find_records(self, folder: Path) -> tuple[pd.DataFrame, set[Path]]:
+        """
+        Returns all records below a folder, and the files that are a part of one and no record of their own.
+
+        Raises:
+            `ValueError`: where there is none.
+        """
+        headers = sorted(path for path in folder.rglob("*.hea") if path.name[0] != ".")
+        if not headers:
+            raise ValueError(f"{folder}: expected WFDB records, found no header (*.hea) in it or below it")
+        segments = {path.parent / f"{name}.hea" for path in headers for name in segments_of(path)}
+        paths = [path.relative_to(folder).as_posix() for path in headers if path not in segments]
+        return named_records([path.removesuffix(".hea") for path in paths]), segments & set(headers)
+
     def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
         """Yields the WFDB records."""
         yield from read_wfdb_records(Path(self.config.source_dir), exams)
 
 
-def find_records(folder: Path) -> pd.DataFrame:
+def named_records(paths: Sequence[str]) -> pd.DataFrame:
     """
-    Returns all records below a folder, sorted: `record`, the path without suffix, and `name`, by which exams go.
+    Returns records by path: `record`, the path, and `name`, by which exams go.
 
     The name is the last part of the path where no two records share it, or else the path.
-
-    Raises:
-        `ValueError`: where there is none.
     """
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.hea") if path.name[0] != ".")
-    if not paths:
-        raise ValueError(f"{folder}: expected WFDB records, found no header (*.hea) in it or below it")
-    records = pd.Series([path.removesuffix(".hea") for path in paths], dtype=object)
+    records = pd.Series(paths, dtype=object)
     names = records.str.rpartition("/")[2]
     return pd.DataFrame({"record": records, "name": names if names.is_unique else records})
 
@@ -188,9 +196,12 @@ def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame
     Raises:
         `ValueError`: where two rows name one record.
     """
+    paths: dict[str, str] = {}
     last = records["record"].str.rpartition("/")[2]
-    by_name = records["record"][~last.duplicated(keep=False)]
-    paths = dict(zip(last[by_name.index], by_name, strict=True)) | {path: path for path in records["record"]}
+    # The rarer the name, the better it tells: a file's own path before its name, and that before its stem.
+    for names in (last.str.partition(".")[0], last, records["record"]):
+        alone = names[~names.duplicated(keep=False)]
+        paths |= dict(zip(alone, records["record"][alone.index], strict=True))
     table = table.assign(record=table["record"].map(paths), stated=table["record"])
     lost = table[table["record"].isna()]
     table = table.drop(index=lost.index)

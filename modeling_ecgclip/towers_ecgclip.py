@@ -27,7 +27,7 @@ class Tower:
     classifier_class: type[EcgForSignalClassification]
 
 
-# A further tower is a file like `modeling_ecgclip.py`, and a line here.
+# A further tower is a file like `xresnet_ecgclip.py`, and a line here.
 TOWERS = {
     tower.config_class.model_type: tower
     for tower in (

@@ -150,7 +150,7 @@ def write_onnx(model: EcgForSignalClassification, path: Path) -> None:
         path (`Path`): The file.
     """
     import_or_say("onnxscript")
-    example = torch.zeros(2, model.config.n_leads, model.config.n_samples)
+    example = torch.zeros(2, model.config.n_leads, model.config.input_samples)
     with _quiet_logger("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
         torch.onnx.export(
@@ -274,7 +274,7 @@ def simulated_ecgs(n_ecgs: int, extractor: EcgFeatureExtractor) -> Iterator[np.n
 
 def random_ecgs(config: ExportedEcgConfig) -> Iterator[np.ndarray]:
     """Yields noise and an empty recording, in batches of different sizes."""
-    shape = (config.n_leads, config.n_samples)
+    shape = (config.n_leads, config.input_samples)
     generator = np.random.default_rng(0)
     yield np.zeros((1, *shape), np.float32)
     yield generator.normal(scale=RANDOM_MV, size=(N_RANDOM, *shape)).astype(np.float32)
