@@ -13,11 +13,13 @@ import scipy.signal
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 from transformers.utils import TensorType
 
+from .arrays_ecgclip import real_numbers
 from .leads_ecgclip import DERIVED_LEADS, UNITS_PER_MV, canonical_lead_name, canonical_unit
 from .missing_samples_ecgclip import Filled, fill_missing, missing_samples
 from .plausibility_ecgclip import Finding, examine
 from .rates_ecgclip import rational_rate_ratio
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from .stated_ecgclip import ImplausibleEcgError, UnstatedError, check_stated
 
 
 # Stop band below -80 dB, so that an offset of 10 mV leaves less than 1 uV of ripple. scipy's own 5.0 leaves 4 uV.
@@ -35,9 +37,10 @@ class StandardEcg:
         lead_mask (`np.ndarray` of shape `(leads,)`, bool): False for missing leads.
         recorded (`np.ndarray` of shape `(leads, samples)`, bool): False in missing leads and for filled samples.
         flags (`list[str]`):
-            What was done to it (`"nan_repaired:V3:2.5%"`, `"derived:aVR"`, `"missing:V3"`, `"resampled"`) and what is
-            doubtful about it: the codes of `findings`.
-        findings (`list[Finding]`): What [`examine`] says of it, short of an error.
+            The codes of `findings`, and what was done to it: `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
+        findings (`list[Finding]`):
+            What is doubtful about it: what was filled (`"nan_repaired:V3:2.5%"`), and what [`examine`] says short of
+            an error.
     """
 
     signal: np.ndarray
@@ -199,18 +202,33 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         per_ecg_leads = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
         leads = _one_each(lead_names, n, "lead_names") if per_ecg_leads else [lead_names] * n
 
-        values, masks, any_missing = [], [], False
-        for one, rate, one_leads, one_unit, name in zip(ecgs, rates, leads, units, names, strict=True):
-            standard = self.standardize(one, rate, one_leads, one_unit, name, allow_missing_leads, repair_nan)
+        standards = [
+            self.standardize(one, rate, one_leads, one_unit, name, allow_missing_leads, repair_nan)
+            for one, rate, one_leads, one_unit, name in zip(ecgs, rates, leads, units, names, strict=True)
+        ]
+        return self.features(standards, return_attention_mask, return_tensors)
+
+    def features(
+        self,
+        standards: Sequence[StandardEcg],
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """
+        Returns the model's input for ECGs that [`standardize`] gave: filtered, scaled, centred.
+
+        Args:
+            standards (`list[StandardEcg]`): One for each ECG of the batch.
+            return_attention_mask, return_tensors: As in `__call__`.
+        """
+        values, masks = [], []
+        for standard in standards:
             signal = self._filter(standard.signal)
-            if self.do_scale:
-                signal = signal * np.float32(self.scale)
-            values.append(self.frame(signal))
+            values.append(self.frame(signal * np.float32(self.scale) if self.do_scale else signal))
             masks.append(self.frame(standard.recorded.astype(np.int64)))
-            any_missing = any_missing or not standard.lead_mask.all()
         data = {"input_values": np.stack(values)}
         wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
-        if wanted or any_missing:
+        if wanted or not all(standard.lead_mask.all() for standard in standards):
             data["ecg_attention_mask"] = np.stack(masks)
         return BatchFeature(data, tensor_type=return_tensors)
 
@@ -234,42 +252,33 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """
         allow_missing_leads = self.allow_missing_leads if allow_missing_leads is None else allow_missing_leads
         repair_nan = self.repair_nan if repair_nan is None else repair_nan
-        names = self._names_of(ecg, lead_names, record_name)
-        rate = _stated_rate(sampling_rate, record_name)
-        signal = _leads_first(ecg, names, record_name, named=lead_names is not None)
-        if unit is None:
-            raise ValueError(f"{record_name}: expected a unit ({', '.join(UNITS_PER_MV)}): nobody states one")
-        signal = signal.astype(np.float64) / UNITS_PER_MV[canonical_unit(unit, record_name)]
-        filled = _filled(signal, names, rate, repair_nan, record_name)
-        kept = [name for name, mask in zip(names, filled.lead_mask, strict=True) if mask]
-        if not kept:
-            raise ValueError(f"{record_name}: too little was recorded: {', '.join(filled.flags)}")
-        leads = dict(zip(kept, filled.signal[filled.lead_mask], strict=True))
-        findings = _examined(np.stack(list(leads.values())), kept, rate, lead_names is not None, unit, record_name)
-        flags = filled.flags + [finding.code for finding in findings]
-        leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
+        named = lead_names is not None
+        signal = real_numbers(ecg, record_name)
+        check_stated(record_name, signal.shape, sampling_rate, lead_names, unit)
+        names = _canonical_lead_names(lead_names, record_name) if named else list(LEAD_NAMES)
+        rate = _checked_rate(sampling_rate, record_name)
+        signal = _leads_first(signal, names, record_name, named)
+        filled, findings = _filled(
+            signal.astype(np.float64) / UNITS_PER_MV[canonical_unit(unit, record_name)],
+            names,
+            rate,
+            repair_nan,
+            record_name,
+        )
+        leads = {name: lead for name, lead, kept in zip(names, filled.signal, filled.lead_mask, strict=True) if kept}
+        findings += _examined(leads, filled.recorded[filled.lead_mask], rate, named, unit, record_name)
+        flags = [finding.code for finding in findings]
+        recorded = dict(zip(names, filled.recorded, strict=True))
+        leads = self._complete_leads(leads, recorded, allow_missing_leads, record_name, flags)
         lead_mask = np.array([name in leads for name in self.lead_names])
         n = signal.shape[1]
         ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
-        rows = dict(zip(names, filled.recorded, strict=True))
-        recorded = np.stack([rows[name] if name in kept else np.full(n, name in leads) for name in self.lead_names])
+        mask = np.stack([recorded.get(name, np.zeros(n, dtype=bool)) for name in self.lead_names])
         if rate != self.sampling_rate:
             ordered = resample(ordered, rate, self.sampling_rate)
-            recorded = recorded[:, np.arange(ordered.shape[1]) * n // ordered.shape[1]]
+            mask = mask[:, np.arange(ordered.shape[1]) * n // ordered.shape[1]]
             flags.append("resampled")
-        return StandardEcg(ordered.astype(np.float32), lead_mask, recorded, flags, findings)
-
-    def _names_of(self, ecg: Any, lead_names: Sequence[str] | None, record_name: str) -> list[str]:
-        """The leads of an ECG, in its order: as stated, or the standard ones of an array that has twelve."""
-        if lead_names is not None:
-            return _canonical_lead_names(lead_names, record_name)
-        shape = tuple(getattr(ecg, "shape", np.shape(ecg)))
-        if len(LEAD_NAMES) not in shape[:2] and len(shape) == 2:
-            raise ValueError(
-                f"{record_name}: expected lead_names for each lead of an ECG of shape {shape}: only of twelve leads "
-                "the standard order may be taken"
-            )
-        return list(LEAD_NAMES)
+        return StandardEcg(ordered.astype(np.float32), lead_mask, mask, flags, findings)
 
     def center(self, signal: np.ndarray) -> np.ndarray:
         """
@@ -289,15 +298,21 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         return window if self.input_samples == self.n_samples else _between_zeros(window, self.input_samples)
 
     def _complete_leads(
-        self, leads: dict[str, np.ndarray], allow_missing_leads: bool, record_name: str, flags: list[str]
+        self,
+        leads: dict[str, np.ndarray],
+        recorded: dict[str, np.ndarray],
+        allow_missing_leads: bool,
+        record_name: str,
+        flags: list[str],
     ) -> dict[str, np.ndarray]:
-        """Adds what I and II determine, and refuses or flags the leads that stay missing."""
+        """Adds what I and II determine, to `recorded` too, and refuses or flags the leads that stay missing."""
         absent = [name for name in self.lead_names if name not in leads]
         leads = dict(leads)
         for name in absent:
             if name in DERIVED_LEADS and "I" in leads and "II" in leads:
                 of_i, of_ii = DERIVED_LEADS[name]
                 leads[name] = of_i * leads["I"] + of_ii * leads["II"]
+                recorded[name] = recorded["I"] & recorded["II"]
                 flags.append(f"derived:{name}")
         missing = [name for name in self.lead_names if name not in leads]
         if missing and not allow_missing_leads:
@@ -365,9 +380,7 @@ def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[s
     return names
 
 
-def _stated_rate(sampling_rate: float | None, record_name: str) -> float:
-    if sampling_rate is None:
-        raise ValueError(f"{record_name}: expected sampling_rate in Hz: nobody states one")
+def _checked_rate(sampling_rate: Any, record_name: str) -> float:
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
         raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
     if not math.isfinite(sampling_rate) or sampling_rate <= 0:
@@ -377,43 +390,53 @@ def _stated_rate(sampling_rate: float | None, record_name: str) -> float:
 
 def _filled(
     signal: np.ndarray, names: Sequence[str], sampling_rate: float, repair_nan: bool, record_name: str
-) -> Filled:
-    """The ECG with short gaps filled, where that is wanted; else samples that were not recorded are refused."""
+) -> tuple[Filled, list[Finding]]:
+    """The ECG with short gaps filled, where that is wanted, and what was; else missing samples are refused."""
     missing = missing_samples(signal)
-    if missing.any() and not repair_nan:
-        counts = missing.sum(axis=1)
-        found = ", ".join(f"{names[i]}: {counts[i]} of {signal.shape[1]}" for i in np.flatnonzero(counts))
-        raise ValueError(
+    if not missing.any():
+        whole = np.ones(signal.shape, dtype=bool)
+        return Filled(signal, whole, whole.all(axis=1), []), []
+    counts = missing.sum(axis=1)
+    found = ", ".join(f"{names[i]}: {counts[i]} of {signal.shape[1]}" for i in np.flatnonzero(counts))
+    if not repair_nan:
+        raise ImplausibleEcgError(
             f"{record_name}: expected finite samples; found NaN, Inf or codes of lost samples in {found}. "
-            "repair_nan=True fills short gaps"
+            "repair_nan=True fills short gaps",
+            "not_recorded",
         )
-    return fill_missing(signal, missing, names, sampling_rate)
+    filled = fill_missing(signal, missing, names, sampling_rate)
+    if not filled.lead_mask.any():
+        raise ImplausibleEcgError(
+            f"{record_name}: too little was recorded of every lead: missing {found}", "not_recorded"
+        )
+    return filled, [_filling(flag) for flag in filled.flags]
+
+
+def _filling(flag: str) -> Finding:
+    """What `fill_missing` did to a lead, as a finding."""
+    kind, lead, share = flag.split(":")
+    if kind == "nan_lead":
+        text = f"{lead}: {share} of the samples, or too long a gap, were not recorded: the lead counts as missing"
+        return Finding(flag, text, "warning")
+    return Finding(flag, f"{lead}: {share} of the samples were not recorded, and filled by straight lines", "note")
 
 
 def _examined(
-    signal: np.ndarray, names: Sequence[str], sampling_rate: float, named: bool, unit: str, record_name: str
+    leads: dict[str, np.ndarray],
+    recorded: np.ndarray,
+    sampling_rate: float,
+    named: bool,
+    unit: str,
+    record_name: str,
 ) -> list[Finding]:
     """What is doubtful about an ECG; what would be read wrongly is refused."""
-    findings = examine(signal, names, sampling_rate, leads_stated=named)
+    signal = np.stack(list(leads.values()))
+    findings = examine(signal, list(leads), sampling_rate, leads_stated=named, recorded=recorded)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         told = "; ".join(finding.message for finding in errors)
         raise ImplausibleEcgError(f"{record_name} (unit {unit}): {told}", errors[0].code)
     return findings
-
-
-class ImplausibleEcgError(ValueError):
-    """
-    An ECG that cannot be what it is said to be.
-
-    Args:
-        message (`str`): Names the record, and what was found.
-        code (`str`): Of the [`Finding`].
-    """
-
-    def __init__(self, message: str, code: str):
-        super().__init__(message)
-        self.code = code
 
 
 def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
@@ -424,24 +447,15 @@ def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
     return padded
 
 
-def _as_array(ecg: Any) -> np.ndarray:
-    """Numbers as a numpy array; torch tensors come off their device."""
-    if hasattr(ecg, "detach"):
-        ecg = ecg.detach().cpu()
-        # numpy has no bfloat16.
-        ecg = ecg.float().numpy() if ecg.is_floating_point() else ecg.numpy()
-    return np.asarray(ecg)
-
-
 def _as_list_of_ecgs(ecg: Any) -> list[Any]:
     """One ECG or a batch, in any of the accepted forms, as a list of ECGs."""
     if isinstance(ecg, list | tuple):
         if len(ecg) == 0:
             raise ValueError("expected at least one ECG: found an empty list")
-        depth = 1 + _as_array(ecg[0]).ndim
+        depth = 1 + real_numbers(ecg[0], "ECG 0").ndim
         ecgs = [ecg] if depth == 2 else list(ecg)
     else:
-        ecg = _as_array(ecg)
+        ecg = real_numbers(ecg, "ECG")
         depth = ecg.ndim
         ecgs = [ecg] if depth == 2 else list(ecg) if depth == 3 else []
     if depth not in (2, 3) or not ecgs:
@@ -461,11 +475,8 @@ def _one_each(value: Any, n: int, name: str) -> list[Any]:
     return list(value)
 
 
-def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) -> np.ndarray:
+def _leads_first(signal: np.ndarray, names: Sequence[str], record_name: str, named: bool) -> np.ndarray:
     """Checks an array against the leads' names and returns it as (leads, samples)."""
-    signal = _as_array(ecg)
-    if signal.dtype.kind not in "fiu":
-        raise TypeError(f"{record_name}: an ECG must hold real numbers: found dtype {signal.dtype}")
     if signal.ndim != 2:
         raise ValueError(f"{record_name}: expected an ECG of two axes, leads and samples: found shape {signal.shape}")
     if signal.size == 0:
@@ -484,4 +495,12 @@ def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) 
 # Here rather than in the package, so that a copy loaded as remote code saves its own code as well.
 EcgFeatureExtractor.register_for_auto_class()
 
-__all__ = ["EcgFeatureExtractor", "StandardEcg", "canonical_lead_name", "canonical_unit", "resample"]
+__all__ = [
+    "EcgFeatureExtractor",
+    "ImplausibleEcgError",
+    "StandardEcg",
+    "UnstatedError",
+    "canonical_lead_name",
+    "canonical_unit",
+    "resample",
+]
