@@ -5,7 +5,7 @@ Training, evaluation, the pipelines and the conversion scripts all go through th
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,11 @@ class StandardEcg:
     recorded: np.ndarray
     flags: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def quality(self) -> list[dict[str, str]]:
+        """The findings as results carry them: `code`, `severity` and `message` of each."""
+        return [asdict(finding) for finding in self.findings]
 
 
 class EcgFeatureExtractor(FeatureExtractionMixin):

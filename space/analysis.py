@@ -54,9 +54,9 @@ class Analysis:
         signal (`np.ndarray` float32 of shape `(12, samples)`): Millivolts, what the model saw before padding.
         sampling_rate (`float`): Hz, of `signal`.
         recording (`dict`): What the file holds: `sampling_rate`, `duration_s`, `analysed_from_s`, `analysed_to_s`.
-        notes (`list[str]`): What was assumed about the file or done to it.
+        notes (`list[str]`): What was assumed about the file, is doubtful about it, or was done to it.
         probabilities (`list[dict]`): `label`, `score` and, where the model has thresholds, `positive` and `threshold`;
-            the most probable first, as the pipeline gives them.
+            `quality` where the ECG is doubtful; the most probable first, as the pipeline gives them.
         input_values (`torch.Tensor` of shape `(1, 12, samples)`): The model's input.
         record (`EcgRecord`): The ECG as its file holds it.
         options (`dict`): Arguments of the pipelines.
@@ -217,7 +217,7 @@ class Analyser:
             "analysed_from_s": first / rate,
             "analysed_to_s": (first + signal.shape[1]) / rate,
         }
-        notes = [*notes, *_flag_notes(standard.flags)]
+        notes = [*notes, *(_sentence(one.message) for one in standard.findings), *_flag_notes(standard.flags)]
         if recorded > extractor.n_samples:
             notes.append(
                 f"Of {recorded / rate:.1f} s the middle {signal.shape[1] / rate:.1f} s are analysed and shown."
@@ -301,11 +301,17 @@ def _flag_notes(flags: Sequence[str]) -> list[str]:
         leads = [flag.removeprefix(kind) for flag in flags if flag.startswith(kind)]
         if leads:
             notes.append(sentence.format(", ".join(leads)))
-    if "nan_repaired" in flags:
-        notes.append("Samples that were not numbers were interpolated.")
     if "resampled" in flags:
         notes.append("Resampled to the model's rate.")
     return notes
+
+
+def _sentence(message: str) -> str:
+    """A message as a sentence of its own; names of leads keep their case."""
+    first, _, rest = message.partition(" ")
+    first = first.capitalize() if first.islower() else first
+    message = f"{first} {rest}"
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _public_name(model: Any) -> str:

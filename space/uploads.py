@@ -12,16 +12,25 @@ from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.formats_ecgclip import format_named, format_of, kinds_of_files
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.stated_ecgclip import UnstatedError, check_stated
 
 
 KINDS = kinds_of_files()
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 
+# What to do about what nobody stated, by its setting.
+_ASKED = {
+    "sampling_rate": "its sampling rate: enter it in Hz",
+    "unit": "its unit: choose it",
+    "lead_names": "its leads: enter them in the order of the file",
+}
+
+
 @dataclass(frozen=True)
 class Form:
     """
-    What a user states beside the file; every field may be left out.
+    What a user states beside the file; every field may be left out where the file states it.
 
     Args:
         sampling_rate (`float`, *optional*): Hz.
@@ -48,8 +57,8 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
         form ([`Form`]): What the user states.
 
     Returns:
-        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate is known, and the
-        assumptions as sentences.
+        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate and unit are
+        known, and the assumptions as sentences.
 
     Raises:
         `ValueError`, `TypeError`, `FileNotFoundError`: naming the file, without its folder, and what was expected.
@@ -68,10 +77,12 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
             # Where the server keeps uploads concerns nobody.
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
     record = replace(record, name=main.name if exam_id is None else f"{main.name}, exam {exam_id}")
-    if record.sampling_rate is None:
+    try:
+        check_stated(record.name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+    except UnstatedError as error:
         raise ValueError(
-            f'{record.name}: the file does not state its sampling rate: enter it in Hz under "{FORM_TITLE}"'
-        )
+            f'{record.name}: the file does not state {_ASKED[error.setting]} under "{FORM_TITLE}"'
+        ) from error
     return record, _assumptions(record)
 
 
@@ -119,12 +130,11 @@ def _lead_list(text: str | None) -> list[str] | None:
 
 def _assumptions(record: EcgRecord) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
-    assumed = []
-    if record.unit is None:
-        assumed.append("The unit is not stated: taken to be mV.")
-    if record.lead_names is None:
-        assumed.append(f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order.")
-    return assumed
+    if record.lead_names is not None:
+        return []
+    return [
+        f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order, with which the limb leads agree."
+    ]
 
 
 __all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload"]
