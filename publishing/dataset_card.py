@@ -13,6 +13,7 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from data_scripts.conversion.builder import kind_of_flag
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
     SPLITS,
@@ -318,7 +319,7 @@ def _flag_counts(column: pa.ChunkedArray) -> Counter[str]:
     """How often each flag occurs, the shares of `nan_repaired:V3:2.5%` left out."""
     counts: Counter[str] = Counter()
     for flag, n in _counts(column).items():
-        counts[":".join(flag.split(":")[:2])] += n
+        counts[kind_of_flag(flag)] += n
     return counts
 
 

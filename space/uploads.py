@@ -132,9 +132,7 @@ def _assumptions(record: EcgRecord) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
     if record.lead_names is not None:
         return []
-    return [
-        f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order, with which the limb leads agree."
-    ]
+    return [f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order, as the limb leads allow."]
 
 
 __all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload"]

@@ -220,6 +220,11 @@ def standard_recording(
     return {"ecg": extractor.center(microvolts.astype(np.int16)), "n_samples": n_samples, "quality": flags}
 
 
+def kind_of_flag(flag: str) -> str:
+    """Returns a flag without what differs from exam to exam: `"nan_repaired:V3"` of `"nan_repaired:V3:2.5%"`."""
+    return ":".join(flag.split(":")[:2])
+
+
 def _refusal(exam_id: str, record: EcgRecord, extractor: EcgFeatureExtractor, error: ValueError) -> Rejection:
     """Why the feature extractor refused a recording, in the short list's words."""
     if isinstance(error, UnstatedError):

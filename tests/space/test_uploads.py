@@ -13,9 +13,9 @@ WFDB_PATHS = EXAMPLES[0].paths
 
 def test_every_kind_gives_the_same_ecg(files, signal):
     forms = {
-        "npy": Form(sampling_rate=400),
+        "npy": Form(sampling_rate=400, unit="mV"),
         "npz": Form(),
-        "csv": Form(sampling_rate=400),
+        "csv": Form(sampling_rate=400, unit="mV"),
         "hdf5": Form(exam_id=" 8 "),
     }
     for suffix, form in forms.items():
@@ -23,7 +23,7 @@ def test_every_kind_gives_the_same_ecg(files, signal):
         np.testing.assert_allclose(record.signal, signal, atol=1e-5, err_msg=suffix)
         assert record.sampling_rate == 400, suffix
         assert record.name == ("ecg.hdf5, exam 8" if suffix == "hdf5" else f"ecg.{suffix}")
-        assert len(notes) == {"npy": 2, "csv": 1}.get(suffix, 0), suffix
+        assert len(notes) == {"npy": 1}.get(suffix, 0), suffix
 
 
 def test_wfdb_files_from_two_folders(tmp_path):
@@ -47,6 +47,8 @@ def test_form_states_what_the_file_does_not(files):
     ("suffix", "form", "message"),
     [
         ("npy", Form(), "ecg.npy: the file does not state its sampling rate"),
+        ("npy", Form(sampling_rate=400), 'does not state its unit: choose it under "What the file does not say"'),
+        ("csv", Form(unit="mV"), "ecg.csv: the file does not state its sampling rate: enter it in Hz under"),
         ("hdf5", Form(), "ecg.hdf5: an HDF5 file holds many exams"),
         ("hdf5", Form(exam_id="9"), "exam 9 not found"),
         ("npz", Form(sampling_rate=500), "ecg.npz: the source states 400.0 Hz"),
@@ -81,6 +83,14 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
         read_upload([tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None))
     assert str(tmp_path) not in str(caught.value)
     assert "ecgclip-" not in str(caught.value)
+
+
+def test_leads_of_fewer_than_twelve_are_asked_for(tmp_path, signal):
+    np.save(tmp_path / "two.npy", signal[:2])
+    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them in the order"):
+        read_upload([tmp_path / "two.npy"], Form(400, "mV"))
+    record, notes = read_upload([tmp_path / "two.npy"], Form(400, "mV", "I II"))
+    assert (record.lead_names, notes) == (("I", "II"), [])
 
 
 def test_header_without_its_signal_file():
