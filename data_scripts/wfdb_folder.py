@@ -9,7 +9,7 @@ does not say is taken from there.
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,7 @@ from data_scripts.conversion import ConversionArguments, run_conversion
 from data_scripts.reports import id_strings, parse_report, report_counts
 from data_scripts.schema import SPLITS, UNKNOWN_LABEL, split_of
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.feature_extraction_ecgclip import canonical_lead_name
-from modeling_ecgclip.reading_ecgclip import EcgRecord, read_wfdb
+from modeling_ecgclip.reading_ecgclip import EcgRecord, read_ecg
 
 
 # Codes of each label; those of one label are scored as one diagnosis by the Challenge 2021
@@ -160,25 +159,14 @@ def read_wfdb_records(folder: Path, exams: list[dict[str, Any]]) -> Iterator[Ecg
     for exam in exams:
         try:
             # The header's name in full, so that a record whose own name ends in ".dat" keeps it.
-            yield only_leads(read_wfdb(folder / f"{exam['location']}.hea"))
+            record = read_ecg(folder / f"{exam['location']}.hea")
+            if record.sampling_rate is None or record.unit is None:
+                raise ValueError(f"{record.name}: expected a header that states sampling rate and gains: found none")
+            yield record
         except FileNotFoundError as error:
             yield Rejection(exam["exam_id"], "record not found", str(error))
         except (ValueError, OSError) as error:
             yield Rejection(exam["exam_id"], "unreadable record", str(error))
-
-
-def only_leads(record: EcgRecord) -> EcgRecord:
-    """Returns a record without the channels whose name is no lead's; as it is where no name is."""
-    known = []
-    for channel, name in enumerate(record.lead_names or ()):
-        try:
-            canonical_lead_name(name)
-        except ValueError:
-            continue
-        known.append(channel)
-    if not known or len(known) == len(record.lead_names):
-        return record
-    return replace(record, signal=record.signal[known], lead_names=tuple(record.lead_names[i] for i in known))
 
 
 def find_records(folder: Path) -> pd.DataFrame:
