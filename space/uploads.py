@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
-from modeling_ecgclip.formats_ecgclip import format_named, format_of, kinds_of_files
+from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
 KINDS = kinds_of_files()
@@ -79,10 +80,11 @@ def _main_file(files: Sequence[Path]) -> Path:
     """The file that names the ECG; the header of a WFDB record."""
     names = ", ".join(file.name for file in files)
     header_suffix, *signal_suffixes = format_named("wfdb").suffixes
-    headers = [file for file in files if file.suffix.lower() == header_suffix]
-    if len(headers) == 1:
-        return headers[0]
-    if len(headers) > 1:
+    headers = {file.name: file for file in files if file.suffix.lower() == header_suffix}
+    main = main_header({name: file.read_bytes()[:HEAD_BYTES] for name, file in headers.items()})
+    if main is not None:
+        return headers[main]
+    if headers:
         raise ValueError(f"{names}: expected one ECG: found {len(headers)} WFDB headers")
     if len(files) > 1:
         raise ValueError(f"{names}: expected one file, or one WFDB header (.hea) with its signal files")
