@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
@@ -40,13 +39,14 @@ class Form:
     allow_missing_leads: bool = False
 
 
-def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, list[str]]:
+def read_upload(paths: Sequence[str | Path], form: Form, lead_names: Sequence[str]) -> tuple[EcgRecord, list[str]]:
     """
     Returns the ECG of one upload, and what was assumed about it.
 
     Args:
         paths (`list` of paths): One file, or the files of one WFDB record; they may lie in different folders.
         form ([`Form`]): What the user states.
+        lead_names (`list[str]`): What the model takes leads without names for.
 
     Returns:
         `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate is known, and the
@@ -73,7 +73,7 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
         raise ValueError(
             f'{record.name}: the file does not state its sampling rate: enter it in Hz under "{FORM_TITLE}"'
         )
-    return record, _assumptions(record)
+    return record, _assumptions(record, lead_names)
 
 
 def _main_file(files: Sequence[Path]) -> Path:
@@ -119,13 +119,13 @@ def _lead_list(text: str | None) -> list[str] | None:
     return names or None
 
 
-def _assumptions(record: EcgRecord) -> list[str]:
+def _assumptions(record: EcgRecord, lead_names: Sequence[str]) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
     assumed = []
     if record.unit is None:
         assumed.append("The unit is not stated: taken to be mV.")
     if record.lead_names is None:
-        assumed.append(f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order.")
+        assumed.append(f"The leads are not named: taken to be {', '.join(lead_names)}, in this order.")
     return assumed
 
 

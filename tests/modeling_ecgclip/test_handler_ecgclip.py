@@ -109,6 +109,19 @@ def error_of(answer):
 
 
 class TestAnswers:
+    @pytest.mark.parametrize("problem", ["regression", "single_label_classification"])
+    def test_outputs_that_are_not_decided_on(self, problem, forms, tmp_path):
+        torch.manual_seed(0)
+        config = EcgResNetConfig.from_preset("tiny", id2label={0: "k", 1: "age"}, problem_type=problem)
+        save_for_hub(EcgResNetForSignalClassification(config), tmp_path / "model", EcgFeatureExtractor())
+        handler = EndpointHandler(str(tmp_path / "model"))
+        inputs, rate = forms["npy"][:2]
+        answer = handler({"inputs": inputs, "parameters": rate})
+        assert {tuple(one) for one in answer} == {("label", "score")}
+        assert {one["label"] for one in answer} == {"k", "age"}
+        kind, message = error_of(handler({"inputs": inputs, "parameters": {**rate, "thresholds": {"age": 0.5}}}))
+        assert kind == "InvalidParameter" and message.endswith(f"this one's problem_type is {problem}")
+
     def test_every_form_as_the_pipeline(self, handler, classifier, forms):
         assert len(forms) > 20
         for name, (inputs, parameters, source, arguments) in forms.items():

@@ -20,7 +20,7 @@ def test_every_kind_gives_the_same_ecg(files, signal):
         "hdf5": Form(exam_id=" 8 "),
     }
     for suffix, form in forms.items():
-        record, notes = read_upload([files[suffix]], form)
+        record, notes = read_upload([files[suffix]], form, LEAD_NAMES)
         np.testing.assert_allclose(record.signal, signal, atol=1e-5, err_msg=suffix)
         assert record.sampling_rate == 400, suffix
         assert record.name == ("ecg.hdf5, exam 8" if suffix == "hdf5" else f"ecg.{suffix}")
@@ -33,14 +33,14 @@ def test_wfdb_files_from_two_folders(tmp_path):
     for path in WFDB_PATHS:
         (tmp_path / path.suffix).mkdir()
         paths.append(shutil.copy(path, tmp_path / path.suffix))
-    record, notes = read_upload(paths[::-1], Form())
+    record, notes = read_upload(paths[::-1], Form(), LEAD_NAMES)
     assert (record.name, record.sampling_rate, record.unit, notes) == ("simulated_normal.hea", 400, "mV", [])
     assert record.lead_names == LEAD_NAMES
 
 
 def test_form_states_what_the_file_does_not(files):
     form = Form(sampling_rate=500, unit="uV", lead_names="V6, V5;V4 V3 V2 V1 aVF aVL aVR III II I")
-    record, notes = read_upload([files["npy"]], form)
+    record, notes = read_upload([files["npy"]], form, LEAD_NAMES)
     assert (record.sampling_rate, record.unit, record.lead_names[0], notes) == (500, "uV", "V6", [])
 
 
@@ -56,7 +56,7 @@ def test_form_states_what_the_file_does_not(files):
 )
 def test_what_does_not_fit_is_said(files, suffix, form, message):
     with pytest.raises(ValueError, match=message) as caught:
-        read_upload([files[suffix]], form)
+        read_upload([files[suffix]], form, LEAD_NAMES)
     assert "/" not in str(caught.value).replace("I, II", ""), "no folder of the server in a message"
 
 
@@ -79,14 +79,16 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
     for name in names:
         (tmp_path / name).write_bytes(b"\x00\xffnot an ECG\n")
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        read_upload([tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None))
+        read_upload(
+            [tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None), LEAD_NAMES
+        )
     assert str(tmp_path) not in str(caught.value)
     assert "ecgclip-" not in str(caught.value)
 
 
 def test_header_without_its_signal_file():
     with pytest.raises((ValueError, FileNotFoundError), match="simulated_normal"):
-        read_upload(WFDB_PATHS[:1], Form())
+        read_upload(WFDB_PATHS[:1], Form(), LEAD_NAMES)
 
 
 def test_header_that_names_a_file_elsewhere(tmp_path):
@@ -95,7 +97,7 @@ def test_header_that_names_a_file_elsewhere(tmp_path):
     header = tmp_path / "a.hea"
     header.write_text(WFDB_PATHS[0].read_text().replace("simulated_normal.dat", f"../{tmp_path.name}/secret.dat"))
     with pytest.raises((ValueError, FileNotFoundError), match="a"):
-        read_upload([header], Form())
+        read_upload([header], Form(), LEAD_NAMES)
 
 
 def test_wfdb_record_of_segments(tmp_path, signal):
@@ -106,6 +108,6 @@ def test_wfdb_record_of_segments(tmp_path, signal):
             baseline=[0] * 12, write_dir=str(tmp_path),
         )  # fmt: skip
     (tmp_path / "rec.hea").write_text("rec/2 12 400 4000\nrec_0 1000\nrec_1 3000\n")
-    record, notes = read_upload(sorted(tmp_path.iterdir()), Form())
+    record, notes = read_upload(sorted(tmp_path.iterdir()), Form(), LEAD_NAMES)
     assert (record.name, record.sampling_rate, notes) == ("rec.hea", 400, [])
     np.testing.assert_allclose(record.signal, signal, atol=1e-3)
