@@ -22,16 +22,17 @@ class _Recording:
     The channels of a record that may be leads.
 
     Args:
-        signal (`np.ndarray` of shape `(channels, samples)`, float64): Millivolts, or steps where not calibrated.
+        signal (`np.ndarray` of shape `(channels, samples)`, float64): In `unit`.
         names (`tuple[str, ...]`): `""` for a channel without.
-        calibrated (`bool`): Whether the header states how many steps make a unit.
+        unit (`str`, *optional*): That of all channels, millivolts where they differ; `None` for steps, where the
+            header does not state how many make a unit.
         per_frame (`int`): Samples in each frame of the record.
         left_out (`tuple[str, ...]`): Names of the other channels.
     """
 
     signal: np.ndarray
     names: tuple[str, ...]
-    calibrated: bool
+    unit: str | None
     per_frame: int
     left_out: tuple[str, ...] = ()
 
@@ -44,7 +45,7 @@ def is_wfdb_header(head: bytes) -> bool:
 
 def read_wfdb(path: str | Path) -> EcgRecord:
     """
-    Returns a WFDB record (header and signal files, of one segment or of several) in millivolts.
+    Returns a WFDB record (header and signal files, of one segment or of several) in the unit of its header.
 
     First samples and checksums that the header states are verified. A header without gains ("not calibrated"), or with
     gain 0, gives steps without a unit, and one without a sampling rate gives none: the caller may state what they are.
@@ -55,7 +56,7 @@ def read_wfdb(path: str | Path) -> EcgRecord:
         path (`str` or `Path`): The record, with or without `.hea` or `.dat`.
 
     Returns:
-        [`EcgRecord`] with `signal` float64 `(leads, samples)`.
+        [`EcgRecord`] with `signal` float64 `(leads, samples)`, in millivolts where the leads' units differ.
 
     Raises:
         `FileNotFoundError`: where a header or signal file is missing.
@@ -71,7 +72,7 @@ def read_wfdb(path: str | Path) -> EcgRecord:
     rate = None if header.sampling_rate is None else header.sampling_rate * recording.per_frame
     # A channel without a name gets one that no lead has, and is refused unless the caller states the leads.
     names = recording.names if any(recording.names) else None
-    record = EcgRecord(recording.signal, rate, names, "mV" if recording.calibrated else None, where)
+    record = EcgRecord(recording.signal, rate, names, recording.unit, where)
     return without_channels(record, recording.left_out)
 
 
@@ -91,10 +92,11 @@ def _of_segment(header: Header, folder: Path, where: str) -> _Recording:
     kept = _kept_channels(header.signals, where)
     steps = read_samples(header, folder, where)
     signals = [header.signals[at] for at in kept]
-    calibrated = signals[0].gain is not None
-    signal = np.stack([_physical(steps[at], header.signals[at]) for at in kept])
+    units = {None if one.gain is None else canonical_unit(one.unit) for one in signals}
+    unit = units.pop() if len(units) == 1 else "mV"
+    signal = np.stack([_physical(steps[at], header.signals[at], unit) for at in kept])
     left_out = tuple(one.name or f"channel {at}" for at, one in enumerate(header.signals) if at not in kept)
-    return _Recording(signal, tuple(one.name for one in signals), calibrated, signals[0].per_frame, left_out)
+    return _Recording(signal, tuple(one.name for one in signals), unit, signals[0].per_frame, left_out)
 
 
 def _kept_channels(signals: Sequence[Signal], where: str) -> list[int]:
@@ -123,8 +125,8 @@ def _kept_channels(signals: Sequence[Signal], where: str) -> list[int]:
     return [at for at, is_alike in enumerate(alike) if is_alike]
 
 
-def _physical(steps: np.ndarray, signal: Signal) -> np.ndarray:
-    """Millivolts of a signal's steps, or the steps above its baseline where it is not calibrated; NaN where lost."""
+def _physical(steps: np.ndarray, signal: Signal, unit: str | None) -> np.ndarray:
+    """A signal's steps in a unit, or those above its baseline where it is not calibrated; NaN where lost."""
     values = steps.astype(np.float64)
     lost = lost_code(signal.fmt)
     if lost is not None:
@@ -133,11 +135,11 @@ def _physical(steps: np.ndarray, signal: Signal) -> np.ndarray:
         late = min(signal.skew * signal.per_frame, len(values))
         values = np.concatenate([values[late:], np.full(late, np.nan)])
     values -= signal.baseline
-    if signal.gain is None:
+    if signal.gain is None or unit is None:
         return values
     values /= signal.gain
-    per_mv = UNITS_PER_MV[canonical_unit(signal.unit)]
-    return values if per_mv == 1 else values / per_mv
+    own = canonical_unit(signal.unit)
+    return values if own == unit else values / (UNITS_PER_MV[own] / UNITS_PER_MV[unit])
 
 
 def _joined(master: Header, folder: Path, where: str) -> _Recording:
@@ -160,14 +162,16 @@ def _joined(master: Header, folder: Path, where: str) -> _Recording:
         raise ValueError(f"{where}: the WFDB record holds no samples")
     names = _names_of_parts([part for _, _, part in parts], is_layout, where)
     first = parts[0][2]
+    if any((part.unit is None) != (first.unit is None) or part.per_frame != first.per_frame for _, _, part in parts):
+        raise ValueError(f"{where}: expected segments alike in gains and rates: found different ones")
+    units = {part.unit for _, _, part in parts}
     signal = np.full((len(names), total * first.per_frame), np.nan)
     for start, length, part in parts:
-        if part.calibrated != first.calibrated or part.per_frame != first.per_frame:
-            raise ValueError(f"{where}: expected segments alike in gains and rates: found different ones")
         rows = [names.index(name) for name in part.names] if is_layout else slice(None)
-        signal[rows, start * first.per_frame : (start + length) * first.per_frame] = part.signal
+        values = part.signal if len(units) == 1 or part.unit is None else part.signal / UNITS_PER_MV[part.unit]
+        signal[rows, start * first.per_frame : (start + length) * first.per_frame] = values
     left_out = dict.fromkeys(name for _, _, part in parts for name in part.left_out if name not in names)
-    return _Recording(signal, names, first.calibrated, first.per_frame, tuple(left_out))
+    return _Recording(signal, names, first.unit if len(units) == 1 else "mV", first.per_frame, tuple(left_out))
 
 
 def _segment_header(master: Header, folder: Path, name: str, length: int, where: str) -> Header:

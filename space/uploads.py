@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
+from modeling_ecgclip.leads_ecgclip import LEFT_OUT
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
 from modeling_ecgclip.wfdb_header_ecgclip import main_header
@@ -124,6 +125,9 @@ def _assumptions(record: EcgRecord, lead_names: Sequence[str]) -> list[str]:
     assumed = []
     if record.unit is None:
         assumed.append("The unit is not stated: taken to be mV.")
+    left_out = record.metadata.get(LEFT_OUT)
+    if left_out:
+        assumed.append(f"Channels that are none of the twelve leads are left out: {', '.join(left_out)}.")
     if record.lead_names is None:
         assumed.append(f"The leads are not named: taken to be {', '.join(lead_names)}, in this order.")
     return assumed

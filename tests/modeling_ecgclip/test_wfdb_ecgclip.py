@@ -221,7 +221,8 @@ class TestHeaders:
         header = "\n".join(["r 3 500 200", *lines, "# g\u00e9n\u00e9rique"])
         (tmp_path / "r.hea").write_bytes(header.encode(encoding))
         record = read_ecg(path)
-        np.testing.assert_array_equal(record.signal[0], steps[:, 0] / 2 / 1000)
+        assert record.unit == "uV"
+        np.testing.assert_array_equal(record.signal[0], steps[:, 0] / 2)
         assert record.metadata["channels_left_out"] == ("\u00c9lectrode",)
 
     @pytest.mark.parametrize("gain", ["0", "", "0/mV", "0(5)/mV"])
@@ -425,6 +426,14 @@ class TestSegments:
             return
         with pytest.raises(ValueError, match=f"m: .*{message}"):
             read_ecg(path)
+
+    def test_segments_in_other_units(self, tmp_path):
+        path, _ = self.write(tmp_path)
+        expected = read_ecg(path).signal
+        header = (tmp_path / "m_2.hea").read_text()
+        (tmp_path / "m_2.hea").write_text(header.replace("202/mV", "0.202/uV"))
+        np.testing.assert_allclose(read_ecg(path).signal, expected)
+        assert read_ecg(path).unit == "mV"
 
     def test_segments_of_other_signals(self, tmp_path):
         path, _ = self.write(tmp_path)
