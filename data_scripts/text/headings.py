@@ -14,9 +14,12 @@ from modeling_ecgclip.limits_ecgclip import shorten
 # All patterns meet folded text.
 ON_ONE_LINE = r"[^\S\r\n]+"
 COMPOUND = r"(?<!\w)(?:\w{1,20}-){0,3}"  # "EKG-Beurteilung", "Ruhe-EKG-Befund": all of it is the heading
-COLON = re.compile(r"\s*:")
+# "2. Conclusion:" on a line, "**Conclusion:**", "[Conclusion]"
+ORNAMENT = r"(?m:^[^\S\r\n]{0,9}\d{1,2}[.)][^\S\r\n]{0,9})?(?:(?<![#*\[(])[#*\[(]{1,4}[^\S\r\n]{0,9})?"
+ORNAMENT_AFTER = r"[*\])]{0,4}"
+COLON = re.compile(rf"{ORNAMENT_AFTER}\s*:{ORNAMENT_AFTER}")
 DASH_OR_LIST = re.compile(r"\s*[\u2013\u2014]|\s+-\s|-\s|\s+(?=\d{1,2}\s*[-.)\u2013](?!\d))")
-END_OF_LINE = re.compile(r"[^\S\r\n]*(?:[\r\n]|$)")
+END_OF_LINE = re.compile(rf"{ORNAMENT_AFTER}[^\S\r\n]*(?:[\r\n]|$)")
 # Portuguese headings as the archives of tele-ECG have them: the start of a sentence is mark enough.
 LENIENT_MARK = re.compile(r"\s*[:\u2013\u2014-]|\s+(?=\d\s*[-.)\u2013])")
 
@@ -152,7 +155,7 @@ def _lenient_words() -> Words:
 
 @functools.cache
 def _strict_words(phrases: tuple[str, ...]) -> Words:
-    return Words.of(phrases, ON_ONE_LINE, COMPOUND)
+    return Words.of(phrases, ON_ONE_LINE, ORNAMENT + COMPOUND)
 
 
 @functools.lru_cache(maxsize=16)
@@ -162,7 +165,7 @@ def _own_words(own: tuple[str, ...]) -> Words:
     for heading in sorted(own, key=len, reverse=True):
         words = ON_ONE_LINE.join(re.escape(word) for word in heading.split())
         before, after = r"(?<!\w)" * heading[0].isalnum(), r"(?!\w)" * heading[-1].isalnum()
-        patterns.append(f"{before}{words}{after}")
+        patterns.append(f"{ORNAMENT}{before}{words}{after}")
     return Words(re.compile("|".join(patterns)), tuple(heading.split()[0] for heading in own))
 
 

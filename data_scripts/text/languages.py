@@ -85,8 +85,7 @@ PORTUGUESE = Language(
 )
 
 _CONCLUSION = (
-    "conclusion|conclusions|impression|impressions|interpretation|interpretations|diagnosis|diagnoses|assessment|"
-    "summary|opinion"
+    "conclusion|conclusions|impression|impressions|interpretation|interpretations|diagnosis|diagnoses|summary|opinion"
 )
 ENGLISH = Language(
     name="English",

@@ -141,7 +141,7 @@ def _parse(report: str, own_headings: tuple[str, ...]) -> ParsedReport:
     text = unicodedata.normalize("NFC", report)
     plain = fold(text)
     headings = find_headings(plain, own_headings)
-    marks = [(heading.start, heading.end, heading.section) for heading in headings]
+    marks: list[tuple[int, int, str]] = [(heading.start, heading.end, heading.section) for heading in headings]
     marks += [(match.start(), match.end(), "labels") for match in LABEL_HEADING.finditer(plain)]
     marks.sort()
     sections: dict[str, list[str]] = {"description": [], "conclusion": [], "labels": []}
