@@ -9,7 +9,8 @@ from modeling_ecgclip.labels_ecgclip import labels_named
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
-from training.evaluation import RECALL_AT, TABLE_COLUMNS
+from training.evaluation import TABLE_COLUMNS
+from training.retrieval import RECALL_AT
 
 
 LABEL_TITLES = {
