@@ -8,7 +8,8 @@ from common.markdown import markdown_table
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
 from publishing.stages.base import Stage, Table
-from training.evaluation import RECALL_AT, TABLE_COLUMNS
+from training.evaluation import TABLE_COLUMNS
+from training.retrieval import RECALL_AT
 
 
 if TYPE_CHECKING:
