@@ -94,9 +94,8 @@ def card_metadata(
     has_reports = any(run.record["data"]["exams_with_report"].values())
     languages = sorted({language for fact in facts for language in fact.report_languages}) if has_reports else []
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
-    bases = [base_model or _hub_id(run.origins[0]["name"])] if run.origins else [base_model]
-    bases += [_hub_id(name) for name in run.stage.base_models(run)]
-    bases = [base for base in bases if base]
+    origin = base_model or (_hub_id(run.origins[0]["name"]) if run.origins else None)
+    bases = [base for base in (origin, *map(_hub_id, run.stage.base_models(run))) if base]
     tags = [*TAGS, ecg_kind(run.signal).lower().replace(" ", "-"), *run.stage.tags]
     if any(fact.simulated for fact in facts):
         tags.append("simulated-data")
