@@ -21,11 +21,13 @@ import torch
 from huggingface_hub import ModelCardData
 
 from common.markdown import markdown_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.formats_ecgclip import CODE15_UNITS_PER_MV
 from modeling_ecgclip.hub_ecgclip import save_for_hub
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 
 
 # What `torch.load` raises for files that are not its own, by how far it gets.
