@@ -11,19 +11,19 @@ text model. The output folder loads with AutoModel and the zero-shot-ecg-classif
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.logging import get_logger
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
-from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip import LABEL_NAMES, EcgClipModel, EcgClipProcessor, save_for_hub
-from modeling_ecgclip.labels_ecgclip import labels_named
+from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
+from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.model import exit_code, finish_folder, open_for_run
@@ -36,12 +36,13 @@ from training.arguments import (
     as_record,
     parse,
 )
-from training.augmentation import Augmentation
+from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
-from training.data import ExamSplit, TextEmbeddings, cache_splits, fraction_of_patients, microvolts_per_unit
+from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fraction_of_patients
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.evaluation import RetrievalRanks
+from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
 from training.run import (
@@ -78,15 +79,25 @@ def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[s
     return splits
 
 
-def build_model(encoder: EncoderArguments, contrastive: ContrastiveArguments) -> EcgClipModel:
-    """Returns the dual encoder with its text tower frozen."""
+def build_model(
+    encoder: EncoderArguments, contrastive: ContrastiveArguments, config: PreTrainedConfig, labels: Sequence[Label]
+) -> EcgClipModel:
+    """
+    Returns the dual encoder with its text tower frozen.
+
+    Args:
+        encoder, contrastive: The command line's.
+        config (`PreTrainedConfig`): Of the ECG tower.
+        labels (`Sequence[Label]`): On which it is measured, by their phrases.
+    """
     model = EcgClipModel.from_ecg_text_pretrained(
-        load_encoder(encoder) if encoder.model_name_or_path else encoder_config(encoder),
+        load_encoder(encoder, config) if encoder.model_name_or_path else config,
         contrastive.text_model_name_or_path,
         projection_dim=contrastive.projection_dim,
         text_projection=contrastive.text_projection,
         text_pooling=contrastive.text_pooling,
         center_text=contrastive.center_text,
+        label_details=[label.to_dict() for label in labels],
         **(SIGLIP_START if contrastive.loss == "siglip" else {}),
     )
     model.text_model.requires_grad_(False)
@@ -141,21 +152,25 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     output_dir = Path(args.output_dir)
 
     # ---- 3 model
-    feature_extractor = load_feature_extractor(encoder)
-    model = build_model(encoder, contrastive)
+    table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
+    signal, labels = table.schema.signal, table.schema.labels
+    config = encoder_config(encoder, signal)
+    feature_extractor = load_feature_extractor(encoder, config)
+    signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
+    feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
+    model = build_model(encoder, contrastive, config, labels)
     tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
     # ---- 4 data
-    table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
     text_table = load_text_table(
         contrastive.text_table_dir or data.dataset_name_or_path,
         contrastive.text_model_name_or_path,
         contrastive.text_pooling,
         model.text_model,
     )
-    facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
+    facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    splits = read_splits(data, TextEmbeddings(text_table), table)
+    splits = read_splits(data, TextEmbeddings(text_table), table.splits)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
@@ -168,20 +183,10 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
-    task = ContrastiveTask(
-        accelerator,
-        module,
-        splits["train"],
-        splits["validation"],
-        microvolts_per_unit(feature_extractor),
-        contrastive.positives,
-        args.per_device_eval_batch_size,
-        data.dataloader_num_workers,
-        Augmentation.parse(data.augment),
-        embed_prompts(model, tokenizer, accelerator.device),
-    )
+    prompts = embed_prompts(model, tokenizer, accelerator.device)
+    task = ContrastiveTask(feed, module, splits["train"], splits["validation"], contrastive.positives, prompts)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
-    loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, data.dataloader_num_workers, best.save)
+    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
     notes = {"negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
@@ -198,7 +203,11 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
-        of_run = {"stage": "contrastive", "best_step": loop.state.best_step, "used": used_exams(splits, LABEL_NAMES)}
+        of_run = {
+            "stage": "contrastive",
+            "best_step": loop.state.best_step,
+            "used": used_exams(splits, table.schema.label_names),
+        }
         of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
         write_run_record(output_dir, accelerator, arguments, facts, **of_run)
         # Last: a folder with metrics is a finished one.

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from scipy.special import expit
 from torch import nn
 from torch.utils.data import Dataset
 
 from common.files import write_json
-from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgForSignalClassification, save_for_hub
 from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
@@ -33,12 +31,13 @@ from training.arguments import (
     as_record,
     parse,
 )
-from training.augmentation import Augmentation
+from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.classification import ClassificationTask, balanced_pos_weight, embed_split
-from training.data import ExamSplit, cache_splits, fraction_of_patients, microvolts_per_unit
-from training.encoder import load_classifier, load_feature_extractor
+from training.data import ExamSplit, ExamTable, cache_splits, fraction_of_patients
+from training.encoder import encoder_config, load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
+from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
 from training.run import (
@@ -78,21 +77,12 @@ def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
 
 
 def freeze_encoder(
-    accelerator: Accelerator,
-    model: EcgForSignalClassification,
-    splits: dict[str, ExamSplit],
-    unit: float,
-    args: TrainingArguments,
-    num_workers: int,
+    feed: ExamFeed, model: EcgForSignalClassification, splits: dict[str, ExamSplit]
 ) -> tuple[nn.Module, dict[str, Dataset]]:
     """Returns the head alone, and the splits as embeddings of the encoder, computed once."""
     model.ecg_model.requires_grad_(False)
-    encoder = model.ecg_model.to(accelerator.device)
-    batch_size = args.per_device_eval_batch_size
-    embedded = {
-        name: embed_split(accelerator, encoder, split, unit, batch_size, num_workers) for name, split in splits.items()
-    }
-    return model.classifier, embedded
+    encoder = model.ecg_model.to(feed.accelerator.device)
+    return model.classifier, {name: embed_split(feed, encoder, split) for name, split in splits.items()}
 
 
 def predict(task: ClassificationTask, splits: dict[str, Dataset]) -> dict[str, SplitPredictions]:
@@ -139,21 +129,23 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     output_dir = Path(args.output_dir)
 
     # ---- 3 data
-    table = load_exam_table(data.dataset_name_or_path, data.dataset_revision)
-    splits = read_splits(data, table)
+    table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
+    signal = table.schema.signal
+    splits = read_splits(data, table.splits)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
 
     # ---- 4 model
-    feature_extractor = load_feature_extractor(encoder)
-    unit = microvolts_per_unit(feature_extractor)
-    model = load_classifier(encoder)
+    config = encoder_config(encoder, signal)
+    feature_extractor = load_feature_extractor(encoder, config)
+    signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
+    feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
+    model = load_classifier(encoder, config)
     trained: nn.Module = model
     exams: dict[str, Dataset] = splits
-    workers = data.dataloader_num_workers
     if data.cache_dataset_on_device:
         cache_splits(splits, accelerator.device)
     if classification.freeze_encoder:
-        trained, exams = freeze_encoder(accelerator, model, splits, unit, args, workers)
+        trained, exams = freeze_encoder(feed, model, splits)
 
     # ---- 5 optimizer and schedule, 6 prepare
     if args.sync_batchnorm:
@@ -161,19 +153,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(trained, args, steps, classification.head_learning_rate)
     module, optimizer = accelerator.prepare(trained, optimizer)
-    task = ClassificationTask(
-        accelerator,
-        module,
-        exams["train"],
-        exams["validation"],
-        unit,
-        args.per_device_eval_batch_size,
-        workers,
-        Augmentation.parse(data.augment),
-        balanced_pos_weight(splits["train"].labels) if classification.pos_weight == "auto" else None,
-    )
+    pos_weight = balanced_pos_weight(splits["train"].labels) if classification.pos_weight == "auto" else None
+    task = ClassificationTask(feed, module, exams["train"], exams["validation"], pos_weight)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
-    loop = TrainingLoop(accelerator, task, optimizer, schedule, plan, args, workers, best.save)
+    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
     labels = list(model.config.id2label.values())
     used = used_exams(splits, labels)
     notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in used["train"]["positives"].items())}
@@ -193,10 +176,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
         model.config.thresholds = tuple(metrics["thresholds"][name] for name in labels)
         save_for_hub(model, output_dir, feature_extractor)
         write_results(output_dir, predictions, metrics, labels, loop.state.history)
-        facts = dataset_facts(data.dataset_name_or_path, data.dataset_revision, table)
         of_run = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
         of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
-        write_run_record(output_dir, accelerator, arguments, facts, **of_run)
+        write_run_record(output_dir, accelerator, arguments, dataset_facts(table), **of_run)
         # Last: a folder with metrics is a finished one.
         write_json(output_dir / "metrics.json", metrics)
         best.path.unlink()

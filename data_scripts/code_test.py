@@ -14,29 +14,29 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index
-from data_scripts.conversion.run import ConversionArguments, run_conversion
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
+from data_scripts.conversion.run import convert
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
 from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
 
 
 TRACINGS_FILE = "ecg_tracings.hdf5"
+# Not CODE-15%'s: the data set's own description has this order, and for it alone aVL = I - II / 2 holds in all its
+# recordings (the sum of aVR, aVL and aVF is 0 in any order).
+CODE_TEST_LEADS = ("I", "II", "III", "aVL", "aVF", "aVR", "V1", "V2", "V3", "V4", "V5", "V6")
 SEXES = {"M": "male", "F": "female", "": None}
 
 
 @dataclass
-class CodeTestConfig(EcgBuilderConfig):
-    """
-    Settings of [`CodeTest`].
+class CodeTestSettings(SourceSettings):
+    """Settings of [`CodeTest`]."""
 
-    Args:
-        annotator (`str`, defaults to `"gold_standard"`): Whose labels: a file of `annotations/` without its suffix.
-    """
-
-    annotator: str = "gold_standard"
+    annotator: str = field(
+        default="gold_standard",
+        metadata={"help": "whose labels: gold_standard, cardiologist1, cardiologist2, dnn, ..."},
+    )
 
 
 class CodeTest(EcgBuilder):
@@ -47,7 +47,7 @@ class CodeTest(EcgBuilder):
     Communications 11:1760 (2020); Zenodo record 3765780.
     """
 
-    BUILDER_CONFIG_CLASS = CodeTestConfig
+    config: CodeTestSettings
 
     def plan(self) -> ExamPlan:
         """Returns all exams, after the files were found to belong together."""
@@ -106,7 +106,7 @@ class CodeTest(EcgBuilder):
                     yield Rejection(exam["exam_id"], "unreadable tracing", f"{name}: {error}")
                     continue
                 if tracing.any():
-                    yield EcgRecord(code15_tracing_to_mv(tracing, name), SAMPLING_RATE, LEAD_NAMES, "mV", name)
+                    yield EcgRecord(code15_tracing_to_mv(tracing, name), SAMPLING_RATE, CODE_TEST_LEADS, "mV", name)
                 else:
                     yield Rejection(exam["exam_id"], "all-zero tracing", name)
 
@@ -127,31 +127,17 @@ def read_n_exams(path: Path) -> int:
             shape, dtype = file["tracings"].shape, file["tracings"].dtype
     except OSError as error:
         raise ValueError(f"{path}: not a readable HDF5 file, or truncated: {error}") from error
-    if len(shape) != 3 or shape[1:] != (N_SAMPLES, len(LEAD_NAMES)) or dtype.kind != "f":
+    if len(shape) != 3 or shape[1:] != (N_SAMPLES, len(CODE_TEST_LEADS)) or dtype.kind != "f":
         raise ValueError(
-            f"{path}: expected tracings of shape (exams, {N_SAMPLES}, {len(LEAD_NAMES)}) in floating point, "
+            f"{path}: expected tracings of shape (exams, {N_SAMPLES}, {len(CODE_TEST_LEADS)}) in floating point, "
             f"found {shape} in {dtype}"
         )
     return shape[0]
 
 
-@dataclass
-class CodeTestArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    annotator: str = field(
-        default="gold_standard",
-        metadata={"help": "whose labels: gold_standard, cardiologist1, cardiologist2, dnn, ..."},
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        CodeTestArguments, prog="python -m data_scripts.code_test", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(CodeTest, arguments, annotator=arguments.annotator)
+    return convert(CodeTest, CodeTestSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, read_index, refuse_duplicates
-from data_scripts.conversion.run import ConversionArguments, run_conversion
+from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
 from data_scripts.tables.schema import split_of
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
@@ -34,19 +33,17 @@ ROWS_AT_A_TIME = 50_000  # of machine_measurements.csv in memory
 
 
 @dataclass
-class MimicIvEcgConfig(EcgBuilderConfig):
-    """
-    Settings of [`MimicIvEcg`].
+class MimicIvEcgSettings(SourceSettings):
+    """Settings of [`MimicIvEcg`]."""
 
-    Args:
-        statements (`str`, defaults to `"findings"`):
-            What of the machine's statements becomes the report: `"findings"`, see `machine_statements.py`, or
-            `"all"`, diagnoses and grade included.
-        seed (`int`, defaults to 0): Of the split by patient.
-    """
-
-    statements: str = "findings"
-    seed: int = 0
+    repair_nan: bool = field(
+        default=True, metadata={"help": "interpolate NaN, lead by lead, instead of rejecting the exam"}
+    )
+    # See text/machine_statements.py for what is a finding.
+    statements: Literal["findings", "all"] = field(
+        default="findings", metadata={"help": "findings alone become the report, or all that the machine printed"}
+    )
+    seed: int = field(default=0, metadata={"help": "of the split by patient"})
 
 
 class MimicIvEcg(EcgBuilder):
@@ -57,7 +54,7 @@ class MimicIvEcg(EcgBuilder):
     https://doi.org/10.13026/4nqg-sb35.
     """
 
-    BUILDER_CONFIG_CLASS = MimicIvEcgConfig
+    config: MimicIvEcgSettings
 
     def plan(self) -> ExamPlan:
         """Returns the exams of `record_list.csv` whose record is there."""
@@ -75,7 +72,7 @@ class MimicIvEcg(EcgBuilder):
             "source": "mimic_iv_ecg",
             "source_version": file_version(folder / "record_list.csv"),
             "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
-            "labels": "unknown: the source has statements of a machine, which nobody checked",
+            "labels_note": "unknown: the source has statements of a machine, which nobody checked",
             "reports": reports,
         }
         return ExamPlan(exams, "mimic_iv_ecg", found, rejected, facts)
@@ -175,26 +172,9 @@ def read_statements(path: Path, exam_ids: pd.Series, statements: str) -> tuple[p
     return exam_ids.map(reports.get).astype(object), facts
 
 
-@dataclass
-class MimicIvEcgArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    repair_nan: bool = field(
-        default=True, metadata={"help": "interpolate NaN, lead by lead, instead of rejecting the exam"}
-    )
-    statements: Literal["findings", "all"] = field(
-        default="findings", metadata={"help": "findings alone become the report, or all that the machine printed"}
-    )
-    seed: int = field(default=0, metadata={"help": "of the split by patient"})
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        MimicIvEcgArguments, prog="python -m data_scripts.mimic_iv_ecg", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    return run_conversion(MimicIvEcg, arguments, statements=arguments.statements, seed=arguments.seed)
+    return convert(MimicIvEcg, MimicIvEcgSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -7,110 +7,76 @@ does not say is taken from there.
 """
 
 import re
-from collections import Counter
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from transformers import HfArgumentParser
 
-from data_scripts.conversion.builder import EcgBuilder, EcgBuilderConfig, ExamPlan, Rejection
-from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
-from data_scripts.conversion.run import ConversionArguments, run_conversion
-from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import SPLITS, split_of
-from data_scripts.text.reports import id_strings, parse_report, report_counts
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.losses_ecgclip import UNKNOWN_LABEL
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection
+from data_scripts.conversion.exam_csv import OLDEST_AGE, SEXES, ExamCsv, ExamCsvSettings, read_exam_csv
+from data_scripts.conversion.index import file_version
+from data_scripts.conversion.run import convert
+from data_scripts.conversion.wfdb import read_wfdb_records, segments_of
+from data_scripts.tables.schema import split_of
+from data_scripts.text.reports import ReportCutter
+from data_scripts.text.snomed import label_set, label_values, split_codes
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, Label
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 
-# Codes of each label; those of one label are scored as one diagnosis by the Challenge 2021
-# (https://github.com/physionetchallenges/evaluation-2021, dx_mapping_scored.csv).
-SNOMED_CODES = {
-    "270492004": "1dAVb",  # 1st degree av block
-    "59118001": "RBBB",  # right bundle branch block
-    "713427006": "RBBB",  # complete right bundle branch block
-    "164909002": "LBBB",  # left bundle branch block
-    "733534002": "LBBB",  # complete left bundle branch block
-    "426177001": "SB",  # sinus bradycardia
-    "164889003": "AF",  # atrial fibrillation
-    "427084000": "ST",  # sinus tachycardia
-}
-# Codes that may mean a label without naming it: the label is then unknown, not absent.
-AMBIGUOUS_CODES = {
-    "233917008": ("1dAVb",),  # av block, of any degree
-    "6374002": ("RBBB", "LBBB"),  # bundle branch block, of either side
-    "426627000": ("SB",),  # bradycardia, of any origin
-    "195080001": ("AF",),  # atrial fibrillation and flutter
-    "426749004": ("AF",),  # chronic atrial fibrillation, which the tracing need not show
-    "282825002": ("AF",),  # paroxysmal atrial fibrillation, likewise
-    "314208002": ("AF",),  # rapid atrial fibrillation
-}
-SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
-LABEL_CELLS = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
-LABEL_CELLS |= {"": UNKNOWN_LABEL, "-1": UNKNOWN_LABEL, "-1.0": UNKNOWN_LABEL}
 COMMENT = re.compile(r"^#\s*(\w+)\s*:\s*(.*?)\s*$")  # "#Dx: 426783006" and "# Dx: 426783006"
 RECORD_SUFFIXES = (".hea", ".dat", ".mat")
 
 
 @dataclass
-class WfdbFolderConfig(EcgBuilderConfig):
-    """
-    Settings of [`WfdbFolder`].
+class WfdbFolderSettings(ExamCsvSettings):
+    """Settings of [`WfdbFolder`]; of a column that is not named, the default holds where the table has it."""
 
-    Args:
-        table (`str`, *optional*): CSV with a row for each exam.
-        record_column, exam_id_column, patient_id_column, report_column, age_column, sex_column, split_column
-            (`str`, *optional*):
-            Columns of the table. Left out: `record`, `exam_id`, `patient_id`, `report`, `age`, `sex`, `split`, where
-            the table has them.
-        label_columns (`list[str]`, *optional*):
-            `LABEL=column` for labels whose column is not named like the label.
-        source_name (`str`, defaults to `"wfdb_folder"`): For the exam table's column `source`.
-        seed (`int`, defaults to 0): Of the split by patient.
-    """
-
-    table: str | None = None
-    record_column: str | None = None
-    exam_id_column: str | None = None
-    patient_id_column: str | None = None
-    report_column: str | None = None
-    age_column: str | None = None
-    sex_column: str | None = None
-    split_column: str | None = None
-    label_columns: list[str] | None = None
-    source_name: str = "wfdb_folder"
-    seed: int = 0
+    labels: Literal["code6", "all"] = field(
+        default="code6",
+        metadata={"help": "of headers with SNOMED CT codes: CODE's six, or all that occur, by their code"},
+    )
+    source_name: str = field(default="wfdb_folder", metadata={"help": "what the table's column source says"})
+    seed: int = field(default=0, metadata={"help": "of the split by patient"})
 
 
 class WfdbFolder(EcgBuilder):
     """Reads every WFDB record below a folder; with a table, those that it names."""
 
-    BUILDER_CONFIG_CLASS = WfdbFolderConfig
+    config: WfdbFolderSettings
 
     def plan(self) -> ExamPlan:
         """Returns the records that are there, joined with the table and with what their headers say."""
         folder, config = Path(self.config.source_dir), self.config
-        records = find_records(folder)
+        records, parts = self.find_records(folder)
         headers = [read_header(folder / f"{record}.hea") for record in records["record"]]
         records = pd.concat([records, pd.DataFrame(headers)], axis=1)
         rejected: list[Rejection] = []
-        facts: dict[str, Any] = {"source": config.source_name}
-        if config.table is None:
+        facts: dict[str, Any] = {"source": config.source_name, "files_that_are_parts": len(parts)}
+        table = None
+        if config.table is not None:
+            table = read_exam_csv(Path(config.table), config, RECORD_SUFFIXES)
+            facts |= table_facts(table) | {"source_version": file_version(Path(config.table))}
+        labels = label_set(config.labels, records["codes"])
+        if table is not None and table.labels is not None:
+            labels = table.labels
+        records = with_labels(records, labels)
+        if table is None:
             exams = records.assign(exam_id=records["name"], report=None, given_split=None)
             exams["patient_id"] = exams["exam_id"]
             found, named = len(records), set()
         else:
-            table, named = read_table(Path(config.table), config)
-            exams, rejected = join_table(records, table)
+            named = table.named
+            exams, rejected = join_table(records, table.rows)
             found = len(exams) + len(rejected)
-            facts["source_version"] = file_version(Path(config.table))
+            names = [label.name for label in labels]
+            exams[names] = exams[names].astype(np.int8)
             if "report" in named:
-                exams["report"], facts["reports"] = describe_reports(exams["report"])
+                exams["report"], facts["reports"] = describe_reports(exams["report"], config.conclusion_headings)
         if "patient_id" in named:
             no_patient = exams["patient_id"] == ""
             rejected += [Rejection(exam_id, "no patient_id") for exam_id in exams["exam_id"][no_patient]]
@@ -133,40 +99,50 @@ class WfdbFolder(EcgBuilder):
         # The top folders are the parts: deeper ones may hold a single record each.
         exams["part"] = exams["record"].str.partition("/")[0].where(exams["record"].str.contains("/"), ".")
         exams = exams.sort_values("part", kind="stable", ignore_index=True)
-        return ExamPlan(exams, config.source_name, found, rejected, facts)
+        target_names = () if table is None else table.target_names
+        return ExamPlan(exams, config.source_name, found, rejected, facts, labels, target_names)
+
+    def find_records(self, folder: Path) -> tuple[pd.DataFrame, set[Path]]:
+        """
+        Returns all records below a folder, and the files that are a part of one and no record of their own.
+
+        Raises:
+            `ValueError`: where there is none.
+        """
+        headers = sorted(path for path in folder.rglob("*.hea") if path.name[0] != ".")
+        if not headers:
+            raise ValueError(f"{folder}: expected WFDB records, found no header (*.hea) in it or below it")
+        segments = {path.parent / f"{name}.hea" for path in headers for name in segments_of(path)}
+        paths = [path.relative_to(folder).as_posix() for path in headers if path not in segments]
+        return named_records([path.removesuffix(".hea") for path in paths]), segments & set(headers)
 
     def read_recordings(self, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
         """Yields the WFDB records."""
         yield from read_wfdb_records(Path(self.config.source_dir), exams)
 
 
-def find_records(folder: Path) -> pd.DataFrame:
+def named_records(paths: Sequence[str]) -> pd.DataFrame:
     """
-    Returns all records below a folder, sorted: `record`, the path without suffix, and `name`, by which exams go.
+    Returns records by path: `record`, the path, and `name`, by which exams go.
 
     The name is the last part of the path where no two records share it, or else the path.
-
-    Raises:
-        `ValueError`: where there is none.
     """
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.hea") if path.name[0] != ".")
-    if not paths:
-        raise ValueError(f"{folder}: expected WFDB records, found no header (*.hea) in it or below it")
-    records = pd.Series([path.removesuffix(".hea") for path in paths], dtype=object)
+    records = pd.Series(paths, dtype=object)
     names = records.str.rpartition("/")[2]
     return pd.DataFrame({"record": records, "name": names if names.is_unique else records})
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """
-    Returns what the comments of a header say: `age` (NaN unknown), `sex` (None unknown), the labels, and two flags.
+    Returns what the comments of a header say.
 
     Args:
         path (`Path`): The header. One that cannot be read says nothing; the reader of the recording rejects it.
 
     Returns:
-        `dict`: beside age, sex and labels (int8): `annotated`, whether there are SNOMED codes, and `other_codes`,
-        whether the diagnoses are no such codes, so that nothing follows from them.
+        `dict`: `age` (NaN unknown), `sex` (None unknown), `codes` (`list[str]`, SNOMED CT, empty where there are
+        none), `annotated`, whether there are such codes, and `other_codes`, whether the diagnoses are no such codes,
+        so that nothing follows from them.
     """
     comments: dict[str, str] = {}
     try:
@@ -178,93 +154,35 @@ def read_header(path: Path) -> dict[str, Any]:
         if match:
             comments.setdefault(match[1].lower(), match[2])
     age = pd.to_numeric(comments.get("age", ""), errors="coerce")
-    codes = [code for code in re.split(r"[,;\s]+", comments.get("dx", "")) if code and code.lower() != "unknown"]
-    annotated = bool(codes) and all(code.isdigit() for code in codes)
-    labels = dict.fromkeys(LABEL_NAMES, 0 if annotated else UNKNOWN_LABEL)
-    if annotated:
-        labels |= {label: UNKNOWN_LABEL for code in codes for label in AMBIGUOUS_CODES.get(code, ())}
-        labels |= {SNOMED_CODES[code]: 1 for code in codes if code in SNOMED_CODES}
+    codes, annotated = split_codes(comments.get("dx", ""))
     return {
-        "age": float(age) if age >= 0 else np.nan,
+        "age": float(age) if 0 <= age <= OLDEST_AGE else np.nan,
         "sex": SEXES.get(comments.get("sex", "").lower()),
-        **{label: np.int8(value) for label, value in labels.items()},
+        "codes": codes if annotated else [],
         "annotated": annotated,
         "other_codes": bool(codes) and not annotated,
     }
 
 
-def read_table(path: Path, config: WfdbFolderConfig) -> tuple[pd.DataFrame, set[str]]:
-    """
-    Returns the table with columns of known names, and which of them it has.
-
-    Args:
-        path (`Path`): The CSV.
-        config (`WfdbFolderConfig`): Its columns' names.
-
-    Returns:
-        `tuple`: `record`, `exam_id`, and of `patient_id`, `report`, `age`, `sex`, `given_split` and the labels those
-        that the table has; and the names of those, by the default name of their column.
-
-    Raises:
-        `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"--table {path}: no such file")
-    index = read_index(path, ())
-    columns = table_columns(path, list(index.columns), config)
-    if "record" not in columns and "exam_id" not in columns:
-        raise ValueError(
-            f"{path}: expected a column record or exam_id that names the records: found {', '.join(index.columns)}. "
-            "--record_column says which one it is"
-        )
-    records = index[columns.get("record", columns.get("exam_id"))].str.strip()
-    pattern = "|".join(re.escape(suffix) for suffix in RECORD_SUFFIXES)
-    records = records.str.replace("\\", "/").str.removeprefix("./").str.replace(f"({pattern})$", "", regex=True)
-    exam_ids = id_strings(index[columns["exam_id"]]) if "exam_id" in columns else records.str.rpartition("/")[2]
-    for name, cells in (("record", records), ("exam_id", exam_ids)):
-        if (cells == "").any():
-            raise ValueError(f"{path}, row {int((cells == '').idxmax()) + 2}: expected a {name}, found a blank cell")
-    refuse_duplicates(exam_ids, path)
-    table = pd.DataFrame({"record": records, "exam_id": exam_ids})
-    if "patient_id" in columns:
-        table["patient_id"] = id_strings(index[columns["patient_id"]])
-    if "report" in columns:
-        table["report"] = index[columns["report"]]
-    if "age" in columns:
-        table["age"] = numbers(index[columns["age"]], path, exam_ids)
-    known_cells = {"sex": SEXES | {"": None}, "split": {split: split for split in SPLITS}}
-    known_cells |= dict.fromkeys(LABEL_NAMES, LABEL_CELLS)
-    for name, known in known_cells.items():
-        if name in columns:
-            cells = index[columns[name]].str.strip().str.lower()
-            if not cells.isin(known).all():
-                i = (~cells.isin(known)).idxmax()
-                raise ValueError(
-                    f"{path}, exam {exam_ids[i]}, column {columns[name]}: "
-                    f"expected one of {', '.join(filter(None, known))}, found {index[columns[name]][i]!r}"
-                )
-            values = [known[cell] for cell in cells]
-            table["given_split" if name == "split" else name] = pd.Series(
-                values, dtype=np.int8 if name in LABEL_NAMES else object
-            )
-    return table, set(columns)
+def with_labels(records: pd.DataFrame, labels: Sequence[Label]) -> pd.DataFrame:
+    """Returns the records with a column for each label, as their headers state it: 1, 0, or -1 where unknown."""
+    unknown = {label.name: UNKNOWN_LABEL for label in labels}
+    names = records["record"].str.rpartition("/")[2]
+    values = [
+        label_values(name, codes, labels) if codes else unknown
+        for name, codes in zip(names, records["codes"], strict=True)
+    ]
+    return records.join(pd.DataFrame(values, index=records.index).astype(np.int8))
 
 
-def table_columns(path: Path, found: list[str], config: WfdbFolderConfig) -> dict[str, str]:
-    """Which column of the table holds what; a column that was named must be there, others are taken if they are."""
-    named = {
-        name: getattr(config, f"{name}_column")
-        for name in ("record", "exam_id", "patient_id", "report", "age", "sex", "split")
-    } | dict.fromkeys(LABEL_NAMES)
-    for entry in config.label_columns or []:
-        label, equals, column = entry.partition("=")
-        if label not in LABEL_NAMES or not equals:
-            raise ValueError(f"--label_columns {entry}: expected LABEL=column, LABEL one of {', '.join(LABEL_NAMES)}")
-        named[label] = column
-    missing = [column for column in named.values() if column is not None and column not in found]
-    if missing:
-        raise ValueError(f"{path}: missing columns {', '.join(missing)}; found {', '.join(found)}")
-    return {name: column or name for name, column in named.items() if column is not None or name in found}
+def table_facts(table: ExamCsv) -> dict[str, Any]:
+    """Returns what `conversion.json` says of a user's table, and prints which of its columns nothing uses."""
+    facts: dict[str, Any] = {"unused_columns": table.unused}
+    if table.unused:
+        print(f"columns of the table that nothing uses: {', '.join(table.unused)}", file=sys.stderr)
+    if table.ages_left_out:
+        facts["ages_left_out"] = f"{table.ages_left_out} below 0 or above {OLDEST_AGE:g}: taken for unknown"
+    return facts
 
 
 def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
@@ -277,9 +195,12 @@ def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame
     Raises:
         `ValueError`: where two rows name one record.
     """
+    paths: dict[str, str] = {}
     last = records["record"].str.rpartition("/")[2]
-    by_name = records["record"][~last.duplicated(keep=False)]
-    paths = dict(zip(last[by_name.index], by_name, strict=True)) | {path: path for path in records["record"]}
+    # The rarer the name, the better it tells: a file's own path before its name, and that before its stem.
+    for names in (last.str.partition(".")[0], last, records["record"]):
+        alone = names[~names.duplicated(keep=False)]
+        paths |= dict(zip(alone, records["record"][alone.index], strict=True))
     table = table.assign(record=table["record"].map(paths), stated=table["record"])
     lost = table[table["record"].isna()]
     table = table.drop(index=lost.index)
@@ -298,53 +219,21 @@ def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame
     for column, value in (("patient_id", exams["exam_id"]), ("report", None), ("given_split", None)):
         if column not in exams:
             exams[column] = value
-    exams[list(LABEL_NAMES)] = exams[list(LABEL_NAMES)].astype(np.int8)
     return exams, rejected
 
 
-def describe_reports(reports: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
+def describe_reports(
+    reports: pd.Series, conclusion_headings: Sequence[str] | None = None
+) -> tuple[pd.Series, dict[str, Any]]:
     """Returns the description of each report (None where there is none) and what is to be known of the reports."""
-    counts: Counter[str] = Counter()
-    descriptions = []
-    for report in reports:
-        parts = parse_report(report)
-        counts.update(report_counts(report, parts))
-        descriptions.append(parts.description or None)
-    facts = dict(counts) | {
-        "sections": counts["without_heading"] < counts["reports"] - counts["empty"],
-        "free_of_conclusions": counts["without_heading"] == 0,
-    }
-    return pd.Series(descriptions, dtype=object), facts
-
-
-@dataclass
-class WfdbFolderArguments(ConversionArguments):
-    """Command line of this converter."""
-
-    table: str | None = field(default=None, metadata={"help": "CSV with reports, labels, patients: a row per exam"})
-    record_column: str | None = field(default=None, metadata={"help": "path or name of the record; default record"})
-    exam_id_column: str | None = field(default=None, metadata={"help": "default exam_id, or the record's name"})
-    patient_id_column: str | None = field(default=None, metadata={"help": "default patient_id"})
-    report_column: str | None = field(default=None, metadata={"help": "default report"})
-    age_column: str | None = field(default=None, metadata={"help": "default age"})
-    sex_column: str | None = field(default=None, metadata={"help": "default sex"})
-    split_column: str | None = field(default=None, metadata={"help": "default split; by patient where there is none"})
-    label_columns: list[str] | None = field(
-        default=None, metadata={"help": "LABEL=column ..., for labels whose column has another name"}
-    )
-    source_name: str = field(default="wfdb_folder", metadata={"help": "what the table's column source says"})
-    seed: int = field(default=0, metadata={"help": "of the split by patient"})
+    cutter = ReportCutter(conclusion_headings)
+    descriptions = [cutter.cut(report).description or None for report in reports]
+    return pd.Series(descriptions, dtype=object), cutter.facts()
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Converts; returns what `conversion.json` says."""
-    parser = HfArgumentParser(
-        WfdbFolderArguments, prog="python -m data_scripts.wfdb_folder", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-    common = {field.name for field in ConversionArguments.__dataclass_fields__.values()}
-    own = {name: value for name, value in vars(arguments).items() if name not in common}
-    return run_conversion(WfdbFolder, arguments, **own)
+    return convert(WfdbFolder, WfdbFolderSettings, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Arrays of `.npy` and `.npz` files from strangers: never unpickled, never larger than an ECG."""
+"""Arrays of callers, and those of `.npy` and `.npz` files: never unpickled, never larger than an ECG."""
 
 import io
 import math
@@ -27,6 +27,46 @@ _HEADER_ERRORS = (
     TypeError,
     ValueError,
 )
+
+
+def real_numbers(ecg: Any, name: str) -> np.ndarray:
+    """
+    Returns an array of real numbers of whatever a caller holds.
+
+    Args:
+        ecg (`np.ndarray`, `torch.Tensor` or lists): Of numbers. Tensors come off their device, masked samples become
+            NaN (and whole numbers then float64).
+        name (`str`): What errors call it.
+
+    Raises:
+        `TypeError`: for booleans, complex numbers, text and objects.
+        `ValueError`: for lists of different lengths.
+    """
+    if hasattr(ecg, "detach"):
+        ecg = _of_tensor(ecg, name)
+    elif isinstance(ecg, np.ma.MaskedArray):
+        if ecg.dtype.kind in "iu" and np.ma.is_masked(ecg):
+            ecg = ecg.astype(np.float64)
+        ecg = ecg.filled(np.nan) if ecg.dtype.kind == "f" else ecg.data
+    try:
+        array = np.asarray(ecg)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{name}: expected an array of numbers, all leads of one length: {shorten(error)}") from error
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: an ECG must hold real numbers: found dtype {shorten(array.dtype)}")
+    return array
+
+
+def _of_tensor(tensor: Any, name: str) -> np.ndarray:
+    """A tensor as numpy has it; bfloat16, which numpy does not know, and all other fractions as float32."""
+    try:
+        plain = tensor.detach().cpu()
+        return plain.float().numpy() if plain.is_floating_point() else plain.numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantized, without data
+        raise TypeError(
+            f"{name}: an ECG must hold real numbers: found a tensor of {tensor.dtype}, {tensor.layout}: "
+            f"{shorten(str(error).splitlines()[0])}"
+        ) from error
 
 
 def check_zip_directory(file: BinaryIO, name: str) -> None:
@@ -123,4 +163,4 @@ def read_array(file: Any, name: str, kinds: str = "fiu", max_values: int | None 
     return np.ndarray(shape, dtype, buffer=data, order="F" if fortran_order else "C")
 
 
-__all__ = ["check_zip_directory", "read_array", "read_member"]
+__all__ = ["check_zip_directory", "read_array", "read_member", "real_numbers"]

@@ -225,7 +225,8 @@ class EcgClipModel(EcgPreTrainedModel):
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts.
             ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*): 1 where recorded.
         """
-        embeds = self.ecg_model(input_values, ecg_attention_mask).pooler_output  # (batch, ecg hidden_size)
+        mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
+        embeds = self.ecg_model(input_values, **mask).pooler_output  # (batch, ecg hidden_size)
         return F.normalize(self.ecg_projection(embeds), dim=-1)
 
     def get_text_features(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import ModelOutput, can_return_tuple
@@ -69,7 +69,8 @@ class EcgPreTrainedModel(PreTrainedModel):
                 "a copy made by for_inference() lacks the batch normalisations that its class has: save the model "
                 "that it was made from"
             )
-        state_offers(self)
+        if self.auto_classes:  # the code of other towers does not travel
+            state_offers(self)
         super().save_pretrained(save_directory, **kwargs)
 
     def for_inference(self, dtype: torch.dtype | None = None) -> "EcgPreTrainedModel":
@@ -145,13 +146,16 @@ class EcgForSignalClassification(EcgPreTrainedModel):
     `AutoModel` knows.
     """
 
+    config_class: Any = AutoConfig
     tower_class: ClassVar[Any] = AutoModel
     tasks = ("ecg-classification", "ecg-feature-extraction")
 
     def __init__(self, config: Any):
-        super().__init__(config)
         tower = self.tower_class
-        self.ecg_model = tower.from_config(config) if tower is AutoModel else tower._from_config(config)
+        # First, since both share the configuration: the tower decides which attention it has.
+        ecg_model = tower.from_config(config) if tower is AutoModel else tower._from_config(config)
+        super().__init__(config)
+        self.ecg_model = ecg_model
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

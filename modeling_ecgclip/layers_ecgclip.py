@@ -24,6 +24,8 @@ class EcgConv1d(nn.Conv1d):
     The constructor is torch's, so that adapters such as LoRA's can build further ones of it.
     """
 
+    padding: tuple[int, ...]
+
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(batch, in_channels, 1, samples) -> (batch, out_channels, 1, samples / stride)."""
         padding = (0, *self.padding)
@@ -66,6 +68,9 @@ class EcgBatchNorm1d(nn.BatchNorm1d):
         config (`PreTrainedConfig`): States `batch_norm_eps` and `batch_norm_momentum`.
         channels (`int`): Size of the second axis.
     """
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
 
     def __init__(self, config: Any, channels: int):
         super().__init__(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)

@@ -5,6 +5,8 @@ anything of that size is read or unpacked. A 12-lead ECG of 10 s at 500 Hz has 6
 """
 
 import math
+import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,22 @@ MAX_REQUEST_ECGS = 128
 MAX_REQUEST_VALUES = 8_000_000  # of all its ECGs together
 MAX_REQUEST_LABELS = 100  # candidates of zero-shot classification
 MAX_TEXT_LENGTH = 500  # characters of a label, a template, a name, or the message of an error
+
+# What reading a damaged file raises inside numpy, zipfile, h5py and other people's readers.
+READ_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def shorten(text: Any, length: int = 100) -> str:
@@ -145,6 +163,7 @@ __all__ = [
     "MAX_VALUES",
     "MAX_ZIP_DIRECTORY_BYTES",
     "MIN_SAMPLING_RATE",
+    "READ_ERRORS",
     "check_file",
     "check_samples",
     "check_sampling_rate",

@@ -10,22 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from .arrays_ecgclip import real_numbers
 from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from .feature_extraction_ecgclip import UNITS_PER_MV, canonical_unit
-from .formats_ecgclip import (
-    WFDB_SUFFIXES,
-    code15_tracing_to_mv,
-    read_code15,
-    read_csv,
-    read_npy,
-    read_npz,
-    read_wfdb,
-)
+from .csv_ecgclip import read_csv
+from .formats_ecgclip import FORMATS, Format, format_named, format_of, formats_by_ending
+from .hdf5_ecgclip import HDF5_SUFFIXES, code15_tracing_to_mv, read_code15
+from .leads_ecgclip import UNITS_PER_MV, canonical_unit, only_leads, parse_lead_name
 from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
+from .numpy_ecgclip import read_npy, read_npz
 from .record_ecgclip import EcgRecord
-
-
-HDF5_SUFFIXES = (".hdf5", ".h5")
+from .wfdb_ecgclip import read_wfdb
 
 
 def read_ecg(
@@ -40,10 +34,12 @@ def read_ecg(
 
     Args:
         source:
-            - `np.ndarray` or `torch.Tensor` of shape `(leads, samples)` or `(samples, leads)`;
+            - `np.ndarray` or `torch.Tensor` of shape `(leads, samples)` or `(samples, leads)`; masked samples of a
+              `np.ma.MaskedArray` are NaN;
             - path of a WFDB record, with or without `.hea` or `.dat`;
-            - path of an `.npy`, `.npz` or `.csv` file (see [`read_npy`], [`read_npz`], [`read_csv`]);
-            - path of an `.hdf5` file in the layout of CODE-15%, with `exam_id`;
+            - path of a file of one of the kinds in `formats_ecgclip.FORMATS` (see [`read_npy`], [`read_npz`],
+              [`read_csv`]);
+            - path of an `.hdf5` file in the layout of CODE-15%, with `exam_id` (see [`read_code15`]);
             - row of an exam table: a dictionary with `ecg` (int16 microvolts, flat) and `n_samples`;
             - dictionary with `ecg` (an array) or `path`, and optionally `sampling_rate`, `lead_names`, `unit`,
               `exam_id`, `name`;
@@ -52,10 +48,11 @@ def read_ecg(
         sampling_rate (`float`, *optional*), unit (`str`, *optional*):
             For sources that do not state them. Where one does, a different value is refused.
         lead_names (`list[str]`, *optional*):
-            For sources that do not state them, or in place of names that no table knows.
+            For sources that do not state them, or in place of names that no table knows. Names that contradict the
+            source's, another order among them, are refused.
 
     Returns:
-        [`EcgRecord`].
+        [`EcgRecord`] of standard leads, where any is named (see [`only_leads`]), with what nobody stated as `None`.
 
     Raises:
         `FileNotFoundError`: where no such file exists.
@@ -78,16 +75,22 @@ def read_ecg(
         )
     if exam_id is not None:
         raise ValueError(f"{record.name}: exam_id selects an exam of an HDF5 file; this source holds one ECG only")
-    record = _complete(record, sampling_rate, lead_names, unit)
-    shape = tuple(record.signal.shape)
-    if len(shape) != 2:
-        raise ValueError(f"{record.name}: expected an ECG of two axes, leads and samples: found shape {shape}")
+    if type(record.signal) is not np.ndarray or record.signal.dtype.kind not in "fiu":
+        record = replace(record, signal=real_numbers(record.signal, record.name))
+    if record.signal.ndim != 2:
+        raise ValueError(
+            f"{record.name}: expected an ECG of two axes, leads and samples: found shape {record.signal.shape}"
+        )
+    record = only_leads(_complete(record, sampling_rate, lead_names, unit))
+    shape = record.signal.shape
     check_values(shape, record.name)
     check_sampling_rate(record.sampling_rate, shape, record.name)
-    if getattr(record.signal.dtype, "kind", "f") in "fiu":  # a tensor's dtype has no kind
-        unit = canonical_unit("mV" if record.unit is None else record.unit, record.name)
-        check_samples(record.signal, UNITS_PER_MV[unit], record.name)
+    unit = canonical_unit("mV" if record.unit is None else record.unit, record.name)
+    check_samples(record.signal, UNITS_PER_MV[unit], record.name)
     return record
+
+
+_as_array = real_numbers
 
 
 def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
@@ -126,30 +129,43 @@ def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
 
 
 def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:
-    """Chooses the reader by the file's ending; what has none is a WFDB record."""
+    """Reads a file of any kind; one without an ending is a WFDB record where its header lies there."""
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise FileNotFoundError(f"{shorten(path.name)}: expected the path of an ECG: {error.strerror}") from error
     if is_folder:
         raise ValueError(f"{path}: expected one ECG: found a folder")
-    suffix = path.suffix.lower()
-    readers = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
+    header = path.with_suffix(".hea")
+    if path.suffix.lower() == ".mat" and header.is_file():
+        path = header  # a record as the CinC Challenges publish them
     try:
-        if suffix in HDF5_SUFFIXES:
-            return read_code15(path, exam_id)
+        kind = _kind_of(path)
+        if kind.many_exams:
+            return kind.read(path, exam_id)
         if exam_id is not None:
             raise ValueError(f"{path}: exam_id selects an exam of an HDF5 file ({', '.join(HDF5_SUFFIXES)})")
-        if suffix in readers:
-            return readers[suffix](path)
-        if suffix in WFDB_SUFFIXES or path.with_name(path.name + ".hea").is_file():
-            return read_wfdb(path)
+        return kind.read(path)
     except PermissionError as error:
         raise ValueError(f"{path}: expected a file that may be read: {error.strerror}") from error
-    kinds = ", ".join([*readers, *HDF5_SUFFIXES])
-    if path.is_file():
-        raise ValueError(f"{path}: unknown kind of file: expected a WFDB record or one of {kinds}: found {suffix!r}")
-    raise FileNotFoundError(f"{path}: found neither such a file ({kinds}) nor a WFDB record {path.name}.hea")
+
+
+def _kind_of(path: Path) -> Format:
+    """The kind of file that lies at a path, or would lie there by its ending."""
+    wfdb = format_named("wfdb")
+    by_ending = formats_by_ending(path)
+    if len(by_ending) == 1:
+        return by_ending[0]
+    if path.with_name(path.name + wfdb.suffixes[0]).is_file():
+        return wfdb
+    kinds = ", ".join(suffix for one in FORMATS if one is not wfdb for suffix in one.suffixes)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: found neither such a file ({kinds}) nor a WFDB record {path.name}.hea")
+    kind = format_of(path)
+    if kind is None:
+        found = f"{path.suffix!r}" if not by_ending else f"none of {', '.join(one.title for one in by_ending)}"
+        raise ValueError(f"{path}: unknown kind of file: expected a WFDB record or one of {kinds}: found {found}")
+    return kind
 
 
 def _read_mapping(source: Mapping[str, Any], exam_id: int | str | None) -> EcgRecord:
@@ -171,8 +187,7 @@ def _read_mapping(source: Mapping[str, Any], exam_id: int | str | None) -> EcgRe
         record = record if name is None else replace(record, name=name)
     else:
         ecg = source["ecg"]
-        signal = ecg if hasattr(ecg, "detach") else _as_array(ecg, name or "ECG")
-        record = EcgRecord(signal, None, None, None, name or "ECG")
+        record = EcgRecord(real_numbers(ecg, name or "ECG"), None, None, None, name or "ECG")
     return _complete(record, *(source.get(key) for key in stated))
 
 
@@ -195,15 +210,32 @@ def _complete(
     if lead_names is not None:
         if isinstance(lead_names, str) or not isinstance(lead_names, Sequence | np.ndarray):
             raise TypeError(f"{record.name}: lead_names must be a list of names: found {shorten(repr(lead_names))}")
-        record = replace(record, lead_names=tuple(lead_names))
+        record = _name_leads(record, tuple(lead_names))
     return record
 
 
-def _as_array(ecg: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(ecg)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{name}: expected an array of numbers, all leads of one length: {shorten(error)}") from error
+def _name_leads(record: EcgRecord, given: tuple[str, ...]) -> EcgRecord:
+    """Gives the leads the caller's names, where the source states none or such as no table knows."""
+    stated = record.lead_names
+    if stated is None:
+        return replace(record, lead_names=given)
+    known = [parse_lead_name(name) for name in stated]
+    if len(given) == len(stated):
+        agree = all(lead in (None, _parsed(name)) for lead, name in zip(known, given, strict=True))
+        named = given
+    else:  # the caller may leave out what `only_leads` does
+        agree = [lead for lead in known if lead is not None] == [_parsed(name) for name in given]
+        named = stated
+    if not agree:
+        raise ValueError(
+            f"{record.name}: the source names its leads {shorten(', '.join(stated), 200)}; "
+            f"lead_names={shorten(list(given), 200)} contradicts it"
+        )
+    return replace(record, lead_names=named)
+
+
+def _parsed(name: Any) -> tuple[str, int] | None:
+    return parse_lead_name(name) if isinstance(name, str) else None
 
 
 __all__ = [

@@ -7,20 +7,21 @@ text is base64 or a table, nothing else.
 import base64
 import binascii
 import io
-import itertools
 import math
 import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .arrays_ecgclip import check_zip_directory
-from .formats_ecgclip import check_wfdb_header
+from .formats_ecgclip import FORMATS as FILE_KINDS
+from .formats_ecgclip import format_named, format_of
 from .limits_ecgclip import (
     MAX_CHANNELS,
     MAX_FILE_BYTES,
@@ -33,6 +34,7 @@ from .limits_ecgclip import (
 )
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .wfdb_header_ecgclip import FILE_NAME, main_header, read_header
 
 
 # The names of errors, and the HTTP status that suits them.
@@ -44,14 +46,11 @@ ERROR_TYPES = {
     "TooLarge": 413,
     "InternalError": 500,
 }
-# Kinds of bytes and the ending by which the reader knows them.
-FILE_FORMATS = {"csv": ".csv", "hdf5": ".hdf5", "npy": ".npy", "npz": ".npz"}
-RAW_FORMATS = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
+# Kinds of bytes: whole files, and samples without a word about themselves. A WFDB record is several files.
+FILE_FORMATS = tuple(sorted(kind.name for kind in FILE_KINDS if kind.name != "wfdb"))
+RAW_FORMATS: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 FORMATS = (*FILE_FORMATS, *RAW_FORMATS, "wfdb")
-# First bytes of the kinds that have such.
-_SIGNATURES = {b"\x93NUMPY": "npy", b"\x89HDF": "hdf5"}
 _FILE_NAME = "ecg"  # of the temporary file; whoever sends a request chooses no name here
-_MEMBER_NAME = re.compile(r"[-\w]+(\.\w+)?", re.ASCII)
 
 
 class RequestError(ValueError):
@@ -264,8 +263,9 @@ def _read_mapping(item: Mapping[str, Any], settings: Mapping[str, Any], name: st
         return _read({"ecg": ecg, "n_samples": item["n_samples"]}, {}, name)
     if held == ["hea", "dat"]:
         header = _content_bytes(item["hea"], f"{name}, hea", is_text=lambda text: " " in text)
-        files = {"hea": header, "dat": _content_bytes(item["dat"], f"{name}, dat", is_text=lambda text: False)}
-        return _read_wfdb(files["hea"], {"": files["dat"]}, settings, name)
+        return _read_pair(
+            header, _content_bytes(item["dat"], f"{name}, dat", is_text=lambda text: False), settings, name
+        )
     content = item[held[0]]
     if held == ["data"] and not isinstance(content, str | bytes | bytearray):
         raise RequestError("InvalidRequest", f"{name}: expected data as text: found {quote(content)}")
@@ -283,21 +283,24 @@ def _read_content(content: Any, settings: Mapping[str, Any], name: str) -> EcgRe
     stated = settings.get("format")
     # Signs that a table has and base64 has not.
     looks_like_table = stated == "csv" or (
-        stated is None and isinstance(content, str) and re.search("[,;\t]", content)
+        stated is None and isinstance(content, str) and re.search("[,;\t|]", content)
     )
     content = _content_bytes(content, name, is_text=lambda text: bool(looks_like_table))
     kind = stated or _sniff(content, name)
     if kind in RAW_FORMATS:
         return _read({"ecg": _raw_samples(content, kind, settings, name)}, settings, name)
-    if kind == "zip" or stated == "wfdb":
+    if stated == "wfdb" or (kind == "npz" and stated is None):
         members = _unpack_wfdb(content, name)
         if members is not None:
-            header = next(key for key in members if key.endswith(".hea"))
-            return _read_wfdb(members.pop(header), members, settings, name)
+            return _read_members(members, settings, name)
         kind = "npz"
     with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
-        path = Path(folder, _FILE_NAME + FILE_FORMATS[kind])
+        path = Path(folder, _FILE_NAME + format_named(kind).suffixes[0])
         path.write_bytes(content)
+        found = format_of(path)
+        if found is None or found.name != kind:  # kinds that share an ending
+            other = "other bytes" if found is None else found.name
+            raise RequestError("InvalidEcg", f"{name}: expected a file of format {kind}: found {other}")
         return _read(path, settings, name)
 
 
@@ -314,7 +317,7 @@ def _read(source: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
         if isinstance(source, Path):
             message = message.replace(str(source.with_name(_FILE_NAME)), name).replace(f"{source.parent}/", "")
         raise RequestError("InvalidEcg", message if name in message else f"{name}: {message}") from error
-    return EcgRecord(record.signal, record.sampling_rate, record.lead_names, record.unit, name)
+    return replace(record, name=name)
 
 
 def _numbers(leads: Sequence[Any], name: str) -> np.ndarray:
@@ -363,18 +366,14 @@ def _content_bytes(content: Any, name: str, is_text: Callable[[str], bool]) -> b
 
 def _sniff(content: bytes, name: str) -> str:
     """The kind of some bytes, by how they begin."""
-    for signature, kind in _SIGNATURES.items():
-        if content.startswith(signature):
-            return kind
-    if content.startswith(b"PK"):
-        return "zip"
-    # No other kind is text, and the first line of a table separates cells.
-    if b"\0" not in content[:4096] and re.search(rb"[,;\t]", content[:4096]):
-        return "csv"
+    kind = format_of(content)
+    if kind is not None and kind.name in FILE_FORMATS:
+        return kind.name
+    found = "other bytes" if kind is None else f"a file of {kind.title} that needs the files that it names"
     raise RequestError(
         "UnsupportedFormat",
-        f"{name}: expected .npy, .npz, .csv, .hdf5, a zip archive of a WFDB record, or the parameter format (one of "
-        f"{', '.join(FORMATS)}); pickles are never loaded: found other bytes",
+        f"{name}: expected a file of {', '.join(FILE_FORMATS)}, a zip archive of a WFDB record, or the parameter "
+        f"format (one of {', '.join(FORMATS)}); pickles are never loaded: found {found}",
     )
 
 
@@ -401,13 +400,12 @@ def _unpack_wfdb(content: bytes, name: str) -> dict[str, bytes] | None:
             headers = [info for info in members if info.filename.endswith(".hea")]
             if not headers:
                 return None
-            strange = next((info.filename for info in members if not _MEMBER_NAME.fullmatch(info.filename)), None)
+            names = [info.filename for info in members]
+            strange = next((one for one in names if not (one.isascii() and FILE_NAME.fullmatch(one))), None)
             if strange is not None:
                 raise RequestError(
                     "InvalidEcg", f"{name}: expected members without folders: found {shorten(repr(strange))}"
                 )
-            if len(headers) != 1:
-                raise RequestError("InvalidEcg", f"{name}: expected one WFDB header: found {len(headers)}")
             n_bytes = sum(info.file_size for info in members)
             if n_bytes > MAX_FILE_BYTES:
                 raise RequestError("TooLarge", f"{name}: expected at most {MAX_FILE_BYTES:,} bytes: found {n_bytes:,}")
@@ -418,30 +416,32 @@ def _unpack_wfdb(content: bytes, name: str) -> dict[str, bytes] | None:
         raise RequestError("InvalidEcg", f"{name}: not a readable zip archive: {shorten(error)}") from error
 
 
-def _read_wfdb(header: bytes, signals: dict[str, bytes], settings: Mapping[str, Any], name: str) -> EcgRecord:
-    """
-    A WFDB record of its header and its signal files by name.
-
-    The name `""` stands for the only signal file, whatever the header calls it.
-    """
+def _read_members(members: Mapping[str, bytes], settings: Mapping[str, Any], name: str) -> EcgRecord:
+    """A WFDB record of all its files by name; of one that names segments these are members as well."""
+    headers = {one: content for one, content in members.items() if one.endswith(".hea")}
+    main = main_header(headers)
+    if main is None:
+        raise RequestError("InvalidEcg", f"{name}: expected one WFDB header: found {len(headers)}")
     with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
-        path = Path(folder, _FILE_NAME)
-        header_path = path.with_suffix(".hea")
-        header_path.write_bytes(header)
+        for member, content in members.items():
+            Path(folder, member).write_bytes(content)
+        return _read(Path(folder, main), settings, name)
+
+
+def _read_pair(header: bytes, signals: bytes, settings: Mapping[str, Any], name: str) -> EcgRecord:
+    """A WFDB record of its header and its only signal file, whatever the header calls it."""
+    with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
+        path = Path(folder, _FILE_NAME + ".hea")
+        path.write_bytes(header)
         try:
-            stated = check_wfdb_header(header_path)
+            stated = read_header(path).file_names
         except ValueError as error:
-            raise RequestError("InvalidEcg", str(error).replace(str(path), name)) from error
-        if "" in signals:
-            signals = {stated[0]: signals[""]} if len(stated) == 1 else {}
-        missing = [file_name for file_name in stated if file_name not in signals or file_name == header_path.name]
-        if missing:
-            found = ", ".join(itertools.islice(signals, 5)) or "one signal file"
+            raise RequestError("InvalidEcg", str(error).replace(str(path.with_suffix("")), name)) from error
+        if len(stated) != 1 or stated[0] == path.name:
             raise RequestError(
-                "InvalidEcg", f"{name}: expected the signal files {', '.join(stated)}: found {shorten(found)}"
+                "InvalidEcg", f"{name}: expected a header of one signal file: found {shorten(', '.join(stated))}"
             )
-        for file_name in stated:
-            Path(folder, file_name).write_bytes(signals[file_name])
+        Path(folder, stated[0]).write_bytes(signals)
         return _read(path, settings, name)
 
 

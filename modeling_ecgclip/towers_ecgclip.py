@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from .configuration_ecgclip import EcgEncoderConfig, EcgResNetConfig
 from .encoder_ecgclip import EcgForSignalClassification
 from .modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
+from .xresnet_ecgclip import EcgXResNetConfig, EcgXResNetForSignalClassification, EcgXResNetModel
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,13 @@ class Tower:
     classifier_class: type[EcgForSignalClassification]
 
 
-# A further tower is a file like `modeling_ecgclip.py`, and a line here.
+# A further tower is a file like `xresnet_ecgclip.py`, and a line here.
 TOWERS = {
     tower.config_class.model_type: tower
-    for tower in (Tower(EcgResNetConfig, EcgResNetModel, EcgResNetForSignalClassification),)
+    for tower in (
+        Tower(EcgResNetConfig, EcgResNetModel, EcgResNetForSignalClassification),
+        Tower(EcgXResNetConfig, EcgXResNetModel, EcgXResNetForSignalClassification),
+    )
 }
 # Published networks of all kinds, by name: the configuration class and what differs from its defaults.
 PRESETS = {name: tower.config_class for tower in TOWERS.values() for name in tower.config_class.presets}
@@ -83,13 +87,25 @@ def load_tower(name_or_path: str, config: PreTrainedConfig | None = None, **kwar
         name_or_path (`str`): Folder or repository id.
         config (`PreTrainedConfig`, *optional*): The tower's own; read from there where left out.
         kwargs: For `from_pretrained` (`revision`, ...).
+
+    Raises:
+        `ValueError`: where weights of the tower are missing there.
     """
     if config is None:
         config = AutoConfig.from_pretrained(name_or_path, **kwargs)
         config = getattr(config, "ecg_config", config)
     tower = TOWERS.get(config.model_type)
-    model_class = AutoModel if tower is None else tower.model_class
-    return model_class.from_pretrained(name_or_path, config=config, **kwargs)
+    # A tower from elsewhere does not know under which name its weights lie in another model's folder.
+    model_class = EcgForSignalClassification if tower is None else tower.model_class
+    loaded: Any = model_class.from_pretrained(name_or_path, config=config, output_loading_info=True, **kwargs)
+    model, report = loaded
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("classifier."))
+    if missing:
+        raise ValueError(
+            f"{name_or_path} lacks {len(missing)} weights of its ECG encoder ({config.model_type}), such as "
+            f"{missing[0]}"
+        )
+    return model.ecg_model if tower is None else model
 
 
 def classifier_class(config: PreTrainedConfig) -> type[EcgForSignalClassification]:

@@ -11,9 +11,10 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from common.files import write_text
+from common.project import project_file
 from publishing import card_sections as sections
 from publishing.card_text import ecg_kind
-from publishing.run_folder import RunFolder, project_file, read_run
+from publishing.run_folder import RunFolder, read_run
 from publishing.source_facts import source_facts
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,8 @@ from datasets.utils import tqdm
 from datasets.utils.py_utils import convert_file_size_to_int
 from transformers import HfArgumentParser
 
-from common.hub_access import HubAccessError, check_repo_id, open_repository, publish_folder
+from common.commands import exit_status
+from common.hub_access import check_repo_id, open_repository, publish_folder
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.embed_reports import RECORD_FILE, TEXT_TABLE_FOLDER
 from data_scripts.tables.digest import combined_digest, row_digests
@@ -339,10 +339,5 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs [`main`] for a terminal, where errors that a user can mend are one line. Returns the exit status."""
-    try:
-        main(argv)
-    except (HubAccessError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs [`main`] for a terminal; returns the exit status."""
+    return exit_status(lambda: main(argv))

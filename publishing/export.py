@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 
+from common.commands import exit_status
 from common.files import public_name, write_json
 from common.writing import written_aside
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
@@ -301,13 +302,8 @@ def _installed(package: str) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; errors that a user can mend are one line. Returns the exit status."""
-    try:
-        _run(argv)
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs the command line; returns the exit status."""
+    return exit_status(lambda: _run(argv), ImportError)
 
 
 def _run(argv: Sequence[str] | None) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
+from common.commands import exit_status
 from common.hub_access import (
     HubAccessError,
     check_repo_id,
@@ -233,16 +234,15 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for quiet in HTTP_CLIENTS:
         logging.getLogger(quiet).setLevel(logging.WARNING)
-    try:
-        run = read_run(args.folder)
-        if args.space and not run.stage.serves_page:
-            raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage.name}")
-        url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
-        print(f"published: {url}")
-        if args.space:
-            models = SpaceModels(args.repo_id, args.clip_model or clip_model_of(run, args.base_model))
-            print(f"published: {publish_space(models, args.space_id or f'{args.repo_id}-space', args.public)}")
-    except (HubAccessError, FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: _publish(args))
+
+
+def _publish(args: PublishArguments) -> None:
+    run = read_run(args.folder)
+    if args.space and not run.stage.serves_page:
+        raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage.name}")
+    url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
+    print(f"published: {url}")
+    if args.space:
+        models = SpaceModels(args.repo_id, args.clip_model or clip_model_of(run, args.base_model))
+        print(f"published: {publish_space(models, args.space_id or f'{args.repo_id}-space', args.public)}")

@@ -23,7 +23,7 @@ from huggingface_hub import ModelCardData
 from common.markdown import markdown_table
 from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.formats_ecgclip import CODE15_UNITS_PER_MV
+from modeling_ecgclip.hdf5_ecgclip import CODE15_UNITS_PER_MV
 from modeling_ecgclip.hub_ecgclip import save_for_hub
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification
@@ -88,7 +88,10 @@ PUBLISHED = {
         checkable=(
             "The published code holds this network's probabilities for the 827 exams of the CODE test set "
             "(`dnn_predicts/`) and its decisions (`data/annotations/dnn.csv`). `python -m data_scripts.code_test` of "
-            "ecgclip reads that test set."
+            "ecgclip reads that test set. Lead order: the authors' description of the network has aVR, aVL, aVF (an "
+            "earlier version of it: aVL, aVF, aVR), the test set's file has aVL, aVF, aVR, and the published code "
+            "passed the file on as it is. This folder follows the present description; whoever has both files can "
+            "settle it by comparing both orders with the published probabilities."
         ),
     ),
     "lima2021": Published(

@@ -1,6 +1,5 @@
 """What published code imports, with the versions that it was run with."""
 
-import ast
 import re
 import sys
 from collections.abc import Iterable
@@ -8,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from common.files import write_text
-from publishing.run_folder import project_file
+from common.project import imported_names, project_file
 
 
 REQUIREMENTS = "requirements.txt"
@@ -19,14 +18,8 @@ RUNTIMES = {"onnxruntime": "model.onnx", "openvino": "openvino_model.xml"}
 
 def imported_modules(paths: Iterable[Path]) -> set[str]:
     """Returns the first parts of the names of all absolute imports in some Python files, within functions too."""
-    found = set()
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                found.add(node.module.split(".")[0])
-    return found
+    names = (name for path in paths for name in imported_names(path))
+    return {name.partition(".")[0] for name in names if not name.startswith(".")}
 
 
 def requirements_of(modules: Iterable[str]) -> list[str]:

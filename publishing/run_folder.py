@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sysconfig
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +19,6 @@ from publishing.source_facts import source_facts
 from publishing.stages import Stage, stage_of
 
 
-PROJECT = Path(__file__).resolve().parent.parent
-SHARED_FOLDER = "share/ecgclip"  # where an installation keeps the project's files that are no modules
 # What every finished run has; its stage names what it has besides.
 NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "handler.py")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of them
@@ -176,20 +173,6 @@ def _check_signal(run: RunFolder) -> None:
     if "signal" in run.record:
         stated = ("run.json", SignalSpec(**run.record["signal"]))
         check_same_signal((("the feature extractor", run.signal), stated), str(run.path))
-
-
-def project_file(name: str) -> Path:
-    """
-    Returns where a file of the project's root lies: in the checkout, or where an installation keeps it.
-
-    Raises:
-        `FileNotFoundError`: where it is in neither.
-    """
-    places = [PROJECT / name, Path(sysconfig.get_path("data"), SHARED_FOLDER, name)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f"{name}: expected it at {' or '.join(map(str, places))}")
 
 
 def _read_json(path: Path) -> Any:

@@ -1,10 +1,8 @@
 """A Space on the Hub that runs a published model in a browser."""
 
-import ast
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +10,8 @@ from huggingface_hub.repocard_data import CardData
 
 from common.files import write_text
 from common.hub_access import publish_folder
+from common.project import PROJECT, project_file, project_modules
 from publishing.requirements import REQUIREMENTS, imported_modules, known_version, requirements_of
-from publishing.run_folder import PROJECT, project_file
 
 
 APP = "app.py"
@@ -30,7 +28,6 @@ for name, value in {environment!r}.items():
     os.environ.setdefault(name, value)
 runpy.run_path(str(Path(__file__).with_name("app.py")), run_name="__main__")
 '''
-PACKAGES = ("space", "publishing", "training", "data_scripts", "metrics", "common", "modeling_ecgclip")
 DATA_FOLDERS = ("space/examples",)  # which no import names
 SDK = "gradio"
 README = """---
@@ -109,7 +106,8 @@ def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     write_text(folder / LAUNCHER, LAUNCHER_TEXT.format(environment=models.environment))
-    needed = (imported_modules([app, *modules]) | {"safetensors"}) - {SDK}  # which the Space brings
+    brought = {SDK, *(path.relative_to(PROJECT).parts[0] for path in modules)}
+    needed = (imported_modules([app, *modules]) | {"safetensors"}) - brought
     write_text(folder / REQUIREMENTS, "\n".join(requirements_of(needed)))
     title = space_id.rpartition("/")[2]
     facts = CardData(
@@ -126,40 +124,3 @@ def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
         pinned=False,
     )
     write_text(folder / "README.md", README.format(metadata=facts.to_yaml(), title=title, model_id=models.model))
-
-
-def project_modules(path: Path) -> set[Path]:
-    """
-    Returns the project's own modules that a Python file imports, directly or through others, within functions too.
-
-    Args:
-        path (`Path`): The file; it is not among them.
-    """
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        here = waiting.pop()
-        for module in _imports(here):
-            parts = module.split(".")
-            if parts[0] not in PACKAGES:
-                continue
-            # Importing a.b.c runs a/__init__.py, a/b/__init__.py and a/b/c.py; the last part may also be a name in it.
-            for end in range(1, len(parts) + 1):
-                place = PROJECT.joinpath(*parts[:end])
-                for candidate in (place.with_suffix(".py"), place / "__init__.py"):
-                    if candidate.is_file() and candidate not in found:
-                        found.add(candidate)
-                        waiting.append(candidate)
-    return found
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """Dotted names of what a file imports, names in modules included, relative ones made absolute."""
-    package = path.parent.relative_to(PROJECT).parts if path.is_relative_to(PROJECT) else ()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield from (f"{module}.{alias.name}" for alias in node.names)

@@ -12,6 +12,7 @@ from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
 
 
+# Millimetres of the print-out: left of the first column, the columns, right of the last one.
 _PAPER_MM = LEFT_MM + STRIP_S * MM_PER_S + RIGHT_MM
 # A narrow screen shows the print-out folded in the middle: both halves at one scale. The right one begins a little
 # earlier, with the tick that parts the columns.

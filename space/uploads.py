@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, read_ecg
+from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
+from modeling_ecgclip.leads_ecgclip import LEFT_OUT
+from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
-KINDS = ".hea with .dat (WFDB), .csv, .npy, .npz, .hdf5 or .h5"
-SINGLE_SUFFIXES = (".csv", ".npy", ".npz", ".hdf5", ".h5")
+KINDS = kinds_of_files()
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 
@@ -77,16 +80,18 @@ def read_upload(paths: Sequence[str | Path], form: Form, lead_names: Sequence[st
 def _main_file(files: Sequence[Path]) -> Path:
     """The file that names the ECG; the header of a WFDB record."""
     names = ", ".join(file.name for file in files)
-    headers = [file for file in files if file.suffix.lower() == ".hea"]
-    if len(headers) == 1:
-        return headers[0]
-    if len(headers) > 1:
+    header_suffix, *signal_suffixes = format_named("wfdb").suffixes
+    headers = {file.name: file for file in files if file.suffix.lower() == header_suffix}
+    main = main_header({name: file.read_bytes()[:HEAD_BYTES] for name, file in headers.items()})
+    if main is not None:
+        return headers[main]
+    if headers:
         raise ValueError(f"{names}: expected one ECG: found {len(headers)} WFDB headers")
     if len(files) > 1:
         raise ValueError(f"{names}: expected one file, or one WFDB header (.hea) with its signal files")
-    if files[0].suffix.lower() == ".dat":
+    if files[0].suffix.lower() in signal_suffixes:
         raise ValueError(f"{names}: a WFDB signal file needs its header: upload the .hea file together with it")
-    if files[0].suffix.lower() not in SINGLE_SUFFIXES:
+    if format_of(files[0]) is None:
         raise ValueError(f"{names}: expected an ECG as {KINDS}: found {files[0].suffix or 'no suffix'}")
     return files[0]
 
@@ -103,7 +108,8 @@ def _side_by_side(files: Sequence[Path]) -> Iterator[Path]:
 def _exam_id(path: Path, stated: str | None) -> str | None:
     """The exam stated; needed for an HDF5 file."""
     exam_id = (stated or "").strip() or None
-    if path.suffix.lower() in HDF5_SUFFIXES and exam_id is None:
+    kind = format_of(path)
+    if kind is not None and kind.many_exams and exam_id is None:
         raise ValueError(f'{path.name}: an HDF5 file holds many exams: enter the exam\'s id under "{FORM_TITLE}"')
     return exam_id
 
@@ -119,6 +125,9 @@ def _assumptions(record: EcgRecord, lead_names: Sequence[str]) -> list[str]:
     assumed = []
     if record.unit is None:
         assumed.append("The unit is not stated: taken to be mV.")
+    left_out = record.metadata.get(LEFT_OUT)
+    if left_out:
+        assumed.append(f"Channels that are none of the twelve leads are left out: {', '.join(left_out)}.")
     if record.lead_names is None:
         assumed.append(f"The leads are not named: taken to be {', '.join(lead_names)}, in this order.")
     return assumed

@@ -8,7 +8,7 @@ import pytest
 import torch
 from datasets import load_from_disk
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForAudioClassification
 
 import train_clip
 import train_cls
@@ -78,6 +78,19 @@ def test_stage_2_starts_from_the_pretrained_encoder(finished, embedded_table, tm
     clip, classifier = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "cls"))
     tower = {name for name in clip if name.startswith("ecg_model.")}
     assert tower and all(torch.equal(clip[name], classifier[name]) for name in tower)
+
+
+def test_both_stages_train_another_tower(embedded_table, text_model, tmp_path):
+    short = ["--encoder_preset", "xresnet1d_tiny", "--dropout", "0.3", "--max_train_steps", "2", "--eval_steps", "2"]
+    train_clip.main(arguments(embedded_table, text_model, tmp_path / "clip", *short))
+    clip = AutoModel.from_pretrained(tmp_path / "clip")
+    assert clip.config.ecg_config.model_type == "ecg_xresnet" and clip.config.ecg_config.dropout == 0.3
+    common = ["--dataset_name_or_path", str(embedded_table), "--output_dir", str(tmp_path / "cls"), *ARGUMENTS]
+    train_cls.main([*common, "--model_name_or_path", str(tmp_path / "clip"), "--dropout", "0.1", "--freeze_encoder"])
+    classifier = AutoModelForAudioClassification.from_pretrained(tmp_path / "cls")
+    assert type(classifier.ecg_model) is type(clip.ecg_model) and classifier.config.dropout == 0.1
+    tower = clip.ecg_model.state_dict()
+    assert all(torch.equal(tower[name], weight) for name, weight in classifier.ecg_model.state_dict().items())
 
 
 def test_accumulation_keeps_the_negatives(embedded_table, text_model, tmp_path):

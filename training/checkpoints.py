@@ -91,11 +91,6 @@ def find_checkpoint(request: str, folder: Path) -> Path | None:
     return None
 
 
-def checkpoint_step(path: Path) -> int:
-    """Returns the number of optimizer steps behind a checkpoint."""
-    return json.loads((path / MANIFEST).read_text())["step"]
-
-
 def check_num_processes(path: Path, num_processes: int) -> None:
     """Raises `ValueError` where a checkpoint was made by another number of processes: batches would differ."""
     found = json.loads((path / MANIFEST).read_text())["num_processes"]

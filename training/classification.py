@@ -4,14 +4,12 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 from torch.utils.data import Dataset
 
 from modeling_ecgclip.losses_ecgclip import multilabel_loss
-from training.augmentation import Augmentation, SignalInput
-from training.data import Batch, EmbeddedSplit, ExamSplit, ordered_batches
+from training.data import Batch, EmbeddedSplit, ExamSplit
+from training.feed import ExamFeed
 
 
 MAX_POS_WEIGHT = 100.0  # a label with a handful of positives would otherwise drown the others
@@ -38,34 +36,25 @@ class ClassificationTask:
     What the training loop needs to know of stage 2.
 
     Args:
-        accelerator (`Accelerator`): What `module` was prepared with.
+        feed (`ExamFeed`): Reads the exams; its accelerator prepared `module`.
         module (`nn.Module`):
             [`EcgForSignalClassification`], prepared; or its linear head alone, for exams that are embedded already.
         exams, validation (`ExamSplit` or `EmbeddedSplit`): The latter where the encoder is frozen.
-        microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
-        eval_batch_size (`int`): ECGs of one forward pass in validation.
-        num_workers (`int`): Processes that read the table.
-        augmentation (`Augmentation`, *optional*): For training batches.
         pos_weight (`torch.Tensor` of shape `(labels,)`, *optional*): Weight of positives, in validation too.
     """
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        feed: ExamFeed,
         module: nn.Module,
         exams: Dataset,
         validation: Dataset,
-        microvolts_per_unit: float,
-        eval_batch_size: int,
-        num_workers: int,
-        augmentation: Augmentation | None = None,
         pos_weight: torch.Tensor | None = None,
     ):
-        self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
-        self.model = accelerator.unwrap_model(module)
-        self.input = SignalInput(microvolts_per_unit, augmentation)
-        self.pos_weight = None if pos_weight is None else pos_weight.to(accelerator.device)
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self.feed, self.accelerator = feed, feed.accelerator
+        self.module, self.exams, self.validation = module, exams, validation
+        self.model = self.accelerator.unwrap_model(module)
+        self.pos_weight = None if pos_weight is None else pos_weight.to(self.accelerator.device)
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
         """Accumulates the gradients of one optimizer step: those of the mean over all its known labels everywhere."""
@@ -86,18 +75,14 @@ class ClassificationTask:
     def _logits(self, module: nn.Module, batch: Batch, training: bool = False) -> torch.Tensor:
         if "embeds" in batch:
             return module(batch["embeds"])
-        return module(self.input(batch, training)).logits
+        return module(self.feed.input_values(batch, training)).logits
 
     def after_step(self) -> None:
         """Nothing to bound."""
 
-    @torch.no_grad()
     def logits(self, exams: Dataset) -> np.ndarray:
         """Returns the logits of all exams in order, float32 (exams, labels), in every process."""
-        # Not the wrapped module: it would wait for the other processes, which may have one batch less.
-        parts = [self._logits(self.model, batch).float().cpu() for batch in self._ordered(exams)]
-        mine = torch.cat([torch.empty(0, exams.labels.shape[1]), *parts]).numpy()
-        return np.concatenate(gather_object([mine]))
+        return self.feed.rows(exams, lambda batch: self._logits(self.model, batch), exams.labels.shape[1])
 
     def evaluate(self) -> dict[str, float]:
         """Returns the validation loss."""
@@ -105,40 +90,19 @@ class ClassificationTask:
         pos_weight = None if self.pos_weight is None else self.pos_weight.cpu()
         return {"loss": multilabel_loss(logits, torch.from_numpy(self.validation.labels), pos_weight).item()}
 
-    def _ordered(self, exams: Dataset):
-        return ordered_batches(
-            exams,
-            self.eval_batch_size,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-            self.num_workers,
-            self.accelerator.device,
-        )
 
-
-@torch.no_grad()
-def embed_split(
-    accelerator: Accelerator,
-    encoder: nn.Module,
-    exams: ExamSplit,
-    microvolts_per_unit: float,
-    batch_size: int,
-    num_workers: int,
-) -> EmbeddedSplit:
+def embed_split(feed: ExamFeed, encoder: nn.Module, exams: ExamSplit) -> EmbeddedSplit:
     """
     Returns a split whose ECGs are replaced by the frozen encoder's embeddings, computed once and shared out.
 
     Args:
-        accelerator (`Accelerator`): Its processes share the work.
+        feed (`ExamFeed`): Reads the exams.
         encoder (`nn.Module`): An ECG encoder on the device.
         exams (`ExamSplit`): To embed.
-        microvolts_per_unit, batch_size, num_workers: As in [`ClassificationTask`].
     """
     encoder.eval()
-    rank, world = accelerator.process_index, accelerator.num_processes
-    parts = []
-    with accelerator.autocast():
-        for batch in ordered_batches(exams, batch_size, rank, world, num_workers, accelerator.device):
-            parts.append(encoder(batch["ecg"] / microvolts_per_unit).pooler_output.float().cpu())
-    mine = torch.cat([torch.empty(0, encoder.config.hidden_size), *parts]).numpy()
-    return EmbeddedSplit(exams, torch.from_numpy(np.concatenate(gather_object([mine]))))
+    with feed.accelerator.autocast():
+        embeds = feed.rows(
+            exams, lambda batch: encoder(feed.input_values(batch)).pooler_output, encoder.config.hidden_size
+        )
+    return EmbeddedSplit(exams, torch.from_numpy(embeds))

@@ -6,14 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
-from modeling_ecgclip.clip_ecgclip import EcgClipOutput
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from training.augmentation import Augmentation, SignalInput
-from training.data import Batch, ExamSplit, ordered_batches
+from modeling_ecgclip.clip_ecgclip import EcgClipModel, EcgClipOutput
+from training.data import Batch, ExamSplit
 from training.evaluation import (
     RetrievalRanks,
     retrieval_metrics,
@@ -22,6 +18,7 @@ from training.evaluation import (
     zero_shot_auroc,
     zero_shot_metrics,
 )
+from training.feed import ExamFeed
 
 
 # Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
@@ -47,35 +44,28 @@ class ContrastiveTask:
     What the training loop needs to know of stage 1.
 
     Args:
-        accelerator (`Accelerator`): What `module` was prepared with.
+        feed (`ExamFeed`): Reads the exams; its accelerator prepared `module`.
         module (`nn.Module`): [`EcgClipModel`], prepared; its text tower is frozen and never runs.
         exams, validation (`ExamSplit`): With text embeddings.
-        microvolts_per_unit (`float`): Of the model's input; see `training/data.py`.
         positives (`str`): `"paired"` or `"same_report"`.
-        eval_batch_size (`int`): ECGs of one forward pass in validation.
-        num_workers (`int`): Processes that read the table.
-        augmentation (`Augmentation`, *optional*): For training batches.
         prompt_embeds (`torch.Tensor` of shape `(labels, text width)`, *optional*):
             Pooled text embedding of each label's phrase, for zero-shot AUROC.
     """
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        feed: ExamFeed,
         module: nn.Module,
         exams: ExamSplit,
         validation: ExamSplit,
-        microvolts_per_unit: float,
         positives: str,
-        eval_batch_size: int,
-        num_workers: int,
-        augmentation: Augmentation | None = None,
         prompt_embeds: torch.Tensor | None = None,
     ):
-        self.accelerator, self.module, self.exams, self.validation = accelerator, module, exams, validation
-        self.model = accelerator.unwrap_model(module)
-        self.input, self.positives = SignalInput(microvolts_per_unit, augmentation), positives
-        self.eval_batch_size, self.num_workers, self.prompt_embeds = eval_batch_size, num_workers, prompt_embeds
+        self.feed, self.accelerator = feed, feed.accelerator
+        self.module, self.exams, self.validation = module, exams, validation
+        self.model: EcgClipModel = self.accelerator.unwrap_model(module)
+        self.positives, self.prompt_embeds = positives, prompt_embeds
+        self.label_names = [label["name"] for label in self.model.config.label_details]
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
         """
@@ -122,7 +112,7 @@ class ContrastiveTask:
 
     def _forward(self, batch: Batch) -> EcgClipOutput:
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
-        return self.module(input_values=self.input(batch, training=True), text_embeds=batch["text_embeds"])
+        return self.module(input_values=self.feed.input_values(batch, training=True), text_embeds=batch["text_embeds"])
 
     def _loss(
         self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor, report_ids: torch.Tensor, gather: bool
@@ -143,26 +133,16 @@ class ContrastiveTask:
         """Keeps the temperature in bounds."""
         self.model.clamp_logit_scale_()
 
-    @torch.no_grad()
     def embed(self, exams: ExamSplit) -> tuple[np.ndarray, np.ndarray]:
         """Returns ECG and text embeddings of all exams in order, float32 (exams, projection_dim), in every process."""
-        ecg_parts, text_parts = [], []
-        for batch in ordered_batches(
-            exams,
-            self.eval_batch_size,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-            self.num_workers,
-            self.accelerator.device,
-        ):
-            # Not the wrapped module: it would wait for the other processes, which may have one batch less.
-            output = self.model(input_values=self.input(batch), text_embeds=batch["text_embeds"])
-            ecg_parts.append(output.ecg_embeds.float().cpu())
-            text_parts.append(output.text_embeds.float().cpu())
+
+        def both(batch: Batch) -> torch.Tensor:
+            output = self.model(input_values=self.feed.input_values(batch), text_embeds=batch["text_embeds"])
+            return torch.cat([output.ecg_embeds, output.text_embeds], dim=1)
+
         width = self.model.config.projection_dim
-        mine = [(torch.cat([torch.empty(0, width), *parts]).numpy()) for parts in (ecg_parts, text_parts)]
-        everyones = gather_object([mine])
-        return np.concatenate([ecg for ecg, _ in everyones]), np.concatenate([text for _, text in everyones])
+        embeds = self.feed.rows(exams, both, 2 * width)
+        return np.ascontiguousarray(embeds[:, :width]), np.ascontiguousarray(embeds[:, width:])
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -198,7 +178,7 @@ class ContrastiveTask:
         }
         if self.prompt_embeds is not None:
             result["zero_shot"] = zero_shot_metrics(
-                ecg_embeds, self._prompts(), exams.labels, LABEL_NAMES, patients.tolist()
+                ecg_embeds, self._prompts(), exams.labels, self.label_names, patients.tolist()
             )
         return result, ranks
 
@@ -211,7 +191,7 @@ class ContrastiveTask:
         if self.prompt_embeds is None:
             return {}
         prompts = self._prompts()
-        ranked = zero_shot_auroc(ecg_embeds, prompts, self.validation.labels, LABEL_NAMES)
+        ranked = zero_shot_auroc(ecg_embeds, prompts, self.validation.labels, self.label_names)
         of_label = {name: values["auroc"] for name, values in ranked["per_class"].items()}
         found = {f"zero_shot_auroc_{name}": value for name, value in of_label.items() if value is not None}
         return {**found, "zero_shot_auroc_mean": float(np.mean(list(found.values())))} if found else {}

@@ -9,18 +9,53 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT, ecg_array, labels_array
-from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
+from data_scripts.tables.schema import (
+    MICROVOLTS_PER_MILLIVOLT,
+    ExamSchema,
+    conversion_record,
+    ecg_array,
+    labels_array,
+    load_exam_table,
+    schema_of,
+)
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec, check_same_signal
 
 
 Batch = dict[str, torch.Tensor]
 
 CACHE_SHARE = 0.9  # of the free memory
 CACHE_BLOCK = 1024  # exams read at a time while caching
+
+
+@dataclass(frozen=True)
+class ExamTable:
+    """
+    An exam table, with what it states of itself.
+
+    Args:
+        name_or_path (`str`), revision (`str`, *optional*): Folder or Hub id.
+        splits (`DatasetDict`): Its rows.
+        record (`dict`, *optional*): Of its conversion.
+        schema (`ExamSchema`): Signal, labels and targets of its rows.
+    """
+
+    name_or_path: str
+    revision: str | None
+    splits: DatasetDict
+    record: dict[str, Any] | None
+    schema: ExamSchema
+
+    @classmethod
+    def load(cls, name_or_path: str, revision: str | None = None) -> "ExamTable":
+        """Returns the table of a folder or of a data set on the Hub; errors as in [`load_exam_table`]."""
+        splits = load_exam_table(name_or_path, revision)
+        record = conversion_record(name_or_path, revision)
+        return cls(name_or_path, revision, splits, record, schema_of(splits, record))
 
 
 class TextEmbeddings:
@@ -172,16 +207,23 @@ class EmbeddedSplit(TorchDataset):
         return {"embeds": self.embeds[indices], "labels": torch.from_numpy(self.labels[indices])}
 
 
-def microvolts_per_unit(feature_extractor: Any) -> float:
+def microvolts_per_unit(feature_extractor: EcgFeatureExtractor, signal: SignalSpec) -> float:
     """
-    Returns how many of the exam table's microvolts make one unit of what the model reads.
+    Returns how many of an exam table's microvolts make one unit of what the model reads.
 
-    Exam tables are what the feature extractor makes of a recording, before scaling; so this division is all that is
-    left to do, on the device. Without scaling it gives the extractor's own bits.
+    Exam tables are what the feature extractor makes of a recording, before scaling; so this division, and zeros for
+    the network's strides, are all that is left to do, on the device. Without scaling it gives the extractor's bits.
+
+    Args:
+        feature_extractor (`EcgFeatureExtractor`): The model's preprocessing.
+        signal (`SignalSpec`): Of the exam table.
 
     Raises:
-        `ValueError`: for an extractor that filters, since the table holds unfiltered recordings.
+        `ValueError`: for an extractor that gives another signal than the table holds, or that filters, since the table
+            holds unfiltered recordings.
     """
+    parts = (("the exam table", signal), ("the feature extractor", feature_extractor.signal))
+    check_same_signal(parts, "training reads exam tables as they are")
     if feature_extractor.highpass_hz or feature_extractor.notch_hz:
         raise ValueError(
             "training reads exam tables as they are: expected a feature extractor without filters, found "

@@ -1,14 +1,13 @@
 """Predictions to `predictions.parquet`, `metrics.json` and a table; retrieval and zero-shot scores of embeddings."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.special import expit
 
 from common.markdown import markdown_table
 from common.writing import written_aside
@@ -90,13 +89,6 @@ class SplitPredictions:
                 f"found {self.probabilities[row].tolist()}"
             )
 
-    @classmethod
-    def from_logits(
-        cls, split: str, exam_ids: Sequence[str], patient_ids: Sequence[str], labels: Any, logits: Any
-    ) -> "SplitPredictions":
-        """Predictions from logits `(exams, labels)`, numpy or torch of any float dtype and device."""
-        return cls(split, exam_ids, patient_ids, to_numpy(labels), expit(to_numpy(logits).astype(np.float64)))
-
 
 def to_numpy(values: Any) -> np.ndarray:
     """Array of a numpy array, a sequence or a torch tensor on any device; half precisions become float32."""
@@ -106,31 +98,6 @@ def to_numpy(values: Any) -> np.ndarray:
             values = values.float()
         values = values.numpy()
     return np.asarray(values)
-
-
-def collect(batches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """
-    Arrays of a whole split from those of its batches, joined along the first axis.
-
-    Args:
-        batches (`Iterable[Mapping[str, Any]]`):
-            Each with the same keys, of arrays, tensors or sequences of the batch's length. A generator keeps only
-            what it yields in memory, on the CPU.
-
-    Raises:
-        ValueError: if there is no batch, or one has other keys than the first.
-    """
-    parts: dict[str, list[np.ndarray]] = {}
-    for number, batch in enumerate(batches):
-        if number == 0:
-            parts = {key: [] for key in batch}
-        if batch.keys() != parts.keys():
-            raise ValueError(f"batch {number}: expected the keys {sorted(parts)}, found {sorted(batch)}")
-        for key, values in batch.items():
-            parts[key].append(to_numpy(values))
-    if not parts:
-        raise ValueError("expected at least one batch, found none: is the split empty?")
-    return {key: np.concatenate(arrays) for key, arrays in parts.items()}
 
 
 def write_predictions(

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from torch import nn
@@ -24,7 +23,8 @@ from common.files import write_json
 from training.arguments import TrainingArguments
 from training.averaging import WeightAverage
 from training.checkpoints import check_num_processes, find_checkpoint, save_checkpoint
-from training.data import Batch, StepPlan, training_batches
+from training.data import Batch, StepPlan
+from training.feed import ExamFeed
 
 
 logger = get_logger(__name__)
@@ -154,28 +154,27 @@ class TrainingLoop:
     Trains one task to the end, to an early stop, or to a request to stop.
 
     Args:
-        accelerator (`Accelerator`): What the task's module and the optimizer were prepared with.
+        feed (`ExamFeed`): Its accelerator prepared the task's module and the optimizer.
         task (`Task`): What to train.
         optimizer, schedule: Of [`make_optimizer`]; the optimizer prepared, the schedule not.
         plan (`StepPlan`): Which exams each step sees.
         args (`TrainingArguments`): The command line's.
-        num_workers (`int`): Processes that read the table.
         save_best (`Callable`): Called by every process where a validation was the best so far.
     """
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        feed: ExamFeed,
         task: Task,
         optimizer: torch.optim.Optimizer,
         schedule: Any,
         plan: StepPlan,
         args: TrainingArguments,
-        num_workers: int,
         save_best: Callable[[], None],
     ):
-        self.accelerator, self.task, self.optimizer, self.schedule = accelerator, task, optimizer, schedule
-        self.plan, self.args, self.num_workers, self.save_best = plan, args, num_workers, save_best
+        self.feed, self.accelerator, self.task = feed, feed.accelerator, task
+        self.optimizer, self.schedule = optimizer, schedule
+        self.plan, self.args, self.save_best = plan, args, save_best
         self.steps = total_steps(args, plan)
         self.eval_steps = args.eval_steps or plan.steps_per_epoch
         saving = args.checkpointing_steps
@@ -185,11 +184,11 @@ class TrainingLoop:
         self.state = LoopState()
         self.grad_norm = torch.zeros(())
         self.losses: list[torch.Tensor] = []  # since the last log entry, left on the device
-        accelerator.register_for_checkpointing(self.state, schedule)
+        self.accelerator.register_for_checkpointing(self.state, schedule)
         self.average = None
         if args.ema_decay is not None:
-            self.average = WeightAverage(accelerator.unwrap_model(task.module), args.ema_decay)
-            accelerator.register_for_checkpointing(self.average)
+            self.average = WeightAverage(self.accelerator.unwrap_model(task.module), args.ema_decay)
+            self.accelerator.register_for_checkpointing(self.average)
 
     def resume(self) -> None:
         """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
@@ -213,15 +212,7 @@ class TrainingLoop:
             `FloatingPointError`: where the loss is not a finite number, with the likely cause.
         """
         state, accelerator = self.state, self.accelerator
-        batches = training_batches(
-            self.task.exams,
-            self.plan,
-            accelerator.process_index,
-            state.step,
-            self.steps,
-            self.num_workers,
-            accelerator.device,
-        )
+        batches = self.feed.training(self.task.exams, self.plan, state.step, self.steps)
         clock = time.perf_counter()
         progress = tqdm(
             total=self.steps, initial=state.step, disable=not accelerator.is_main_process, unit="step", desc="training"

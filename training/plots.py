@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from sklearn.metrics import precision_recall_curve
 
 from common.writing import written_aside
+from modeling_ecgclip.labels_ecgclip import is_positive
 from training.evaluation import RECALL_AT, RetrievalRanks, SplitPredictions
 
 
@@ -109,7 +110,7 @@ def plot_precision_recall(
         average = -np.sum(np.diff(np.append(recall, 0.0)) * precision)
         axes.axhline(truth.mean(), color=MUTED, linewidth=1, linestyle=":")
         axes.step(recall, precision, where="post", color=BLUE, linewidth=1.8)
-        called = scores >= thresholds[name]
+        called = is_positive(scores, thresholds[name])
         if called.any():
             hits = (truth & called).sum()
             at = hits / truth.sum(), hits / called.sum()

@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import DatasetDict
 from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
 from common.files import write_json
-from data_scripts.tables.schema import check_patients, conversion_record
+from data_scripts.tables.schema import check_patients
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import TrainingArguments, check_output_dir
-from training.data import ExamSplit, StepPlan
+from training.data import ExamSplit, ExamTable, StepPlan
 
 
 logger = get_logger(__name__)
@@ -96,7 +95,7 @@ def with_sync_batchnorm(model: nn.Module, accelerator: Accelerator) -> nn.Module
 
 def print_plan(
     accelerator: Accelerator,
-    table: DatasetDict,
+    table: ExamTable,
     splits: dict[str, ExamSplit],
     plan: StepPlan,
     steps: int,
@@ -107,13 +106,13 @@ def print_plan(
     Shows what is about to happen, in numbers that follow from the arguments, before the first step.
 
     Args:
-        table (`DatasetDict`): The exam table; its patients are compared between splits.
+        table (`ExamTable`): Its patients are compared between splits.
         splits (`dict[str, ExamSplit]`): What of it is used.
         plan (`StepPlan`), steps (`int`): Of the loop.
         module (`nn.Module`): What is trained.
         notes (`dict`): Further lines.
     """
-    check_patients(table, "the exam table")  # raises where a patient is in two splits
+    check_patients(table.splits, table.name_or_path)  # raises where a patient is in two splits
     lines = {f"exams in {name}": f"{len(split):,}" for name, split in splits.items()}
     lines["patients in two splits"] = 0
     lines["processes, device"] = f"{accelerator.num_processes}, {accelerator.device.type}"
@@ -128,27 +127,23 @@ def print_plan(
         logger.info(f"{name:<{width}}  {value}")
 
 
-def dataset_facts(name_or_path: str, revision: str | None, table: DatasetDict) -> dict[str, Any]:
+def dataset_facts(table: ExamTable) -> dict[str, Any]:
     """
-    Returns what the run record says of the data: name, revision, source, fingerprints and numbers of exams, patients
-    and exams with a report.
-
-    Args:
-        name_or_path (`str`): Folder or Hub id; of a folder the last part is kept, not where it lies.
-        revision (`str`, *optional*): On the Hub.
-        table (`DatasetDict`): The whole exam table.
+    Returns what the run record says of the data: name (of a folder its last part, not where it lies), revision,
+    source, fingerprints and numbers of exams, patients and exams with a report.
     """
-    folder = Path(name_or_path)
-    facts: dict[str, Any] = {"name": folder.name if folder.is_dir() else name_or_path, "revision": revision}
-    conversion = conversion_record(name_or_path, revision)
-    if conversion is not None:
-        facts["conversion"] = conversion
-    facts["sources"] = sorted({source for rows in table.values() for source in rows.unique("source")})
-    facts["exams"] = {split: len(rows) for split, rows in table.items()}
+    folder = Path(table.name_or_path)
+    name = folder.name if folder.is_dir() else table.name_or_path
+    facts: dict[str, Any] = {"name": name, "revision": table.revision}
+    if table.record is not None:
+        facts["conversion"] = table.record
+    splits = table.splits
+    facts["sources"] = sorted({source for rows in splits.values() for source in rows.unique("source")})
+    facts["exams"] = {split: len(rows) for split, rows in splits.items()}
     facts["exams_with_report"] = {
-        split: int((rows.data.column("report_id").to_numpy() != NO_REPORT).sum()) for split, rows in table.items()
+        split: int((rows.data.column("report_id").to_numpy() != NO_REPORT).sum()) for split, rows in splits.items()
     }
-    facts["patients"] = check_patients(table, name_or_path)
+    facts["patients"] = check_patients(splits, table.name_or_path)
     return facts
 
 

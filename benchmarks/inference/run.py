@@ -11,7 +11,6 @@ are medians over the turns, ratios medians of the ratios within a turn. Ends in 
 
 import argparse
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -24,17 +23,19 @@ from typing import Any
 
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "benchmarks" / "training_speed")]
+sys.path.insert(0, str(PROJECT))
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
-import plain  # noqa: E402
 import torch  # noqa: E402
 
+from benchmarks.arms import start_arm  # noqa: E402
+from benchmarks.training_speed import plain  # noqa: E402
 from common.markdown import markdown_table  # noqa: E402
 from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier  # noqa: E402
+from modeling_ecgclip.labels_ecgclip import is_positive  # noqa: E402
 from publishing.export import ExportArguments, export  # noqa: E402
 from training.data import ExamSplit  # noqa: E402
 
@@ -180,10 +181,7 @@ class Arm:
     """The other end of `serve`, and what it has measured."""
 
     def __init__(self, name: str, options: argparse.Namespace, folder: Path):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, options, folder, far_end), daemon=True)
-        self.process.start()
+        self.pipe, self.process = start_arm(serve, name, options, folder)
         self.probabilities = self.pipe.recv()
         self.seconds: dict[int, list[float]] = {size: [] for size in CALLS}
 
@@ -216,7 +214,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Arm]:
 def summarise(arms: dict[str, Arm], thresholds: np.ndarray) -> dict[str, dict[str, Any]]:
     """For each arm: medians, ratios to the baseline (seconds of it / seconds of the baseline), decisions."""
     baseline = arms[BASELINE]
-    decided = baseline.probabilities >= thresholds
+    decided = is_positive(baseline.probabilities, thresholds)
     results = {}
     for name, arm in arms.items():
         result: dict[str, Any] = {}
@@ -229,7 +227,7 @@ def summarise(arms: dict[str, Arm], thresholds: np.ndarray) -> dict[str, dict[st
             }
         result["largest_difference"] = float(f"{np.abs(arm.probabilities - baseline.probabilities).max():.2g}")
         result["decisions"] = decided.size
-        result["unequal_decisions"] = int(((arm.probabilities >= thresholds) != decided).sum())
+        result["unequal_decisions"] = int((is_positive(arm.probabilities, thresholds) != decided).sum())
         results[name] = result
     return results
 

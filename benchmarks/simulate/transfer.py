@@ -16,10 +16,10 @@ import torch
 from tqdm.auto import tqdm
 
 from common.markdown import markdown_table
-from data_scripts.tables.schema import load_exam_table
 from metrics.ecg_multilabel.ecg_multilabel import rank_metrics
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
-from training.data import ExamSplit, microvolts_per_unit, ordered_batches
+from training.augmentation import SignalInput
+from training.data import ExamSplit, ExamTable, ordered_batches
 
 
 def main() -> None:
@@ -28,14 +28,15 @@ def main() -> None:
     parser.add_argument("--dataset_name_or_path", required=True, help="exam table of real ECGs")
     args = parser.parse_args()
     model = EcgResNetForSignalClassification.from_pretrained(args.model_name_or_path).eval()
-    unit = microvolts_per_unit(EcgFeatureExtractor.from_pretrained(args.model_name_or_path))
+    table = ExamTable.load(args.dataset_name_or_path)
+    input_values = SignalInput(EcgFeatureExtractor.from_pretrained(args.model_name_or_path), table.schema.signal)
     labels, logits = [], []
-    for name, rows in load_exam_table(args.dataset_name_or_path).items():
+    for name, rows in table.splits.items():
         split = ExamSplit(rows)
         labels.append(split.labels)
         with torch.inference_mode():
             for batch in tqdm(ordered_batches(split, 64, 0, 1, 0, torch.device("cpu")), desc=name):
-                logits.append(model(batch["ecg"] / unit).logits.numpy())
+                logits.append(model(input_values(batch)).logits.numpy())
     label_names = list(model.config.id2label.values())
     result = rank_metrics(np.concatenate(logits), np.concatenate(labels), label_names)
     shown = [f"{value['auroc']:.3f} ({value['n_positive']})" for value in result["per_class"].values()]

@@ -11,7 +11,6 @@ they run untimed, side by side. Ends in one line of JSON.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -25,23 +24,26 @@ from typing import Any
 
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(PROJECT))
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
-import plain  # noqa: E402
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from data_scripts.tables.schema import ECG_SHAPE, load_exam_table  # noqa: E402
+from benchmarks.arms import start_arm  # noqa: E402
+from benchmarks.training_speed import plain  # noqa: E402
+from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import save_for_hub  # noqa: E402
 from publishing.export import ExportArguments, export  # noqa: E402
 from training.arguments import TrainingArguments  # noqa: E402
+from training.augmentation import SignalInput  # noqa: E402
 from training.classification import ClassificationTask  # noqa: E402
 from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
+from training.feed import ExamFeed  # noqa: E402
 from training.loop import TrainingLoop, make_optimizer  # noqa: E402
 
 
@@ -61,7 +63,7 @@ def write_data(folder: Path, num_exams: int) -> None:
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     exams = ExamSplit(load_exam_table(str(folder / "exams"))["train"])
-    leads, samples = ECG_SHAPE
+    leads, samples = exams.shape
     with h5py.File(folder / "plain.hdf5", "w") as file:
         tracings = file.create_dataset("tracings", (len(exams), samples, leads), "float32")
         for i in range(len(exams)):
@@ -111,9 +113,10 @@ def our_training(setting: Setting, precision: str, resident: bool) -> Iterator[t
     accelerator = Accelerator(cpu=setting.device.type == "cpu", mixed_precision=precision)
     optimizer, schedule = make_optimizer(setting.model, args, args.max_train_steps)
     module, optimizer = accelerator.prepare(setting.model, optimizer)
-    size = options.batch_size
-    task = ClassificationTask(accelerator, module, setting.exams, setting.exams, MICROVOLTS, size, 0)
-    loop = TrainingLoop(accelerator, task, optimizer, schedule, setting.plan, args, 0, lambda: None)
+    signal_input = SignalInput(EcgFeatureExtractor.for_model(setting.model.config), setting.model.config.signal)
+    feed = ExamFeed(accelerator, signal_input, options.batch_size)
+    task = ClassificationTask(feed, module, setting.exams, setting.exams)
+    loop = TrainingLoop(feed, task, optimizer, schedule, setting.plan, args, lambda: None)
     batches = setting.batches()
     if resident:
         batches = itertools.repeat(next(batches))
@@ -192,10 +195,7 @@ class Arm:
     """The other end of `serve`, and what it has measured."""
 
     def __init__(self, name: str, options: argparse.Namespace, folder: Path):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, options, folder, far_end), daemon=True)
-        self.process.start()
+        self.pipe, self.process = start_arm(serve, name, options, folder)
         self.batch_size = options.batch_size
         self.turns: list[tuple[float, float, float]] = []  # of one step: seconds, processor seconds, seconds waited
         self.losses: list[float] = []

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
-from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from data_scripts.text.headings import check_headings
+from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, canonical_lead_name
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label
 from modeling_ecgclip.record_ecgclip import EcgRecord
-from modeling_ecgclip.signal_ecgclip import SignalSpec
+from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
+INDEPENDENT = "independent"  # of --leads
 # A mean this far from zero is an electrode's offset: the waves of a heart beat average to tenths of a millivolt.
 OFFSET_MV = 1.0
 
@@ -69,19 +71,64 @@ class ExamPlan:
 
 
 @dataclass
-class EcgBuilderConfig:
+class SourceSettings:
     """
-    Settings that every converter knows.
+    What decides which rows a source gives; a converter's own settings inherit it.
 
-    Args:
-        source_dir (`str`): Folder of the source as it was published.
-        repair_nan (`bool`, defaults to `False`): Interpolate NaN and flag the exam instead of rejecting it.
-        signal (`SignalSpec`): Of the table: leads, sampling rate and samples that every recording is brought to.
+    Each field is a flag of the command line, and its help says what it is: nothing states it again.
     """
 
-    source_dir: str = ""
-    repair_nan: bool = False
-    signal: SignalSpec = SignalSpec()
+    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
+    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
+    sampling_rate: int | None = field(
+        default=None, metadata={"help": f"Hz of the exam table; default {SAMPLING_RATE}"}
+    )
+    n_samples: int | None = field(
+        default=None,
+        metadata={"help": f"samples of each lead in the exam table; default {N_SAMPLES / SAMPLING_RATE} s"},
+    )
+    leads: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": f"leads of the exam table, in their order; default all twelve; {INDEPENDENT}: the eight that the "
+            "others follow from"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("sampling_rate", "n_samples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1: found {getattr(self, name)}")
+        self.signal()  # refuses by itself
+
+    def table_rate(self) -> int:
+        """Returns the Hz of the exam table."""
+        return self.sampling_rate or SAMPLING_RATE
+
+    def signal(self) -> SignalSpec:
+        """Returns the signal of the exam table."""
+        leads = self.leads or LEAD_NAMES
+        if list(leads) == [INDEPENDENT]:
+            leads = INDEPENDENT_LEADS
+        leads = tuple(canonical_lead_name(name, "--leads") for name in leads)
+        n_samples = self.n_samples or round(self.table_rate() * N_SAMPLES / SAMPLING_RATE)
+        return SignalSpec(leads, self.table_rate(), n_samples)
+
+
+@dataclass
+class ReportSettings(SourceSettings):
+    """Of sources whose reports are written by hand, and cut."""
+
+    conclusion_headings: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "words that head a conclusion in your reports, beside those in four languages (docs/data.md)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_headings(self.conclusion_headings)
 
 
 class EcgBuilder(abc.ABC):
@@ -92,17 +139,17 @@ class EcgBuilder(abc.ABC):
     quality flags, restarts, and the record of what was rejected.
 
     Args:
+        config (`SourceSettings`): Of the class that the converter annotates.
         work_dir (`Path`): Folder for what is needed during the conversion only; it outlives a killed run.
         num_proc (`int`, defaults to 1): How much may be done at the same time.
-        settings: Fields of `BUILDER_CONFIG_CLASS`.
     """
 
-    BUILDER_CONFIG_CLASS = EcgBuilderConfig
+    config: SourceSettings
 
-    def __init__(self, work_dir: Path, num_proc: int = 1, **settings: Any) -> None:
+    def __init__(self, config: SourceSettings, work_dir: Path, num_proc: int = 1) -> None:
+        self.config = config
         self.work_dir = Path(work_dir)
         self.num_proc = num_proc
-        self.config = self.BUILDER_CONFIG_CLASS(**settings)
 
     @abc.abstractmethod
     def plan(self) -> ExamPlan:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_scripts.text.cells import blanked
+
 
 def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
@@ -17,11 +19,20 @@ def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; --source_dir must hold it")
     try:
-        index = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            head = file.readline()
+        separator = ";" if head.count(";") > head.count(",") else "\t" if "\t" in head and "," not in head else ","
+        index = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, {_not_utf8(path)}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path}: cannot be read as CSV: {error}") from error
+    # Read as a row: pandas would give a name that comes twice another one.
+    names = [name.strip() for name in index.iloc[0]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: expected each column once: found {', '.join(map(repr, twice))} more than once")
+    index = index.iloc[1:].reset_index(drop=True).set_axis(names, axis="columns")
     missing = [column for column in columns if column not in index]
     if missing:
         raise ValueError(f"{path}: missing columns {', '.join(missing)}; found {', '.join(index.columns)}")
@@ -49,7 +60,7 @@ def file_version(path: Path) -> str:
 
 def numbers(cells: pd.Series, path: Path, exam_ids: pd.Series) -> pd.Series:
     """Returns text cells as float64, blank ones as NaN; a `ValueError` names the exam whose cell is no number."""
-    cells = cells.str.strip()
+    cells = blanked(cells)
     values = pd.to_numeric(cells, errors="coerce")
     wrong = values.isna() & (cells != "")
     if wrong.any():

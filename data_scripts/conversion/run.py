@@ -22,17 +22,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, load_from_disk
+from transformers import HfArgumentParser
 
 from common.markdown import markdown_table
+from common.project import project_modules
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
-from data_scripts.conversion.builder import EcgBuilder
+from data_scripts.conversion.builder import EcgBuilder, SourceSettings
 from data_scripts.tables.digest import combined_digest
 from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
-from modeling_ecgclip import feature_extraction_ecgclip, reading_ecgclip
-from modeling_ecgclip.feature_extraction_ecgclip import canonical_lead_name
-from modeling_ecgclip.losses_ecgclip import NO_REPORT, UNKNOWN_LABEL
-from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from data_scripts.text.words_left import lines_of
+from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
 try:
@@ -43,66 +44,57 @@ except ImportError:  # Windows: there nothing stops a second run that writes the
 
 WORK = "work"  # below the incomplete folder: what only the conversion needs
 LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
-INDEPENDENT = "independent"  # of --leads
 MOST_NAMED = 12  # labels in a line of the summary
 PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
 
 
 @dataclass
 class ConversionArguments:
-    """Command line that every converter has."""
+    """How the rows are made, and where they go: what a converter's command line has beside its settings."""
 
-    source_dir: str = field(metadata={"help": "folder of the source as it was published"})
     output_dir: str = field(metadata={"help": "where the exam table goes"})
     num_proc: int = field(default=1, metadata={"help": "processes that read and write; the rows are the same"})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "replace the exam table in output_dir"})
-    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
     max_rejected_fraction: float = field(
         default=0.1,
         metadata={"help": "fail above this share of rejected exams among those whose recording is present"},
     )
-    sampling_rate: int | None = field(
-        default=None, metadata={"help": f"Hz of the exam table; default {SAMPLING_RATE}"}
-    )
-    n_samples: int | None = field(
-        default=None,
-        metadata={"help": f"samples of each lead in the exam table; default {N_SAMPLES / SAMPLING_RATE} s"},
-    )
-    leads: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": f"leads of the exam table, in their order; default all twelve; {INDEPENDENT}: the eight that the "
-            "others follow from"
-        },
-    )
-
-    @property
-    def table_rate(self) -> int:
-        """Hz of the exam table."""
-        return self.sampling_rate or SAMPLING_RATE
-
-    @property
-    def signal(self) -> SignalSpec:
-        """The signal of the exam table."""
-        leads = self.leads or LEAD_NAMES
-        if list(leads) == [INDEPENDENT]:
-            leads = INDEPENDENT_LEADS
-        leads = tuple(canonical_lead_name(name, "--leads") for name in leads)
-        n_samples = self.n_samples or round(self.table_rate * N_SAMPLES / SAMPLING_RATE)
-        return SignalSpec(leads, self.table_rate, n_samples)
 
     def __post_init__(self) -> None:
-        for name in ("sampling_rate", "n_samples"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1: found {getattr(self, name)}")
-        _ = self.signal  # refuses by itself
         if self.num_proc < 1:
             raise ValueError(f"--num_proc must be at least 1: found {self.num_proc}")
         if not 0 <= self.max_rejected_fraction <= 1:
             raise ValueError(f"--max_rejected_fraction must lie in [0, 1]: found {self.max_rejected_fraction}")
 
 
-def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArguments, **settings: Any) -> dict[str, Any]:
+def convert(
+    builder_class: type[EcgBuilder],
+    settings_class: type[SourceSettings],
+    description: str,
+    argv: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """
+    Runs a converter's command line and returns what `conversion.json` says.
+
+    Args:
+        builder_class (`type[EcgBuilder]`): The converter.
+        settings_class (`type[SourceSettings]`): Of its settings, each a flag.
+        description (`str`): The docstring of the converter's file; its first line is shown by `--help`.
+        argv (`Sequence[str]`, *optional*): The command line; left out, the program's.
+    """
+    name = Path(sys.modules[builder_class.__module__].__file__).stem
+    parser = HfArgumentParser(
+        (settings_class, ConversionArguments),
+        prog=f"python -m data_scripts.{name}",
+        description=description.splitlines()[0],
+    )
+    settings, arguments = parser.parse_args_into_dataclasses(args=argv)
+    return run_conversion(builder_class, settings, arguments)
+
+
+def run_conversion(
+    builder_class: type[EcgBuilder], settings: SourceSettings, arguments: ConversionArguments
+) -> dict[str, Any]:
     """
     Converts a source into the exam table `arguments.output_dir` and returns what `conversion.json` says.
 
@@ -112,8 +104,8 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
 
     Args:
         builder_class (`type[EcgBuilder]`): The converter.
-        arguments (`ConversionArguments`): Its command line.
-        settings: Further fields of the builder's config.
+        settings (`SourceSettings`): What decides the rows.
+        arguments (`ConversionArguments`): How they are made and where they go.
 
     Raises:
         `FileNotFoundError`: where there is no source folder.
@@ -122,7 +114,7 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
         `OSError`: for a full disk; what is finished stays for the next run.
         `ValueError`: for a source that cannot be read, or more rejected exams than allowed.
     """
-    source_dir, output_dir = Path(arguments.source_dir), Path(arguments.output_dir)
+    source_dir, output_dir = Path(settings.source_dir), Path(arguments.output_dir)
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
@@ -131,14 +123,7 @@ def run_conversion(builder_class: type[EcgBuilder], arguments: ConversionArgumen
     keep = False
     with _only_run(folder / WORK / "lock"):
         try:
-            builder = builder_class(
-                folder / WORK,
-                arguments.num_proc,
-                source_dir=str(source_dir),
-                repair_nan=arguments.repair_nan,
-                signal=arguments.signal,
-                **settings,
-            )
+            builder = builder_class(settings, folder / WORK, arguments.num_proc)
             record = _convert(builder, folder, arguments)
             shutil.rmtree(folder / WORK)
             put_in_place(folder, output_dir)
@@ -159,7 +144,7 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     """Fills the incomplete folder, checks it, and returns what `conversion.json` says."""
     plan = builder.plan()
     table = shards.plan_table(plan)
-    schema = ExamSchema(builder.config.signal, plan.labels, plan.target_names)
+    schema = ExamSchema(builder.config.signal(), plan.labels, plan.target_names)
     n_found, facts, rejected = plan.found, plan.facts, [asdict(record) for record in plan.rejected]
     n_planned = len(rejected)
     parts = sorted(set(table["part"].to_pylist()))
@@ -181,9 +166,9 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     kept = sum(len(rows) for rows in made.values())
     if n_found != kept + len(rejected):
         raise RuntimeError(
-            f"{arguments.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
+            f"{builder.config.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
         )
-    _check_rejections(Path(arguments.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
+    _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
     check_exam_table(made, arguments.output_dir)
     record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
     _write_records(folder, record, rejected)
@@ -214,8 +199,8 @@ def _only_run(path: Path) -> Iterator[None]:
 
 def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """What must be the same for finished shards to be those that this run would write."""
-    modules = (sys.modules[type(builder).__module__], feature_extraction_ecgclip, reading_ecgclip)
-    files = [*(Path(module.__file__) for module in modules), *sorted(Path(__file__).parent.glob("*.py"))]
+    converter = Path(sys.modules[type(builder).__module__].__file__).resolve()
+    files = [converter, *sorted(project_modules(converter, with_packages=False))]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
     source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())
@@ -290,7 +275,11 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
         positive = ", ".join(positives[:MOST_NAMED] + more)
         note = "" if counts["exams"] else "; training needs exams in every split"
         print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
-    print(f"  reports: {json.dumps(record['reports'], ensure_ascii=False)}")
+    reports = dict(record["reports"])
+    left = reports.pop("diagnosis_words_left", None)
+    print(f"  reports: {json.dumps(reports, ensure_ascii=False)}")
+    for line in [] if left is None else lines_of(left):
+        print(f"  {line}")
     print(f"  quality: {record['quality'] or 'no flags'}")
     print(f"  written to {output_dir}")
 

@@ -4,8 +4,7 @@ import numpy as np
 
 from common.electrodes import electrodes_to_leads
 from data_scripts.simulate.physiology import Patient
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
-from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS
+from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS
 
 
 # Rows: leads I, II, V1 ... V6; columns: X to the left, Y downwards, Z backwards. Dower, Machado and Osborne, "On
@@ -22,7 +21,6 @@ DOWER = np.array(
         [0.831, 0.076, 0.230],
     ]
 )
-INDEPENDENT_LEADS = tuple(name for name in LEAD_NAMES if name not in DERIVED_LEADS)
 ELECTRODES_TO_LEADS = electrodes_to_leads(INDEPENDENT_LEADS).astype(np.float32)
 
 

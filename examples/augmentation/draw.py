@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 from training.augmentation import Augmentation
-from training.data import ExamSplit
+from training.data import ExamSplit, ExamTable
 from training.plots import BLUE, INK, save_figure
 
 
@@ -22,23 +21,24 @@ LEADS = ("II", "aVL", "V5", "V1")
 ROW_MV = 2.2  # distance of two leads
 
 
-def draw(ecg: torch.Tensor, n_samples: torch.Tensor, seed: int) -> Figure:
+def draw(ecg: torch.Tensor, n_samples: torch.Tensor, signal: SignalSpec, seed: int) -> Figure:
     """
     Returns one panel for each augmentation and one for all together.
 
     Args:
-        ecg (`torch.Tensor` of shape `(1, 12, 4096)`): Millivolts.
+        ecg (`torch.Tensor` of shape `(1, leads, samples)`): Millivolts.
         n_samples (`torch.Tensor` of shape `(1,)`): Samples before padding.
+        signal (`SignalSpec`): Of the recording, which must have `LEADS`.
         seed (`int`): Of the draws.
     """
     settings = [{name: strength} for name, strength in SHOWN.items()] + [SHOWN]
     figure = Figure(figsize=(12, 9), layout="constrained")
-    seconds = np.arange(ecg.shape[-1]) / SAMPLING_RATE
+    seconds = np.arange(ecg.shape[-1]) / signal.sampling_rate
     for axes, setting in zip(figure.subplots(3, 2, sharex=True, sharey=True).flat, settings, strict=True):
         torch.manual_seed(seed)
-        changed = Augmentation(**setting)(ecg, n_samples)
+        changed = Augmentation(**setting)(ecg, n_samples, signal)
         for row, name in enumerate(LEADS):
-            lead, zero = LEAD_NAMES.index(name), -ROW_MV * row
+            lead, zero = signal.lead_names.index(name), -ROW_MV * row
             axes.plot(seconds, changed[0, lead] + zero, color=BLUE, linewidth=1.1)
             axes.plot(seconds, ecg[0, lead] + zero, color="#a0a0a0", linewidth=0.6)
             axes.text(-0.1, zero, name, ha="right", va="center", color=INK)
@@ -60,8 +60,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="Of the draws.")
     parser.add_argument("--output_file", required=True, help="PNG, SVG or PDF.")
     args = parser.parse_args(argv)
-    batch = ExamSplit(load_exam_table(args.dataset_name_or_path)["train"], np.array([args.exam])).__getitems__([0])
-    save_figure(draw(batch["ecg"] / 1000, batch["n_samples"], args.seed), args.output_file)
+    table = ExamTable.load(args.dataset_name_or_path)
+    batch = ExamSplit(table.splits["train"], np.array([args.exam])).__getitems__([0])
+    save_figure(draw(batch["ecg"] / 1000, batch["n_samples"], table.schema.signal, args.seed), args.output_file)
 
 
 if __name__ == "__main__":

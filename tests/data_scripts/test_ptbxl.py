@@ -1,5 +1,6 @@
 """PTB-XL to an exam table."""
 
+import ast
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import wfdb
 
-from data_scripts.ptbxl import language_of, main
+from data_scripts.ptbxl import language_of, main, read_statements
 from data_scripts.tables.schema import SPLITS, ecg_array, load_exam_table
 
 
@@ -72,7 +73,7 @@ def test_real_records_are_all_kept(sample_data, real_table):
         assert row["sex"] == ("female" if line["sex"] else "male")
         assert row["n_samples"] == 4000 and row["source"] == "ptbxl"
         codes = [f"'{code}':" in line["scp_codes"] for code in ("1AVB", "CRBBB", "CLBBB", "SBRAD", "AFIB", "STACH")]
-        assert row["labels"] == [int(code) for code in codes]
+        assert list(row["labels"].values()) == [int(code) for code in codes]
         ecg = np.reshape(row["ecg"], (12, 4096))
         assert not ecg[:, :48].any() and not ecg[:, -48:].any()
         if ecg_id <= 20:  # right lead, right unit, right place: interpolated by other means
@@ -138,7 +139,7 @@ def test_unusual_cells_and_bad_records(tmp_path, convert):
     assert (record["found"], record["kept"], record["rejected"]) == (20, 15, 5)
     assert (rows["1"]["age"], rows["1"]["report"], rows["1"]["report_id"]) == (90.0, None, -1)
     assert (rows["2"]["age"], rows["2"]["sex"]) == (None, None)
-    assert rows["3"]["labels"] == [0, 1, 0, 0, 1, 0]
+    assert list(rows["3"]["labels"].values()) == [0, 1, 0, 0, 1, 0]
     listed = pd.read_csv(tmp_path / "table" / "rejected.csv", dtype=str)
     assert sorted(zip(listed["record"], listed["reason"], strict=True)) == [
         ("4", "no patient_id"),
@@ -157,10 +158,24 @@ def test_statements_of_low_likelihood_leave_a_label_unknown(tmp_path, convert):
     frame.loc[1, "scp_codes"] = "{'CLBBB': 79.0, 'NORM': 15.0}"
     frame.to_csv(folder / "ptbxl_database.csv", index=False)
     record, _, rows = convert(folder, "--min_likelihood", 80)
-    assert rows["1"]["labels"] == [-1, 1, 0, 0, 1, 0] and rows["2"]["labels"] == [0, 0, -1, 0, 0, 0]
+    assert list(rows["1"]["labels"].values()) == [-1, 1, 0, 0, 1, 0] and list(rows["2"]["labels"].values()) == [
+        0,
+        0,
+        -1,
+        0,
+        0,
+        0,
+    ]
     assert record["settings"]["min_likelihood"] == 80
     _, _, rows = convert(folder, output="all")
-    assert rows["1"]["labels"] == [1, 1, 0, 0, 1, 0] and rows["2"]["labels"] == [0, 0, 1, 0, 0, 0]
+    assert list(rows["1"]["labels"].values()) == [1, 1, 0, 0, 1, 0] and list(rows["2"]["labels"].values()) == [
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+    ]
     with pytest.raises(ValueError, match="--min_likelihood must lie between 0 and 100: found 101"):
         convert(folder, "--min_likelihood", 101, output="none")
 
@@ -208,3 +223,58 @@ def test_missing_column(tmp_path):
         main(
             ["--source_dir", str(tmp_path / "ptbxl"), "--output_dir", str(tmp_path / "out"), "--sampling_rate", "100"]
         )
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_labels"), [("superclass", 5), ("subclass", 23), ("form", 19), ("rhythm", 12), ("all", 71)]
+)
+def test_sets_of_statements_have_their_published_sizes(sample_data, labels, n_labels):
+    statements = read_statements(sample_data / "ptbxl_sample" / "scp_statements.csv", labels)
+    assert len(statements.labels) == len(statements.codes) == n_labels
+    assert all(label.title for label in statements.labels)
+
+
+def test_superclasses_of_real_exams_in_splits_of_ones_own(sample_data, convert):
+    folder = sample_data / "ptbxl100"
+    arguments = ("--sampling_rate", 100, "--labels", "superclass", "--validation_folds", 6, "--test_folds", 7)
+    record, table, rows = convert(folder, *arguments)
+    assert (record["found"], record["kept"]) == (1181, 1181)
+    assert [label["name"] for label in record["labels"]] == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert record["labels"][1]["title"] == "myocardial infarction"
+    splits = pd.read_csv(folder / "splits.csv", dtype=str)
+    stated = dict(zip(splits.iloc[:, 0], splits["split"], strict=True))
+    assert {exam: split for split in SPLITS for exam in table[split]["exam_id"]} == stated
+    index = pd.read_csv(folder / "ptbxl_database.csv", dtype=str).set_index("ecg_id")
+    classes = pd.read_csv(folder / "scp_statements.csv", index_col=0)
+    classes = classes[classes["diagnostic"] == 1]["diagnostic_class"]
+    for exam_id in list(rows)[::50]:
+        codes = ast.literal_eval(index.loc[exam_id, "scp_codes"])
+        expected = {classes[code] for code in codes if code in classes}
+        assert {name for name, value in rows[exam_id]["labels"].items() if value == 1} == expected
+
+
+def test_the_other_published_rate_is_named(sample_data, tmp_path):
+    with pytest.raises(ValueError, match="found those at 100 Hz alone; --sampling_rate 100 reads them"):
+        main(["--source_dir", str(sample_data / "ptbxl100"), "--output_dir", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "signal"),
+    [
+        (["--n_samples", 5000], (500, 5000)),
+        (["--sampling_rate", 500], (400, 4096)),
+        (["--table_sampling_rate", 250], (250, 2560)),
+    ],
+)
+def test_windows(tmp_path, convert, arguments, signal):
+    make_folder(tmp_path / "ptbxl")
+    record, _, rows = convert(tmp_path / "ptbxl", *arguments)
+    assert (record["signal"]["sampling_rate"], record["signal"]["n_samples"]) == signal
+    assert len(rows["1"]["ecg"]) == 12 * signal[1]
+
+
+@pytest.mark.parametrize("folds", [["--validation_folds", 9, 10], ["--test_folds", 11], ["--validation_folds", 3, 3]])
+def test_folds_that_overlap_or_do_not_exist_are_refused(tmp_path, convert, folds):
+    make_folder(tmp_path / "ptbxl")
+    with pytest.raises(ValueError, match="must be different numbers from 1 to 10"):
+        convert(tmp_path / "ptbxl", *folds)

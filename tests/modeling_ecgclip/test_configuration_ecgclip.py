@@ -2,21 +2,23 @@ import json
 
 import pytest
 from huggingface_hub.errors import StrictDataclassFieldValidationError
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging
 
 from modeling_ecgclip import SignalSpec
 from modeling_ecgclip.clip_ecgclip import EcgClipConfig
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, EcgResNetConfig
-from modeling_ecgclip.towers_ecgclip import PRESETS
+from modeling_ecgclip.towers_ecgclip import PRESETS, TOWERS, encoder_config
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_config_survives_saving(preset, tmp_path):
-    config = EcgResNetConfig.from_preset(preset, thresholds=(0.1,) * 6)
+    config = encoder_config(preset, thresholds=(0.1,) * 6)
     config.save_pretrained(tmp_path)
-    assert EcgResNetConfig.from_pretrained(tmp_path).to_diff_dict() == config.to_diff_dict()
-    assert EcgResNetConfig.from_pretrained(tmp_path).id2label == dict(enumerate(LABEL_NAMES))
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert type(loaded) is PRESETS[preset]
+    assert loaded.to_diff_dict() == config.to_diff_dict()
+    assert loaded.id2label == dict(enumerate(LABEL_NAMES))
 
 
 def test_other_labels_keep_both_directions(tmp_path):
@@ -26,9 +28,10 @@ def test_other_labels_keep_both_directions(tmp_path):
     assert (loaded.id2label, loaded.label2id, loaded.num_labels) == ({0: "age"}, {"age": 0}, 1)
 
 
-def test_no_undeclared_key():
-    own = set(EcgResNetConfig.__dataclass_fields__) | {"model_type", "label2id"}
-    assert set(EcgResNetConfig().to_dict()) - set(PreTrainedConfig().to_dict()) <= own
+@pytest.mark.parametrize("tower", TOWERS.values(), ids=TOWERS)
+def test_no_undeclared_key(tower):
+    own = set(tower.config_class.__dataclass_fields__) | {"model_type", "label2id"}
+    assert set(tower.config_class().to_dict()) - set(PreTrainedConfig().to_dict()) <= own
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,8 @@ def test_wrong_types_are_refused():
 def test_unknown_preset_names_the_known_ones():
     with pytest.raises(ValueError, match="fernandes2024"):
         EcgResNetConfig.from_preset("resnet50")
+    with pytest.raises(ValueError, match="fernandes2024.*xresnet1d50"):
+        encoder_config("resnet50")
 
 
 def test_clip_config_takes_the_text_width_and_survives_saving(clip_config, tmp_path):

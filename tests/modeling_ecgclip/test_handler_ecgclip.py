@@ -1,6 +1,7 @@
 """The endpoint's answers: as the pipeline's, from the folder alone, and by name where there is none."""
 
 import base64
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -353,6 +355,22 @@ class TestErrors:
             assert error_of(answer)[0] == "InvalidEcg", name
         renamed = handler({"inputs": {"hea": header.replace("ecg.dat", "other.dat"), "dat": dat}})
         assert renamed == handler({"inputs": {"hea": header, "dat": dat}})
+
+    def test_wfdb_record_of_segments(self, handler, ecg, segmented_record, wfdb_record):
+        whole = handler(
+            {"inputs": {one: base64_of(wfdb_record.with_suffix(f".{one}").read_bytes()) for one in ("hea", "dat")}}
+        )
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for path in segmented_record.iterdir():
+                archive.write(path, path.name)
+        assert_same(handler({"inputs": base64_of(buffer.getvalue())}), whole)
+        without = io.BytesIO()
+        with zipfile.ZipFile(without, "w") as archive:
+            for path in segmented_record.glob("rec_*"):
+                archive.write(path, path.name)
+        kind, message = error_of(handler({"inputs": base64_of(without.getvalue())}))
+        assert (kind, message) == ("InvalidEcg", "inputs: expected one WFDB header: found 2")
 
     def test_defects_are_answered_and_logged_without_the_recording(self, handler, forms, monkeypatch, caplog):
         def fails(*args, **kwargs):

@@ -21,15 +21,15 @@ from modeling_ecgclip import (
     EcgClipModel,
     EcgClipProcessor,
     EcgFeatureExtractor,
-    EcgResNetConfig,
-    EcgResNetForSignalClassification,
-    EcgResNetModel,
+    build_tower,
+    encoder_config,
     save_for_hub,
 )
+from modeling_ecgclip.towers_ecgclip import TOWERS, classifier_class
 
 
 CODE = ["arrays", "configuration", "feature_extraction", "formats", "handler", "hub", "layers", "limits", "losses"]
-CODE += ["modeling", "pipeline", "processing", "reading", "requests", "visualization"]
+CODE += ["pipeline", "processing", "reading", "requests", "visualization"]
 CODE_FILES = {"handler.py", *(f"{name}_ecgclip.py" for name in CODE)}
 LABELS = ["ritmo regular", "RSR em V1", "onda P ausente"]
 
@@ -59,11 +59,15 @@ with torch.no_grad():
     inputs = extractor(ecg, sampling_rate=400, return_tensors="pt")
     out["logits"] = model(**inputs).logits.tolist()
     out["tower"] = AutoModel.from_pretrained(classifier, **remote)(**inputs).pooler_output.tolist()
+    of_clip = AutoModelForAudioClassification.from_pretrained(clip, num_labels=2, **remote)
+    out["tower of clip"] = of_clip.ecg_model(**inputs).pooler_output.tolist()
     dual = AutoModel.from_pretrained(clip, **remote)
     processor = AutoProcessor.from_pretrained(clip, **remote)
     both = processor(ecg=ecg, text=["QRS estreito.", "RSR em V1."], sampling_rate=400, return_tensors="pt")
     out["logits_per_ecg"] = dual(**both).logits_per_ecg.tolist()
 out["classes"] = {
+    "classifier": type(model).__name__,
+    "classifier of clip": type(of_clip).__name__,
     "classifier AutoConfig": type(AutoConfig.from_pretrained(classifier, **remote)).__name__,
     "classifier AutoProcessor": type(AutoProcessor.from_pretrained(classifier, **remote)).__name__,
     "clip AutoConfig": type(AutoConfig.from_pretrained(clip, **remote)).__name__,
@@ -95,12 +99,18 @@ json.dump(out, open(f"{folder}/out.json", "w"))
 """
 
 
+@pytest.fixture(scope="module", params=["tiny", "xresnet1d_tiny"])
+def preset(request):
+    """One of each kind of tower."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def models(text_model):
+def models(text_model, preset):
     torch.manual_seed(0)
-    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.3, 0.4, 0.5, 0.5, 0.6, 0.7))
-    clip = EcgClipModel.from_ecg_text_pretrained(EcgResNetConfig.from_preset("tiny"), str(text_model))
-    return EcgResNetForSignalClassification(config).eval(), clip.eval()
+    config = encoder_config(preset, thresholds=(0.3, 0.4, 0.5, 0.5, 0.6, 0.7))
+    clip = EcgClipModel.from_ecg_text_pretrained(encoder_config(preset), str(text_model))
+    return classifier_class(config)(config).eval(), clip.eval()
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,7 @@ def expected(models, processor, fresh):
         result = {
             "logits": classifier(inputs["input_values"]).logits,
             "tower": classifier.ecg_model(inputs["input_values"]).pooler_output,
+            "tower of clip": clip.ecg_model(inputs["input_values"]).pooler_output,
             "logits_per_ecg": clip(**inputs).logits_per_ecg,
             "ecg_embeds": clip.get_ecg_features(inputs["input_values"]),
             "zero-shot": clip(input_values=inputs["input_values"], **texts).logits_per_ecg.softmax(-1),
@@ -157,13 +168,16 @@ def expected(models, processor, fresh):
 
 
 class TestFreshInterpreter:
-    @pytest.mark.parametrize("name", ["logits", "tower", "logits_per_ecg"])
+    @pytest.mark.parametrize("name", ["logits", "tower", "tower of clip", "logits_per_ecg"])
     def test_auto_classes_give_the_same_numbers(self, fresh, expected, name):
         np.testing.assert_allclose(np.array(fresh[1][name]), expected[name].numpy(), atol=1e-6)
 
-    def test_classes(self, fresh):
+    def test_classes(self, fresh, models):
+        classifier = type(models[0])
         assert fresh[1]["classes"] == {
-            "classifier AutoConfig": "EcgResNetConfig",
+            "classifier": classifier.__name__,
+            "classifier of clip": classifier.__name__,
+            "classifier AutoConfig": classifier.config_class.__name__,
             "classifier AutoProcessor": "EcgFeatureExtractor",
             "clip AutoConfig": "EcgClipConfig",
             "clip AutoProcessor": "EcgClipProcessor",
@@ -195,9 +209,10 @@ class TestFreshInterpreter:
         ("saved", "resaved"),
         [("classifier", "resaved-classifier"), ("clip", "resaved-clip"), ("clip", "resaved-by-pipeline")],
     )
-    def test_saving_again_keeps_every_file(self, fresh, saved, resaved):
+    def test_saving_again_keeps_every_file(self, fresh, models, saved, resaved):
         before, after = ({path.name for path in (fresh[0] / name).iterdir()} for name in (saved, resaved))
-        assert CODE_FILES < before
+        of_tower = {f"{path.split('.')[0]}.py" for path in models[0].auto_classes.values()}
+        assert CODE_FILES | of_tower < before
         assert after - {"__pycache__"} == before - {"__pycache__"}
         configs = [json.loads((fresh[0] / name / "config.json").read_text()) for name in (saved, resaved)]
         assert configs[0]["custom_pipelines"] == configs[1]["custom_pipelines"]
@@ -211,8 +226,8 @@ class TestFolder:
                 assert str(text_model) not in path.read_text(), path
                 assert str(fresh[0]) not in path.read_text(), path
 
-    def test_tower(self, tmp_path):
-        save_for_hub(EcgResNetModel(EcgResNetConfig.from_preset("tiny")), tmp_path / "tower", EcgFeatureExtractor())
+    def test_tower(self, tmp_path, preset):
+        save_for_hub(build_tower(encoder_config(preset)), tmp_path / "tower", EcgFeatureExtractor())
         config = json.loads((tmp_path / "tower" / "config.json").read_text())
         assert list(config["custom_pipelines"]) == ["ecg-feature-extraction"]
 
@@ -233,19 +248,19 @@ class TestFolder:
 
     def test_model_loaded_from_another_kind_of_folder_states_its_own(self, models, processor, tmp_path):
         save_for_hub(models[1], tmp_path / "clip", processor)
-        classifier = EcgResNetForSignalClassification.from_pretrained(tmp_path / "clip")
+        classifier = type(models[0]).from_pretrained(tmp_path / "clip")
         save_for_hub(classifier, tmp_path / "classifier", processor)
         config = json.loads((tmp_path / "classifier" / "config.json").read_text())
         assert set(config["custom_pipelines"]) == {"ecg-classification", "ecg-feature-extraction"}
-        assert config["auto_map"]["AutoModel"] == "modeling_ecgclip.EcgResNetModel"
+        assert config["auto_map"] == type(models[0]).auto_classes
 
-    def test_installed_classes_need_no_trust(self, fresh):
-        folder = fresh[0]
+    def test_installed_classes_need_no_trust(self, fresh, models):
+        folder, tower = fresh[0], TOWERS[models[0].config.model_type]
         assert type(AutoModel.from_pretrained(folder / "clip")) is EcgClipModel
-        assert type(AutoModel.from_pretrained(folder / "classifier")) is EcgResNetModel
+        assert type(AutoModel.from_pretrained(folder / "classifier")) is tower.model_class
         loaded = AutoModelForAudioClassification.from_pretrained(folder / "classifier")
-        assert type(loaded) is EcgResNetForSignalClassification
-        assert type(AutoConfig.from_pretrained(folder / "classifier")) is EcgResNetConfig
+        assert type(loaded) is tower.classifier_class
+        assert type(AutoConfig.from_pretrained(folder / "classifier")) is tower.config_class
         assert type(AutoProcessor.from_pretrained(folder / "clip")) is EcgClipProcessor
         assert type(AutoFeatureExtractor.from_pretrained(folder / "classifier")) is EcgFeatureExtractor
 

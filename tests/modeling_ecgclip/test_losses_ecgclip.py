@@ -1,12 +1,9 @@
-import multiprocessing
-import socket
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, multilabel_loss, siglip_loss
+from tests.two_processes import run_two
 
 
 BATCH, WIDTH = 7, 5
@@ -98,13 +95,7 @@ def _worker(rank, port, folder):
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
     """Folder with the results of two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    multiprocessing.set_forkserver_preload(["train_clip", "train_cls"])  # imported once for all such tests
-    mp.start_processes(_worker, args=(port, str(folder)), nprocs=2, start_method="forkserver")
-    return folder
+    return run_two(_worker, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.parametrize("name", CASES)

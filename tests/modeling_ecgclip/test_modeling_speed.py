@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from modeling_ecgclip import EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
 from modeling_ecgclip.layers_ecgclip import EcgDropout
-from modeling_ecgclip.towers_ecgclip import PRESETS
 
 
 def slow_encoder(config, weights, ecg, training):
@@ -60,7 +59,7 @@ def random_norms_(model):
     return model
 
 
-@pytest.fixture(params=list(PRESETS))
+@pytest.fixture(params=list(EcgResNetConfig.presets))
 def tower(request):
     torch.manual_seed(0)
     config = EcgResNetConfig.from_preset(request.param, dropout=0.0, n_samples=1024)

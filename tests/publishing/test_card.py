@@ -15,9 +15,8 @@ import train_cls
 from common.files import write_json
 from data_scripts import embed_reports
 from modeling_ecgclip import EcgFeatureExtractor
-from publishing import run_folder
 from publishing.card import EVAL_RESULTS, is_sealed, model_card, sealed, write_card
-from publishing.run_folder import project_file, read_run
+from publishing.run_folder import read_run
 from training.evaluation import evaluate_predictions, read_predictions
 
 
@@ -204,18 +203,6 @@ def test_unfinished_run_is_refused_by_the_names_of_what_is_missing(copied, tmp_p
     (copied / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="expected the record of a run of train_clip.py or train_cls.py"):
         write_card(copied)
-
-
-def test_template_is_found_in_an_installation(tmp_path, monkeypatch):
-    assert project_file("model_card.md") == run_folder.PROJECT / "model_card.md"
-    monkeypatch.setattr(run_folder, "PROJECT", tmp_path / "site-packages")
-    monkeypatch.setattr(run_folder.sysconfig, "get_path", lambda name: str(tmp_path / name))
-    with pytest.raises(FileNotFoundError, match="model_card.md: expected it at"):
-        project_file("model_card.md")
-    installed = tmp_path / "data" / "share" / "ecgclip" / "model_card.md"
-    installed.parent.mkdir(parents=True)
-    installed.write_text("card")
-    assert project_file("model_card.md") == installed
 
 
 def test_code_in_the_cards_runs_as_it_stands(runs, tmp_path):

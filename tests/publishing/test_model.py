@@ -14,11 +14,11 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
+from common.project import project_modules
 from data_scripts import embed_reports
 from modeling_ecgclip import EcgClipModel, EcgFeatureExtractor, EcgResNetForSignalClassification
 from publishing.model import is_published
 from publishing.requirements import requirements_of
-from publishing.space import project_modules
 from tests.loopback_hub import LoopbackHub
 
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, List, Value, concatenate_datasets
 
-from data_scripts.tables.schema import load_exam_table, text_features
+from data_scripts.tables.schema import ExamSchema, load_exam_table, text_features
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.labels_ecgclip import Label
+from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, SignalSpec
 from training.data import (
     EmbeddedSplit,
     ExamSplit,
@@ -36,6 +38,49 @@ def test_batches_equal_the_table_row_by_row(train):
         assert batch["labels"][place].tolist() == list(train[row]["labels"].values())
     assert batch["ecg"].dtype == torch.int16
     assert split.exam_ids.tolist() == ["train-5", "train-80", "train-17", "train-3"]
+
+
+def table_of(schema, n_exams=5):
+    """A split of zeros, whose first sample counts the exams, of any signal, labels and targets."""
+    ecg = np.zeros((n_exams, schema.ecg_length), dtype=np.int16)
+    ecg[:, 0] = np.arange(n_exams)
+    columns = {
+        **{name: [None] * n_exams for name in ("source", "age", "sex", "report")},
+        "exam_id": [f"e{i}" for i in range(n_exams)],
+        "patient_id": [f"p{i}" for i in range(n_exams)],
+        "ecg": list(ecg),
+        "n_samples": [schema.signal.n_samples] * n_exams,
+        "sampling_rate": [schema.signal.sampling_rate] * n_exams,
+        "lead_names": [list(schema.signal.lead_names)] * n_exams,
+        "labels": [{name: (i + k) % 3 - 1 for k, name in enumerate(schema.label_names)} for i in range(n_exams)],
+        "report_id": [-1] * n_exams,
+        "quality": [[]] * n_exams,
+    }
+    return Dataset.from_dict(columns, features=schema.features)
+
+
+@pytest.mark.parametrize("leads", [("II",), INDEPENDENT_LEADS])
+def test_any_signal_and_labels_are_read(leads):
+    schema = ExamSchema(SignalSpec(leads, 500, 50), (Label("NORM"), Label("MI")))
+    split = ExamSplit(table_of(schema), np.array([4, 0]))
+    assert split.shape == (len(leads), 50)
+    batch = split.__getitems__([1, 0])
+    assert batch["ecg"].shape == (2, len(leads), 50) and batch["ecg"][:, 0, 0].tolist() == [0, 4]
+    assert batch["labels"].tolist() == [[-1, 0], [0, 1]]
+    split.cache_on(torch.device("cpu"))
+    assert torch.equal(split.__getitems__([1, 0])["ecg"], batch["ecg"])
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_split_without_rows_has_the_shape_of_its_columns(older):
+    schema = ExamSchema(SignalSpec(("II", "V2"), 500, 50))
+    rows = table_of(schema, 0)
+    if older:  # 12 x 4096 and a list of six labels
+        rows = table_of(ExamSchema(), 0).remove_columns(["sampling_rate", "lead_names", "labels"])
+        rows = rows.add_column("labels", [], feature=List(Value("int8"), length=6))
+    split = ExamSplit(rows)
+    assert len(split) == 0 and split.labels.shape == (0, 6)
+    assert split.shape == ((12, 4096) if older else (2, 50))
 
 
 def test_tables_in_several_pieces_read_the_same(train):
@@ -115,10 +160,13 @@ def test_fractions_are_nested_and_keep_patients_whole():
 
 
 def test_unit_conversion_knows_scale_and_refuses_filters():
-    assert microvolts_per_unit(EcgFeatureExtractor()) == 1000
-    assert microvolts_per_unit(EcgFeatureExtractor(do_scale=True, scale=2.0)) == 500
+    signal = SignalSpec()
+    assert microvolts_per_unit(EcgFeatureExtractor(), signal) == 1000
+    assert microvolts_per_unit(EcgFeatureExtractor(do_scale=True, scale=2.0), signal) == 500
     with pytest.raises(ValueError, match="without filters"):
-        microvolts_per_unit(EcgFeatureExtractor(highpass_hz=0.5))
+        microvolts_per_unit(EcgFeatureExtractor(highpass_hz=0.5), signal)
+    with pytest.raises(ValueError, match="the exam table has .* 5000 samples at 500 Hz; found the feature extractor"):
+        microvolts_per_unit(EcgFeatureExtractor(), SignalSpec(sampling_rate=500, n_samples=5000))
 
 
 def test_a_cached_split_gives_the_same_batches(train):

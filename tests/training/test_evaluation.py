@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from sklearn.metrics import f1_score, roc_auc_score
 
 from common.files import write_json
@@ -13,7 +14,6 @@ from training import evaluation
 from training.evaluation import (
     RetrievalRanks,
     SplitPredictions,
-    collect,
     evaluate_predictions,
     metrics_table,
     read_predictions,
@@ -34,29 +34,7 @@ def split(name, n=300, seed=0, prevalence=0.25):
     labels = (generator.random((n, len(NAMES))) < prevalence).astype(np.int8)
     logits = generator.normal(size=labels.shape) + 1.5 * labels - 1
     patients = [f"{name}-{number}" for number in generator.integers(0, n // 2, n)]
-    return SplitPredictions.from_logits(name, [f"{name}{i}" for i in range(n)], patients, labels, logits)
-
-
-def test_collect_joins_tensors_arrays_and_lists_in_order():
-    batches = (
-        {
-            "logits": torch.full((size, 3), float(size), dtype=torch.bfloat16, requires_grad=True),
-            "labels": np.full((size, 3), size, dtype=np.int8),
-            "exam_ids": [f"{size}-{row}" for row in range(size)],
-        }
-        for size in (2, 3, 1)
-    )
-    whole = collect(batches)
-    assert whole["logits"].dtype == np.float32 and whole["logits"][:, 0].tolist() == [2, 2, 3, 3, 3, 1]
-    assert whole["labels"].dtype == np.int8
-    assert whole["exam_ids"].tolist() == ["2-0", "2-1", "3-0", "3-1", "3-2", "1-0"]
-
-
-def test_collect_refuses_nothing_and_changing_keys():
-    with pytest.raises(ValueError, match="found none: is the split empty"):
-        collect([])
-    with pytest.raises(ValueError, match=r"batch 1: expected the keys \['a'\], found \['b'\]"):
-        collect([{"a": [1]}, {"b": [1]}])
+    return SplitPredictions(name, [f"{name}{i}" for i in range(n)], patients, labels, expit(logits))
 
 
 @pytest.mark.parametrize(
@@ -81,13 +59,6 @@ def test_predictions_that_do_not_fit_are_named(change, message):
     }
     with pytest.raises(ValueError, match=message):
         SplitPredictions(**(given | change))
-
-
-def test_logits_become_probabilities_without_overflow():
-    logits = torch.tensor([[-1000.0, 0.0], [1000.0, 2.0]])
-    made = SplitPredictions.from_logits("test", ["a", "b"], ["p", "q"], torch.zeros(2, 2), logits)
-    assert made.probabilities == pytest.approx(np.array([[0, 0.5], [1, 1 / (1 + np.exp(-2))]]), abs=1e-15)
-    assert made.labels.dtype == np.int8
 
 
 def test_written_predictions_come_back_the_same(tmp_path):

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, precision_score, recall_score
 
 from training.evaluation import SplitPredictions, retrieval_metrics, retrieval_ranks
@@ -36,7 +37,7 @@ def predictions():
     labels[::9, 0] = -1
     labels[:, 2] = 0
     ids = [str(number) for number in range(400)]
-    return SplitPredictions.from_logits("test", ids, ids, labels, logits)
+    return SplitPredictions("test", ids, ids, labels, expit(logits))
 
 
 def lines(axes, colour):

@@ -1,21 +1,28 @@
 """Several processes against one: the same loss and the same gradient of every weight."""
 
-import multiprocessing
 import os
-import socket
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from accelerate import Accelerator
 from transformers import BertConfig
 
-from modeling_ecgclip import EcgClipConfig, EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification
+from modeling_ecgclip import (
+    EcgClipConfig,
+    EcgClipModel,
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+)
+from modeling_ecgclip.signal_ecgclip import SignalSpec
+from tests.two_processes import run_two
+from training.augmentation import SignalInput
 from training.classification import ClassificationTask
 from training.contrastive import ContrastiveTask
 from training.data import StepPlan
+from training.feed import ExamFeed
 
 
 N_EXAMS, TEXT_WIDTH = 12, 16
@@ -44,6 +51,10 @@ def in_evaluation(accelerator, model):
     return accelerator.prepare(model).eval()
 
 
+def feed_of(accelerator):
+    return ExamFeed(accelerator, SignalInput(EcgFeatureExtractor(), SignalSpec()), eval_batch_size=8)
+
+
 def contrastive_task(accelerator, positives="paired", loss="clip"):
     torch.manual_seed(0)
     text = BertConfig(hidden_size=TEXT_WIDTH, num_hidden_layers=1, num_attention_heads=1, vocab_size=10)
@@ -54,14 +65,14 @@ def contrastive_task(accelerator, positives="paired", loss="clip"):
     )
     model = EcgClipModel(config)
     model.text_model.requires_grad_(False)
-    return ContrastiveTask(accelerator, in_evaluation(accelerator, model), None, None, 1000.0, positives, 8, 0)
+    return ContrastiveTask(feed_of(accelerator), in_evaluation(accelerator, model), None, None, positives)
 
 
 def classification_task(accelerator):
     torch.manual_seed(0)
     model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", dropout=0.0))
     module = in_evaluation(accelerator, model)
-    return ClassificationTask(accelerator, module, None, None, 1000.0, 8, 0, None, torch.full((6,), 3.0))
+    return ClassificationTask(feed_of(accelerator), module, None, None, torch.full((6,), 3.0))
 
 
 def batches_of(accelerator, n_exams, passes):
@@ -111,13 +122,7 @@ def _worker(rank, port, folder):
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
     """Folder with the results of two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    multiprocessing.set_forkserver_preload(["train_clip", "train_cls"])  # imported once for all such tests
-    mp.start_processes(_worker, args=(port, str(folder)), nprocs=2, start_method="forkserver")
-    return folder
+    return run_two(_worker, tmp_path_factory.mktemp("two"))
 
 
 def largest_difference(found, expected):

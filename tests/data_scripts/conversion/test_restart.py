@@ -10,49 +10,32 @@ import signal
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from data_scripts import code15
 from data_scripts.conversion import run as conversion
 from data_scripts.conversion import shards
-from data_scripts.conversion.builder import EcgBuilder, ExamPlan
+from data_scripts.conversion.builder import SourceSettings
 from data_scripts.conversion.run import ConversionArguments, run_conversion
 from data_scripts.tables.digest import table_digest
 from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
-from modeling_ecgclip.reading_ecgclip import EcgRecord
 from tests.data_scripts.code15_layout import exams_frame, make_tracing, write_part
+from tests.data_scripts.conversion import noise
 
 
-class Noise(EcgBuilder):
-    """Forty exams of noise in two parts; stops at an exam, as often as it is told to."""
+class Noise(noise.Noise):
+    """Stops at an exam, as often as it is told to."""
 
     fails = {}  # exam to what happens there
     read = []  # exams that were read, in this process
 
-    def plan(self):
-        columns = {
-            "exam_id": [str(i) for i in range(40)],
-            "patient_id": [str(i) for i in range(40)],
-            "split": ["train", "validation", "test", "train"] * 10,
-            "age": np.nan,
-            "sex": None,
-            "report": None,
-            "part": ["a"] * 20 + ["b"] * 20,
-            "location": "",
-        }
-        exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
-        return ExamPlan(exams, "noise", 40, facts={"source": "noise"})
-
     def read_recordings(self, exams):
-        for exam in exams:
+        for exam, recording in zip(exams, super().read_recordings(exams), strict=True):
             number = int(exam["exam_id"])
             if number in self.fails:
                 self.fails[number]()
             self.read.append(number)
-            noise = np.random.default_rng(number).normal(size=(12, 1000))
-            yield EcgRecord(noise, 400, LEAD_NAMES, "mV", exam["exam_id"])
+            yield recording
 
 
 def disk_full():
@@ -66,17 +49,18 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(Noise, "read", [])
 
 
-def arguments(tmp_path, **changes):
-    return ConversionArguments(source_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **changes)
+def convert_noise(tmp_path, repair_nan=False, output="out", **changes):
+    arguments = ConversionArguments(output_dir=str(tmp_path / output), **changes)
+    return run_conversion(Noise, SourceSettings(str(tmp_path), repair_nan), arguments)
 
 
 @pytest.fixture
 def interrupted(tmp_path, capsys):
     """A folder in which a run was ended by a full disk at exam 35 of 40, in its fourth shard of ten; its digest."""
-    whole = run_conversion(Noise, ConversionArguments(str(tmp_path), str(tmp_path / "whole")))["digest"]
+    whole = convert_noise(tmp_path, output="whole")["digest"]
     Noise.fails[35] = disk_full
     with pytest.raises(OSError, match="No space left"):
-        run_conversion(Noise, arguments(tmp_path))
+        convert_noise(tmp_path)
     assert not (tmp_path / "out").exists()
     assert "out.incomplete keeps 3 finished shards: the same command goes on there" in capsys.readouterr().err
     Noise.fails.clear()
@@ -86,7 +70,7 @@ def interrupted(tmp_path, capsys):
 
 def finish(tmp_path, **changes):
     """Runs again; returns the record and which exams were read."""
-    record = run_conversion(Noise, arguments(tmp_path, **changes))
+    record = convert_noise(tmp_path, **changes)
     assert not (tmp_path / "out.incomplete").exists()
     assert table_digest(load_exam_table(tmp_path / "out")) == record["digest"]
     return record, list(Noise.read)
@@ -138,7 +122,7 @@ def test_a_torn_shard_is_recognised_and_written_again(interrupted, tmp_path, fil
 def test_other_settings_or_another_source_start_over(interrupted, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(Noise.fails, 35, disk_full)
     with pytest.raises(OSError, match="No space left"):
-        run_conversion(Noise, arguments(tmp_path, repair_nan=True))
+        convert_noise(tmp_path, repair_nan=True)
     assert Noise.read == list(range(35)) and "starting over" in capsys.readouterr().err
     Noise.read.clear()
     Noise.fails.clear()
@@ -154,7 +138,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
     Noise.fails[15] = ctrl_c
     with pytest.raises(KeyboardInterrupt):
-        run_conversion(Noise, arguments(tmp_path))
+        convert_noise(tmp_path)
     Noise.fails.clear()
     Noise.read.clear()
     assert finish(tmp_path)[1] == list(range(10, 40))
@@ -163,7 +147,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 def test_a_killed_process_is_an_error_and_the_next_run_goes_on(tmp_path):
     Noise.fails[35] = lambda: os.kill(os.getpid(), signal.SIGKILL)
     with pytest.raises(ChildProcessError, match="a process of the conversion was killed"):
-        run_conversion(Noise, arguments(tmp_path, num_proc=2))
+        convert_noise(tmp_path, num_proc=2)
     Noise.fails.clear()
     record, read = finish(tmp_path)
     assert 35 in read and len(read) < 40 and record["kept"] == 40
@@ -174,7 +158,7 @@ def test_two_runs_never_write_the_same_table(interrupted, tmp_path, monkeypatch)
     with open(tmp_path / "out.incomplete" / "work" / "lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError, match="another conversion writes the same table: .*out.incomplete"):
-            run_conversion(Noise, arguments(tmp_path))
+            convert_noise(tmp_path)
         assert len(list((tmp_path / "out.incomplete" / "work" / "shards").iterdir())) == 3
     assert finish(tmp_path)[1] == list(range(30, 40))
 
@@ -185,7 +169,7 @@ def test_an_error_of_the_source_leaves_nothing(tmp_path):
 
     Noise.fails[35] = unreadable
     with pytest.raises(ValueError, match="part b: not readable"):
-        run_conversion(Noise, arguments(tmp_path))
+        convert_noise(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,24 @@
+"""What the commands share that are run in a terminal."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from common.hub_access import HubAccessError
+
+
+def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> int:
+    """
+    Runs a command and returns its exit status: 0, or 1 after an error that the user can fix, said in one line.
+
+    Args:
+        command (`Callable`): The command, its arguments put in.
+        more_errors (`type[Exception]`): What a user of this command can fix, beside the Hub's refusals, files and
+            values.
+    """
+    try:
+        command()
+    except (HubAccessError, OSError, ValueError, *more_errors) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

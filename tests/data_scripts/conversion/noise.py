@@ -1,0 +1,34 @@
+"""A source of forty exams of noise in two parts, for tests of the run of a conversion."""
+
+import numpy as np
+import pandas as pd
+
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan
+from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
+from modeling_ecgclip.reading_ecgclip import EcgRecord
+
+
+class Noise(EcgBuilder):
+    """The source; subclasses misbehave."""
+
+    patients = [str(i) for i in range(40)]
+    found = 40
+
+    def plan(self):
+        columns = {
+            "exam_id": [str(i) for i in range(40)],
+            "patient_id": self.patients,
+            "split": ["train", "validation", "test", "train"] * 10,
+            "age": np.nan,
+            "sex": None,
+            "report": None,
+            "part": ["a"] * 20 + ["b"] * 20,
+            "location": "",
+        }
+        exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
+        return ExamPlan(exams, "noise", self.found, facts={"source": "noise"})
+
+    def read_recordings(self, exams):
+        for exam in exams:
+            noise = np.random.default_rng(int(exam["exam_id"])).normal(size=(12, 1000))
+            yield EcgRecord(noise, 400, LEAD_NAMES, "mV", exam["exam_id"])
