@@ -13,6 +13,7 @@ import torch
 from transformers import pipeline
 from transformers.utils import cached_file
 
+from common.files import public_name
 from modeling_ecgclip import (
     EcgClassificationPipeline,
     EcgFeatureExtractor,
@@ -328,8 +329,7 @@ def _flag_notes(flags: Sequence[str]) -> list[str]:
 
 def _public_name(model: Any) -> str:
     """A model's Hub id, or its folder's name: where that folder lies concerns nobody."""
-    name = model.config._name_or_path
-    return Path(name).name if Path(name).exists() else name
+    return public_name(model.config._name_or_path)
 
 
 __all__ = ["DISCLAIMER", "SALIENCY_METHOD", "TEMPLATES", "Analyser", "Analysis", "Saliency"]
