@@ -98,8 +98,8 @@ class EndpointHandler:
             data (`dict`):
                 `inputs`: one ECG or a list of them, see [`read_inputs`]. `parameters` (*optional*): `sampling_rate`,
                 `lead_names`, `unit`, `exam_id`, `format`, `shape`, `allow_missing_leads`, `repair_nan`, `task`,
-                `with_model`; for classification `top_k` and `thresholds` (a dictionary by label); for zero-shot
-                `candidate_labels` and `hypothesis_template`.
+                `with_model`; for classification `top_k` and, where each label is decided on by itself, `thresholds`
+                (a dictionary by label); for zero-shot `candidate_labels` and `hypothesis_template`.
 
         Returns:
             `list`, or with `with_model` `{"model": dict, "results": list}` (of embeddings with `quality`), or
@@ -166,6 +166,8 @@ class EndpointHandler:
                 "InvalidParameter",
                 f"{task} takes the parameters {', '.join(allowed)}: found {shorten(', '.join(unknown))}",
             )
+        if given.get("thresholds") is not None:
+            self._check_decides()
         readers = {name: (read_flag, "true or false") for name in ("with_model", *_READING_FLAGS)}
         readers |= {
             "top_k": (read_whole_number, "a whole number of at least 1"),
@@ -189,6 +191,15 @@ class EndpointHandler:
                 "InvalidParameter", f"{task} needs the parameter candidate_labels: the texts to choose from"
             )
         return arguments, arguments.pop("thresholds", {}), arguments.pop("with_model", False)
+
+    def _check_decides(self) -> None:
+        """Refuses thresholds for outputs that are no labels side by side."""
+        problem = self.pipelines["ecg-classification"].model.config.problem_type
+        if problem != "multi_label_classification":
+            raise RequestError(
+                "InvalidParameter",
+                f"thresholds are for models that decide on each label by itself: this one's problem_type is {problem}",
+            )
 
     def _read_thresholds(self, value: Any) -> dict[str, float]:
         labels = self.pipelines["ecg-classification"].model.config.id2label.values()

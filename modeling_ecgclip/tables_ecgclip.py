@@ -84,10 +84,11 @@ class TextTable:
         Raises:
             `ValueError`: naming the row and the column whose cell is no number.
         """
-        if self.rows is None:
+        if self.matrix is not None:
             return np.ascontiguousarray(self.matrix.T[list(columns)])
-        values = np.empty((len(columns), len(self.rows)))
-        for at, row in enumerate(self.rows):
+        rows = self.rows or []
+        values = np.empty((len(columns), len(rows)))
+        for at, row in enumerate(rows):
             for to, column in enumerate(columns):
                 cell = row[column]
                 if cell in _MISSING:
@@ -262,7 +263,8 @@ def _header(
     if _is_header(cells, width, is_comment, f"{where}, row {at}"):
         above.pop()
         return cells, units
-    if at == first and len(cells) > 1 and not is_comment and fact_of(re.split("[:=]", cells[0])[0]) is None:
+    states_fact = any(fact_of(re.split("[:=]", text)[0]) is not None for text in (line, cells[0]))
+    if at == first and len(cells) > 1 and not is_comment and not states_fact:
         raise ValueError(f"{where}, row {at}: {len(cells)} column names for {width} columns")
     return None, units
 
@@ -323,7 +325,7 @@ def _plain_matrix(lines: list[str], delimiter: str) -> np.ndarray | None:
 
 def _rows(lines: list[str], delimiter: str, where: str, first_row: int, names: list[str] | None) -> list[list[str]]:
     """The cells of all lines, as many in each, without columns that only a separator at the end of lines makes."""
-    rows = []
+    rows: list[list[str]] = []
     for at, line in enumerate(lines):
         cells = split_line(line, delimiter)
         if at and len(cells) != len(rows[0]):

@@ -48,7 +48,7 @@ def ecg_kind(signal: SignalSpec) -> str:
 
 def in_order(run: "RunFolder", split: str = "test") -> list[Label]:
     """Returns a run's labels in the model's order; of many, those with most positives in a split first."""
-    labels, positives = list(run.labels), run.positives(split)
+    labels, positives = list(run.labels), run.positives(split) or run.positives("train")
     if len(labels) > MANY_LABELS:
         labels.sort(key=lambda label: -positives.get(label.name, 0))
     return labels

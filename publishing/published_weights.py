@@ -21,11 +21,13 @@ import torch
 from huggingface_hub import ModelCardData
 
 from common.markdown import markdown_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.hdf5_ecgclip import CODE15_UNITS_PER_MV
 from modeling_ecgclip.hub_ecgclip import save_for_hub
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 
 
 # What `torch.load` raises for files that are not its own, by how far it gets.
@@ -230,7 +232,7 @@ def read_pytorch(
     """
     # The published checkpoints state their validation loss as a numpy number: harmless, but not allowed by itself.
     scalar = np.float64(0).__reduce__()[0]
-    allowed = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
+    allowed: list[Any] = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
     allowed += [np.dtype, type(np.dtype("float32")), type(np.dtype("float64"))]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -260,7 +262,7 @@ def read_pytorch(
     return state, facts | {"tensors": len(found)}
 
 
-def _refuse(path: Path, config: EcgResNetConfig, missing: list[str], unexpected: list[str]) -> None:
+def _refuse(path: Path, config: Any, missing: list[str], unexpected: list[str]) -> None:
     """Raises where tensors do not fit, with the names of those that do not."""
     if not missing and not unexpected:
         return
@@ -310,9 +312,9 @@ def _expected_keras(state: dict[str, torch.Tensor]) -> list[tuple[str, str, tupl
     return expected
 
 
-def _check_keras_settings(settings: dict[str, Any], config: EcgResNetConfig, path: Path) -> None:
+def _check_keras_settings(settings: dict[str, Any], config: Any, path: Path) -> None:
     """What the shapes of tensors do not show, where the file states it: epsilon, padding and strides."""
-    expected = {
+    expected: dict[str, dict[str, set[Any]]] = {
         "BatchNormalization": {"epsilon": {config.batch_norm_eps}},
         "Conv1D": {"padding": {"same"}, "strides": {(stride,) for stride in (1, *config.block_strides)}},
         "MaxPooling1D": {"padding": {"same"}, "strides": {(stride,) for stride in config.block_strides}},
@@ -358,7 +360,7 @@ def _card(architecture: str, source: Path, facts: dict[str, Any], model: EcgResN
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     stated = "".join(f", {name.replace('_', ' ')} {value}" for name, value in facts.items() if name != "tensors")
     if published.thresholds is None:
-        rows = [("output",), ("age in years",)]
+        rows: list[tuple[str, ...]] = [("output",), ("age in years",)]
     else:
         pairs = zip(published.labels, published.thresholds, strict=True)
         rows = [("label", "positive from"), *((label, f"{threshold:g}") for label, threshold in pairs)]

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
-from modeling_ecgclip.formats_ecgclip import format_named, format_of, kinds_of_files
+from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
+from modeling_ecgclip.leads_ecgclip import LEFT_OUT
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from modeling_ecgclip.stated_ecgclip import UnstatedError, check_stated
+from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
 KINDS = kinds_of_files()
@@ -90,10 +92,11 @@ def _main_file(files: Sequence[Path]) -> Path:
     """The file that names the ECG; the header of a WFDB record."""
     names = ", ".join(file.name for file in files)
     header_suffix, *signal_suffixes = format_named("wfdb").suffixes
-    headers = [file for file in files if file.suffix.lower() == header_suffix]
-    if len(headers) == 1:
-        return headers[0]
-    if len(headers) > 1:
+    headers = {file.name: file for file in files if file.suffix.lower() == header_suffix}
+    main = main_header({name: file.read_bytes()[:HEAD_BYTES] for name, file in headers.items()})
+    if main is not None:
+        return headers[main]
+    if headers:
         raise ValueError(f"{names}: expected one ECG: found {len(headers)} WFDB headers")
     if len(files) > 1:
         raise ValueError(f"{names}: expected one file, or one WFDB header (.hea) with its signal files")
@@ -130,9 +133,14 @@ def _lead_list(text: str | None) -> list[str] | None:
 
 def _assumptions(record: EcgRecord) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
-    if record.lead_names is not None:
-        return []
-    return [f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order, as the limb leads allow."]
+    assumed = []
+    left_out = record.metadata.get(LEFT_OUT)
+    if left_out:
+        assumed.append(f"Channels that are none of the twelve leads are left out: {', '.join(left_out)}.")
+    if record.lead_names is None:
+        names = ", ".join(LEAD_NAMES)
+        assumed.append(f"The leads are not named: taken to be {names}, in this order, as the limb leads allow.")
+    return assumed
 
 
 __all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload"]

@@ -10,7 +10,8 @@ from torch import nn
 
 from modeling_ecgclip.clip_ecgclip import EcgClipModel, EcgClipOutput
 from training.data import Batch, ExamSplit
-from training.evaluation import (
+from training.feed import ExamFeed
+from training.retrieval import (
     RetrievalRanks,
     retrieval_metrics,
     retrieval_ranks,
@@ -18,7 +19,6 @@ from training.evaluation import (
     zero_shot_auroc,
     zero_shot_metrics,
 )
-from training.feed import ExamFeed
 
 
 # Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
@@ -46,7 +46,7 @@ class ContrastiveTask:
     Args:
         feed (`ExamFeed`): Reads the exams; its accelerator prepared `module`.
         module (`nn.Module`): [`EcgClipModel`], prepared; its text tower is frozen and never runs.
-        exams, validation (`ExamSplit`): With text embeddings.
+        exams, validation (`ExamSplit`): With text embeddings; `validation` is None where the run does without.
         positives (`str`): `"paired"` or `"same_report"`.
         prompt_embeds (`torch.Tensor` of shape `(labels, text width)`, *optional*):
             Pooled text embedding of each label's phrase, for zero-shot AUROC.
@@ -57,7 +57,7 @@ class ContrastiveTask:
         feed: ExamFeed,
         module: nn.Module,
         exams: ExamSplit,
-        validation: ExamSplit,
+        validation: ExamSplit | None,
         positives: str,
         prompt_embeds: torch.Tensor | None = None,
     ):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
+from data_scripts.text.headings import check_headings
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, canonical_lead_name
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label
 from modeling_ecgclip.record_ecgclip import EcgRecord
@@ -127,6 +128,22 @@ class SourceSettings:
         leads = tuple(canonical_lead_name(name, "--leads") for name in leads)
         n_samples = self.n_samples or round(self.table_rate() * N_SAMPLES / SAMPLING_RATE)
         return SignalSpec(leads, self.table_rate(), n_samples)
+
+
+@dataclass
+class ReportSettings(SourceSettings):
+    """Of sources whose reports are written by hand, and cut."""
+
+    conclusion_headings: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "words that head a conclusion in your reports, beside those in four languages (docs/data.md)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_headings(self.conclusion_headings)
 
 
 class EcgBuilder(abc.ABC):

@@ -40,6 +40,7 @@ class FineTuned(Stage):
     name = "classification"
     pipeline = "ecg-classification"
     pipeline_tag = "audio-classification"
+    needed = ("preprocessor_config.json",)
     serves_page = True
 
     def head(self, run: "RunFolder") -> str:
@@ -76,7 +77,7 @@ class MultiLabel(_Classifier):
     """Labels side by side: each is there or not, and has a threshold."""
 
     task, task_title = "ecg-classification", "ECG classification"
-    needed = ("preprocessor_config.json", "precision_recall.png", "calibration.png")
+    needed_with = {"test": ("precision_recall.png", "calibration.png")}
     metrics = ("f1", "precision", "recall", "roc_auc")
     figures = {
         "precision_recall.png": (
@@ -112,14 +113,16 @@ class MultiLabel(_Classifier):
 
     def _thresholds(self, run: "RunFolder") -> str:
         """Where the thresholds come from, and which of them nothing was there to choose by."""
-        if run.metrics["thresholds_from"] != "validation":
+        if run.metrics["thresholds_from"] == "given":
             return "Thresholds were given, and not chosen in this run."
-        chosen = run.metrics["validation"]
-        said = (
-            f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
-            f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the pipeline "
-            "uses them for `positive`."
-        )
+        said = "Thresholds were not chosen: the run had no validation split."
+        if run.metrics["thresholds_from"] == "validation":
+            chosen = run.metrics["validation"]
+            said = (
+                f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
+                f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the "
+                "pipeline uses them for `positive`."
+            )
         reasons: dict[str, list[str]] = {}
         for entry in run.metrics["undefined"]:
             if entry["metric"] == "threshold":
@@ -147,9 +150,10 @@ class MultiLabel(_Classifier):
                 f"Thresholds rest on fewer than {FEW_TO_CHOOSE} positives of {few} in validation. Choose them again "
                 "on exams of your own before you use `positive`."
             )
-        lines.append(
-            "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
-        )
+        if run.is_measured:
+            lines.append(
+                "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
+            )
         return lines
 
 
@@ -157,7 +161,7 @@ class MultiClass(_Classifier):
     """One label for each ECG: the most probable one."""
 
     task, task_title = "ecg-classification", "ECG classification"
-    needed = ("preprocessor_config.json",)
+    needed_with = {"test": ("confusion.png", "precision_recall.png", "calibration.png")}
     metrics = ("accuracy", "f1", "precision", "recall", "roc_auc")
     figures = {
         "confusion.png": "Which label was given to exams of each label, on the test split",
@@ -214,8 +218,8 @@ class MultiClass(_Classifier):
         """As in the base class."""
         return [
             *few_to_measure(run),
-            "Of an ECG with several of the labels the model names one alone. Probabilities are meant for exams with "
-            "the test split's prevalences.",
+            "Of an ECG with several of the labels the model names one alone. Exams with several, or with none, had no "
+            "part in training and in the numbers above.",
         ]
 
 

@@ -25,9 +25,9 @@ class Regression(FineTuned):
     """Values without probabilities, decisions or thresholds."""
 
     task, task_title = "ecg-regression", "Regression on ECGs"
-    needed = ("preprocessor_config.json",)
+    needed_with = {"test": ("scatter.png",)}
     metrics = ("mae", "r_squared", "pearsonr")
-    figures = {"regression.png": "Predicted against true values on the test split"}
+    figures = {"scatter.png": "Predicted against true values on the test split"}
 
     def summary(self, run: "RunFolder") -> str:
         """As in the base class."""

@@ -1,6 +1,7 @@
 """The endpoint's answers: as the pipeline's, from the folder alone, and by name where there is none."""
 
 import base64
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -110,6 +112,19 @@ def error_of(answer):
 
 
 class TestAnswers:
+    @pytest.mark.parametrize("problem", ["regression", "single_label_classification"])
+    def test_outputs_that_are_not_decided_on(self, problem, forms, tmp_path):
+        torch.manual_seed(0)
+        config = EcgResNetConfig.from_preset("tiny", id2label={0: "k", 1: "age"}, problem_type=problem)
+        save_for_hub(EcgResNetForSignalClassification(config), tmp_path / "model", EcgFeatureExtractor())
+        handler = EndpointHandler(str(tmp_path / "model"))
+        inputs, rate = forms["npy"][:2]
+        answer = handler({"inputs": inputs, "parameters": rate})
+        assert {tuple(one) for one in answer} == {("label", "score")}
+        assert {one["label"] for one in answer} == {"k", "age"}
+        kind, message = error_of(handler({"inputs": inputs, "parameters": {**rate, "thresholds": {"age": 0.5}}}))
+        assert kind == "InvalidParameter" and message.endswith(f"this one's problem_type is {problem}")
+
     def test_every_form_as_the_pipeline(self, handler, classifier, forms):
         assert len(forms) > 20
         for name, (inputs, parameters, source, arguments) in forms.items():
@@ -361,6 +376,22 @@ class TestErrors:
             assert error_of(answer)[0] == "InvalidEcg", name
         renamed = handler({"inputs": {"hea": header.replace("ecg.dat", "other.dat"), "dat": dat}})
         assert renamed == handler({"inputs": {"hea": header, "dat": dat}})
+
+    def test_wfdb_record_of_segments(self, handler, ecg, segmented_record, wfdb_record):
+        whole = handler(
+            {"inputs": {one: base64_of(wfdb_record.with_suffix(f".{one}").read_bytes()) for one in ("hea", "dat")}}
+        )
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for path in segmented_record.iterdir():
+                archive.write(path, path.name)
+        assert_same(handler({"inputs": base64_of(buffer.getvalue())}), whole)
+        without = io.BytesIO()
+        with zipfile.ZipFile(without, "w") as archive:
+            for path in segmented_record.glob("rec_*"):
+                archive.write(path, path.name)
+        kind, message = error_of(handler({"inputs": base64_of(without.getvalue())}))
+        assert (kind, message) == ("InvalidEcg", "inputs: expected one WFDB header: found 2")
 
     def test_defects_are_answered_and_logged_without_the_recording(self, handler, forms, monkeypatch, caplog):
         def fails(*args, **kwargs):

@@ -21,13 +21,11 @@ def test_probabilities_are_those_of_the_pipeline(analyser, models, example):
     path = example.paths[0]
     classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
     analysis = analyser.analyse(read_ecg(path))
-    without_thresholds = [
-        {key: value for key, value in one.items() if key != "threshold"} for one in analysis.probabilities
-    ]
-    assert without_thresholds == classify(str(path))
-    by_label = {one["label"]: one["threshold"] for one in analysis.probabilities}
-    assert [by_label[label] for label in analyser.labels] == pytest.approx(THRESHOLDS)
-    assert analysis.strongest_label == analysis.probabilities[0]["label"]
+    found = analysis.findings.entries
+    assert [{"label": one.name, "score": one.score, "positive": one.positive} for one in found] == classify(str(path))
+    by_label = {one.name: one.threshold for one in found}
+    assert [by_label[label.name] for label in analyser.labels] == pytest.approx(THRESHOLDS)
+    assert analysis.strongest_label == found[0].name
 
 
 def test_shown_is_what_the_model_saw(analyser, signal):
@@ -63,7 +61,7 @@ def test_what_is_doubtful_is_noted(analyser):
     assert any(note.startswith("This does not look like an ECG but like noise") for note in analysis.notes)
     assert any(note.startswith("The limb leads disagree: ") for note in analysis.notes)
     assert any(note.startswith("4.0 s is little") for note in analysis.notes)
-    codes = [one["code"] for one in analysis.probabilities[0]["quality"]]
+    codes = [one["code"] for one in analysis.quality]
     assert codes == ["limb_leads_disagree", "not_an_ecg", "short"]
     with pytest.raises(ValueError, match="x .unit mV.: the limb leads disagree"):
         analyser.analyse(EcgRecord(noise, 400.0, None, "mV", "x"))
@@ -78,6 +76,24 @@ def test_saliency_lies_on_the_samples_shown(analyser, signal):
     # All the change is in the beats.
     beats = np.abs(saliency.strength).sum(axis=0)[:2800].reshape(7, 400).mean(axis=0)
     assert beats[180:220].mean() > 3 * beats[:100].mean()
+
+
+@pytest.mark.parametrize("n", [3000, 2999, 4096])  # of 400 Hz: the last is longer than the window
+def test_another_window_s_saliency_lies_on_the_samples_shown(analysis_of, signal, monkeypatch, n):
+    # Of 5,001 samples the network reads 5,120: 59 zeros on the left, 60 on the right, more around a short recording.
+    analyser, _ = analysis_of("one_lead")
+    longer = np.pad(signal, ((0, 0), (0, 96)), mode="edge")
+    analysis = analyser.analyse(EcgRecord(longer[:, :n], 400.0, LEAD_NAMES, "mV", "ecg.npy"))
+    inputs, shown = analysis.input_values[0].numpy(), analysis.signal
+    assert analysis.lead_names == ("II",) and inputs.shape == (1, 5120)
+    first = np.flatnonzero(inputs[0])[0]
+    np.testing.assert_array_equal(inputs[:, first : first + shown.shape[1]], shown)
+    places = np.arange(5120, dtype=np.float32)[None]
+    monkeypatch.setattr("space.analysis.integrated_gradients", lambda *_: places)
+    monkeypatch.setattr("space.analysis.smooth_saliency", lambda attributions, _: attributions)
+    saliency = analyser.explain(analysis, "1dAVb").saliency
+    np.testing.assert_array_equal(saliency.strength, places[:, first : first + shown.shape[1]])
+    assert saliency.strongest == ""  # of a single lead
 
 
 def test_own_words_are_those_of_the_pipeline(analyser, signal):

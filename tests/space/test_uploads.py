@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import wfdb
 
 from modeling_ecgclip import LEAD_NAMES
 from space.example_list import EXAMPLES
@@ -80,7 +81,9 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
     for name in names:
         (tmp_path / name).write_bytes(b"\x00\xffnot an ECG\n")
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        read_upload([tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None))
+        read_upload(
+            [tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None), LEAD_NAMES
+        )
     assert str(tmp_path) not in str(caught.value)
     assert "ecgclip-" not in str(caught.value)
 
@@ -105,3 +108,16 @@ def test_header_that_names_a_file_elsewhere(tmp_path):
     header.write_text(WFDB_PATHS[0].read_text().replace("simulated_normal.dat", f"../{tmp_path.name}/secret.dat"))
     with pytest.raises((ValueError, FileNotFoundError), match="a"):
         read_upload([header], Form())
+
+
+def test_wfdb_record_of_segments(tmp_path, signal):
+    names = list(LEAD_NAMES)
+    for i, part in enumerate((signal[:, :1000], signal[:, 1000:])):
+        wfdb.wrsamp(
+            f"rec_{i}", 400, ["mV"] * 12, names, part.T.astype(float), fmt=["16"] * 12, adc_gain=[1000.0] * 12,
+            baseline=[0] * 12, write_dir=str(tmp_path),
+        )  # fmt: skip
+    (tmp_path / "rec.hea").write_text("rec/2 12 400 4000\nrec_0 1000\nrec_1 3000\n")
+    record, notes = read_upload(sorted(tmp_path.iterdir()), Form())
+    assert (record.name, record.sampling_rate, notes) == ("rec.hea", 400, [])
+    np.testing.assert_allclose(record.signal, signal, atol=1e-3)
