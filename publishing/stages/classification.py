@@ -98,7 +98,7 @@ class MultiLabel(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3), result["positive"])',
         ]
 
@@ -180,7 +180,7 @@ class MultiClass(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3))  # the most probable one comes first',
         ]
 

@@ -54,7 +54,8 @@ class Contrastive(Stage):
             "words = [",
             *(f"    {phrase}," for phrase in phrases),
             "]",
-            f'for result in read(ecg, candidate_labels=words, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f'stated = {{"sampling_rate": {run.signal.sampling_rate}, "unit": "mV", "lead_names": leads}}',
+            "for result in read(ecg, candidate_labels=words, **stated):",
             '    print(round(result["score"], 3), result["label"])',
         ]
 

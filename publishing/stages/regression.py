@@ -37,7 +37,7 @@ class Regression(FineTuned):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3))  # the value itself, no probability',
         ]
 
