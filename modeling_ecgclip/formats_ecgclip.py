@@ -60,7 +60,7 @@ class Format:
 
 
 # A kind that begins in a way of its own comes before one that any text may be.
-FORMATS = (
+FORMATS: tuple[Format, ...] = (
     Format("wfdb", "WFDB", WFDB_SUFFIXES, is_wfdb_header, read_wfdb, needs="wfdb"),
     Format("npy", "numpy array", (".npy",), is_npy, read_npy),
     Format("npz", "numpy archive", (".npz",), is_npz, read_npz),

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class TextTable:
             `ValueError`: naming the row and the column whose cell is no number.
         """
         if self.rows is None:
-            return np.ascontiguousarray(self.matrix.T[list(columns)])
+            return np.ascontiguousarray(cast(np.ndarray, self.matrix).T[list(columns)])
         values = np.empty((len(columns), len(self.rows)))
         for at, row in enumerate(self.rows):
             for to, column in enumerate(columns):
@@ -323,7 +324,7 @@ def _plain_matrix(lines: list[str], delimiter: str) -> np.ndarray | None:
 
 def _rows(lines: list[str], delimiter: str, where: str, first_row: int, names: list[str] | None) -> list[list[str]]:
     """The cells of all lines, as many in each, without columns that only a separator at the end of lines makes."""
-    rows = []
+    rows: list[list[str]] = []
     for at, line in enumerate(lines):
         cells = split_line(line, delimiter)
         if at and len(cells) != len(rows[0]):

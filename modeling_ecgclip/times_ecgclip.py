@@ -268,7 +268,7 @@ def _numbers(cells: Sequence[str], column: str, where: str, first_row: int) -> t
         rows, values = np.arange(len(cells)), np.array(list(map(float, cells)))
     except ValueError:
         rows = np.array([row for row, cell in enumerate(cells) if cell.strip()], dtype=np.int64)
-        values = np.array([_or_nan(cells[row]) for row in rows])
+        values = np.array([_or_nan(cells[row]) for row in rows.tolist()])
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong) or not len(values):
         row = int(rows[wrong[0]]) if len(wrong) else 0

@@ -230,7 +230,7 @@ def read_pytorch(
     """
     # The published checkpoints state their validation loss as a numpy number: harmless, but not allowed by itself.
     scalar = np.float64(0).__reduce__()[0]
-    allowed = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
+    allowed: list[Any] = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
     allowed += [np.dtype, type(np.dtype("float32")), type(np.dtype("float64"))]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -312,14 +312,14 @@ def _expected_keras(state: dict[str, torch.Tensor]) -> list[tuple[str, str, tupl
 
 def _check_keras_settings(settings: dict[str, Any], config: EcgResNetConfig, path: Path) -> None:
     """What the shapes of tensors do not show, where the file states it: epsilon, padding and strides."""
-    expected = {
+    expected: dict[str, dict[str, set[Any]]] = {
         "BatchNormalization": {"epsilon": {config.batch_norm_eps}},
         "Conv1D": {"padding": {"same"}, "strides": {(stride,) for stride in (1, *config.block_strides)}},
         "MaxPooling1D": {"padding": {"same"}, "strides": {(stride,) for stride in config.block_strides}},
     }
     for layer in settings.get("config", {}).get("layers", []):
         stated = layer.get("config", {})
-        for key, values in expected.get(layer.get("class_name"), {}).items():
+        for key, values in expected.get(layer.get("class_name", ""), {}).items():
             value = tuple(stated[key]) if isinstance(stated.get(key), list) else stated.get(key)
             if key in stated and value not in values:
                 raise ValueError(
@@ -358,7 +358,7 @@ def _card(architecture: str, source: Path, facts: dict[str, Any], model: EcgResN
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     stated = "".join(f", {name.replace('_', ' ')} {value}" for name, value in facts.items() if name != "tensors")
     if published.thresholds is None:
-        rows = [("output",), ("age in years",)]
+        rows: list[tuple[str, ...]] = [("output",), ("age in years",)]
     else:
         pairs = zip(published.labels, published.thresholds, strict=True)
         rows = [("label", "positive from"), *((label, f"{threshold:g}") for label, threshold in pairs)]
