@@ -48,7 +48,7 @@ ERROR_TYPES = {
 }
 # Kinds of bytes: whole files, and samples without a word about themselves. A WFDB record is several files.
 FILE_FORMATS = tuple(sorted(kind.name for kind in FILE_KINDS if kind.name != "wfdb"))
-RAW_FORMATS = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
+RAW_FORMATS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 FORMATS = (*FILE_FORMATS, *RAW_FORMATS, "wfdb")
 _FILE_NAME = "ecg"  # of the temporary file; whoever sends a request chooses no name here
 _MEMBER_NAME = re.compile(r"[-\w]+(\.\w+)?", re.ASCII)
