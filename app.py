@@ -117,6 +117,7 @@ class Page:
             except ValueError as error:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
                 comparison = f"Your own words: {error}"
+        marked: Any = analysis.saliency
         return [
             gr.HTML(visible=False),
             gr.Column(visible=True),
@@ -124,7 +125,7 @@ class Page:
             page.probabilities(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
-            gr.Radio(choices=[PLAIN, *self.analyser.labels], value=analysis.saliency.label),
+            gr.Radio(choices=[PLAIN, *self.analyser.labels], value=marked.label),
             *self._show_drawn(analysis),
         ]
 
@@ -162,7 +163,7 @@ class Page:
 
 def build_page(analyser: Analyser) -> gr.Blocks:
     """Returns the page; [`launch`] serves it."""
-    options = {"title": "ecgclip", "analytics_enabled": False, "fill_width": True}
+    options: dict[str, Any] = {"title": "ecgclip", "analytics_enabled": False, "fill_width": True}
     with gr.Blocks(**options, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
         gr.HTML(page.head())
         state = gr.State(None, time_to_live=KEEP_S)
@@ -190,7 +191,7 @@ def build_page(analyser: Analyser) -> gr.Blocks:
         actions = Page(analyser, Path(json_file.GRADIO_CACHE))
         drawn = [paper, saliency, json_file, pdf_file, state]
         shown = [hint, result, facts, probabilities, comparison, nearest, marked, *drawn]
-        settings = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
+        settings: dict[str, Any] = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
         analyse.click(
             one_message(actions.show_upload),
             [upload, *form, words, language],

@@ -59,7 +59,7 @@ from training.run import (
 logger = get_logger(__name__)
 
 # Zhai et al. 2023, section 3.1: at first nearly every pair is a no.
-SIGLIP_START = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
+SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
 def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[str, ExamSplit]:

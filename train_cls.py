@@ -10,6 +10,7 @@ AutoModelForAudioClassification and the ecg-classification pipeline.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 from accelerate.logging import get_logger
 from scipy.special import expit
 from torch import nn
-from torch.utils.data import Dataset
 
 from common.files import write_json
 from modeling_ecgclip import EcgForSignalClassification, save_for_hub
@@ -34,7 +34,7 @@ from training.arguments import (
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.classification import ClassificationTask, balanced_pos_weight, embed_split
-from training.data import ExamSplit, ExamTable, cache_splits, fraction_of_patients
+from training.data import EmbeddedSplit, ExamSplit, ExamTable, cache_splits, fraction_of_patients
 from training.encoder import encoder_config, load_classifier, load_feature_extractor
 from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
 from training.feed import ExamFeed
@@ -78,14 +78,14 @@ def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
 
 def freeze_encoder(
     feed: ExamFeed, model: EcgForSignalClassification, splits: dict[str, ExamSplit]
-) -> tuple[nn.Module, dict[str, Dataset]]:
+) -> tuple[nn.Module, dict[str, EmbeddedSplit]]:
     """Returns the head alone, and the splits as embeddings of the encoder, computed once."""
     model.ecg_model.requires_grad_(False)
     encoder = model.ecg_model.to(feed.accelerator.device)
     return model.classifier, {name: embed_split(feed, encoder, split) for name, split in splits.items()}
 
 
-def predict(task: ClassificationTask, splits: dict[str, Dataset]) -> dict[str, SplitPredictions]:
+def predict(task: ClassificationTask, splits: Mapping[str, ExamSplit | EmbeddedSplit]) -> dict[str, SplitPredictions]:
     """Returns the probabilities of validation and test."""
     predictions = {}
     for name in ("validation", "test"):
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
     model = load_classifier(encoder, config)
     trained: nn.Module = model
-    exams: dict[str, Dataset] = splits
+    exams: Mapping[str, ExamSplit | EmbeddedSplit] = splits
     if data.cache_dataset_on_device:
         cache_splits(splits, accelerator.device)
     if classification.freeze_encoder:
@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     task = ClassificationTask(feed, module, exams["train"], exams["validation"], pos_weight)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    labels = list(model.config.id2label.values())
+    labels = list((model.config.id2label or {}).values())
     used = used_exams(splits, labels)
     notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in used["train"]["positives"].items())}
     print_plan(accelerator, table, splits, plan, steps, model, notes)

@@ -7,6 +7,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -54,7 +55,7 @@ def split_report_table(path: str | Path, output: str | Path) -> dict[str, int]:
 
 
 def _parts_table(exam_ids: Sequence[str], parsed: Sequence[ParsedReport]) -> pa.Table:
-    columns = {
+    columns: dict[str, Any] = {
         "exam_id": exam_ids,
         "description": [parts.description for parts in parsed],
         "conclusion": [parts.conclusion for parts in parsed],

@@ -97,7 +97,7 @@ def card_metadata(
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
     bases = [base_model or _hub_id(run.origins[0]["name"])] if run.origins else [base_model]
     bases += [_hub_id(name) for name in run.stage.base_models(run)]
-    bases = [base for base in bases if base]
+    named = [base for base in bases if base]
     tags = [*TAGS, ecg_kind(run.signal).lower().replace(" ", "-"), *run.stage.tags]
     if any(fact.simulated for fact in facts):
         tags.append("simulated-data")
@@ -107,7 +107,7 @@ def card_metadata(
         license=LICENSE,
         language=languages or None,
         datasets=[dataset] if dataset else None,
-        base_model=bases or None,
+        base_model=named or None,
         tags=tags,
         metrics=list(run.stage.metrics),
         model_name=name,

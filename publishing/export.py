@@ -274,7 +274,7 @@ def simulated_ecgs(n_ecgs: int, extractor: EcgFeatureExtractor) -> Iterator[np.n
 
 def random_ecgs(config: ExportedEcgConfig) -> Iterator[np.ndarray]:
     """Yields noise and an empty recording, in batches of different sizes."""
-    shape = (config.n_leads, config.input_samples)
+    shape = (config.n_leads, config.input_samples or 0)
     generator = np.random.default_rng(0)
     yield np.zeros((1, *shape), np.float32)
     yield generator.normal(scale=RANDOM_MV, size=(N_RANDOM, *shape)).astype(np.float32)
@@ -347,7 +347,7 @@ def export(args: ExportArguments) -> dict[str, Any]:
     config = ExportedEcgConfig(**settings, export_format=args.format, export_precision=args.precision)
     with written_aside(args.output_dir) as folder:
         folder.mkdir()
-        record = {"model": args.model_name_or_path, "format": args.format, "precision": args.precision}
+        record: dict[str, Any] = {"model": args.model_name_or_path, "format": args.format, "precision": args.precision}
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             graph = Path(scratch) / "float32.onnx"
             write_onnx(model, graph)

@@ -1,5 +1,8 @@
 """Figure 4 of the paper: mean F1 against the share of labels."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -8,7 +11,7 @@ from reproduction.settings import ARMS, PAPER, SETTINGS
 from training.plots import BLUE, FAINT, INK, MUTED, VERMILLION
 
 
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "random": {"color": BLUE, "marker": "o", "linewidth": 2.2},
     "pretrained": {"color": VERMILLION, "marker": "s", "linewidth": 2.2},
     "random_linear": {"color": BLUE, "marker": "o", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
@@ -29,12 +32,13 @@ def plot_labels_against_f1(results: Results) -> Figure:
     names = [name for name in results.settings if SETTINGS[name].share is not None]
     if not names:
         raise ValueError(f"figure 4 needs settings with a share of the labels, found {', '.join(results.settings)}")
-    shares = [100 * SETTINGS[name].share for name in names]
+    shares = [100 * (SETTINGS[name].share or 0) for name in names]
     figure = Figure(figsize=(7.8, 5.4), layout="constrained")
     axes = figure.subplots()
     for arm in results.arms:
         values = [results.summary(name, arm, MEAN, "f1") for name in names]
-        means, spreads = [value.mean for value in values], [value.spread or 0.0 for value in values]
+        means: list[Any] = [value.mean for value in values]
+        spreads = [value.spread or 0.0 for value in values]
         axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
     for place, arm in enumerate(("random", "pretrained")):
         curve = [PAPER[name][place] for name in names]
@@ -53,7 +57,7 @@ def plot_labels_against_f1(results: Results) -> Figure:
     return figure
 
 
-def _finish(axes, shares: list[float]) -> None:
+def _finish(axes: Axes, shares: list[float]) -> None:
     axes.set(xscale="log", ylim=(0, 1), ylabel="mean F1 on test")
     axes.xaxis.set_major_locator(FixedLocator(shares))
     axes.xaxis.set_minor_locator(NullLocator())

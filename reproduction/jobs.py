@@ -87,7 +87,7 @@ def make_jobs(
         pretraining (`dict`, *optional*): `flags` and `identity` of the text model. Where an arm needs an encoder and
             there is none, stage 1 runs once for each seed.
     """
-    jobs = []
+    jobs: list[Job] = []
     wanted = [ARMS[arm] for arm in arms]
     stages = {}
     if encoder is None and any(arm.pretrained for arm in wanted):

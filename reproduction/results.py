@@ -136,18 +136,18 @@ class Results:
     def difference(self, setting: str, a: str, b: str, n_resamples: int) -> dict[str, Any]:
         """Returns `paired_bootstrap` of arm b against arm a over test patients, the metrics being means over seeds."""
         cells = self.of(setting, a), self.of(setting, b)
-        probabilities = [
-            np.stack([cell.test.probabilities for cell in arm]) for arm in cells
-        ]  # (seeds, exams, labels)
-        thresholds = [
+        of_a, of_b = (np.stack([cell.test.probabilities for cell in arm]) for arm in cells)  # (seeds, exams, labels)
+        thresholds_a, thresholds_b = (
             np.array([[cell.metrics["thresholds"][name] for name in self.label_names] for cell in arm])
             for arm in cells
-        ]
+        )
         test = cells[0][0].test
         return paired_bootstrap(
-            *probabilities,
+            of_a,
+            of_b,
             test.labels,
-            *thresholds,
+            thresholds_a,
+            thresholds_b,
             self.label_names,
             test.patient_ids,
             n_resamples,

@@ -149,7 +149,7 @@ class Analyser:
                 _raise_exceptions_for_connection_errors=False,
             )
         classifier = pipeline("ecg-classification", model=model, pipeline_class=EcgClassificationPipeline)
-        zero_shot = None
+        zero_shot: Any = None
         if clip_model is not None:
             zero_shot = pipeline(
                 "zero-shot-ecg-classification", model=clip_model, pipeline_class=ZeroShotEcgClassificationPipeline
@@ -196,7 +196,7 @@ class Analyser:
         Raises:
             `ValueError`, `TypeError`: for an ECG that is not usable.
         """
-        options = {"repair_nan": repair_nan, "allow_missing_leads": allow_missing_leads}
+        options: dict[str, Any] = {"repair_nan": repair_nan, "allow_missing_leads": allow_missing_leads}
         extractor = self.classifier.feature_extractor
         standard = extractor.standardize(
             record.signal,

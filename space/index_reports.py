@@ -48,12 +48,12 @@ def build_index(
             f"{dataset}: the reports come from {', '.join(sources)} and may speak of patients, and everyone who opens "
             "the Space can read them: --allow_real_reports says that you may publish them"
         )
-    reports = dict.fromkeys(
+    distinct = dict.fromkeys(
         report for report, report_id in zip(train["report"], train["report_id"], strict=True) if report_id != NO_REPORT
     )
-    if not reports:
+    if not distinct:
         raise ValueError(f"{dataset}: the training split has no reports")
-    reports = list(reports)
+    reports = list(distinct)
     chosen = np.random.default_rng(seed).permutation(len(reports))[:num_reports]
     reports = [reports[i] for i in sorted(chosen)]
     model = EcgClipModel.from_pretrained(clip_model).eval()

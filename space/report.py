@@ -85,7 +85,7 @@ def plain_text(text: str) -> str:
 
 def _paper(analysis: Analysis, marked: bool, title: str | None, dpi: int = DPI) -> Any:
     """The figure of the print-out."""
-    style = {"title": title and plain_text(title), "dpi": dpi}
+    style: dict[str, Any] = {"title": title and plain_text(title), "dpi": dpi}
     if not marked:
         return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
     return plot_saliency(analysis.signal, analysis.sampling_rate, analysis.saliency.strength, **style)
@@ -151,7 +151,7 @@ def _first_page(analysis: Analysis) -> Any:
 
 def _saliency_page(analysis: Analysis) -> Any:
     """The ECG, marked."""
-    saliency = analysis.saliency
+    saliency: Any = analysis.saliency
     strongest = ", ".join(f"{lead} {100 * share:.0f} %" for lead, share in list(saliency.shares.items())[:3])
     figure = _paper(analysis, True, f"{_title(analysis)}    marked: what drove {saliency.label}")
     page, y = _page(figure, analysis, 35)

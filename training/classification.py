@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from transformers import PreTrainedModel
 
 from modeling_ecgclip.losses_ecgclip import multilabel_loss
 from training.data import Batch, EmbeddedSplit, ExamSplit
@@ -47,8 +47,8 @@ class ClassificationTask:
         self,
         feed: ExamFeed,
         module: nn.Module,
-        exams: Dataset,
-        validation: Dataset,
+        exams: ExamSplit | EmbeddedSplit,
+        validation: ExamSplit | EmbeddedSplit,
         pos_weight: torch.Tensor | None = None,
     ):
         self.feed, self.accelerator = feed, feed.accelerator
@@ -80,7 +80,7 @@ class ClassificationTask:
     def after_step(self) -> None:
         """Nothing to bound."""
 
-    def logits(self, exams: Dataset) -> np.ndarray:
+    def logits(self, exams: ExamSplit | EmbeddedSplit) -> np.ndarray:
         """Returns the logits of all exams in order, float32 (exams, labels), in every process."""
         return self.feed.rows(exams, lambda batch: self._logits(self.model, batch), exams.labels.shape[1])
 
@@ -91,13 +91,13 @@ class ClassificationTask:
         return {"loss": multilabel_loss(logits, torch.from_numpy(self.validation.labels), pos_weight).item()}
 
 
-def embed_split(feed: ExamFeed, encoder: nn.Module, exams: ExamSplit) -> EmbeddedSplit:
+def embed_split(feed: ExamFeed, encoder: PreTrainedModel, exams: ExamSplit) -> EmbeddedSplit:
     """
     Returns a split whose ECGs are replaced by the frozen encoder's embeddings, computed once and shared out.
 
     Args:
         feed (`ExamFeed`): Reads the exams.
-        encoder (`nn.Module`): An ECG encoder on the device.
+        encoder (`PreTrainedModel`): An ECG encoder on the device.
         exams (`ExamSplit`): To embed.
     """
     encoder.eval()

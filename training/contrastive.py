@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from modeling_ecgclip.clip_ecgclip import EcgClipModel, EcgClipOutput
+from modeling_ecgclip.clip_ecgclip import EcgClipModel
 from training.data import Batch, ExamSplit
 from training.evaluation import (
     RetrievalRanks,
@@ -110,7 +110,7 @@ class ContrastiveTask:
                 self.accelerator.backward(stand_in)
         return loss.detach()
 
-    def _forward(self, batch: Batch) -> EcgClipOutput:
+    def _forward(self, batch: Batch) -> Any:  # EcgClipOutput, with both embeddings
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
         return self.module(input_values=self.feed.input_values(batch, training=True), text_embeds=batch["text_embeds"])
 

@@ -49,7 +49,7 @@ def load_encoder(args: EncoderArguments, config: PreTrainedConfig) -> PreTrained
 def load_classifier(args: EncoderArguments, config: PreTrainedConfig) -> EcgForSignalClassification:
     """Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights."""
     config.thresholds = None  # an earlier training's; this one chooses its own
-    other_head = tuple(config.id2label.values()) != LABEL_NAMES
+    other_head = tuple((config.id2label or {}).values()) != LABEL_NAMES
     config.id2label, config.problem_type = dict(enumerate(LABEL_NAMES)), "multi_label_classification"
     config.label2id = {label: i for i, label in config.id2label.items()}
     model_class = classifier_class(config)

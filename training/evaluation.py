@@ -153,8 +153,8 @@ def read_predictions(path: str | os.PathLike) -> tuple[dict[str, SplitPrediction
             np.stack([part.column(f"{prefix}{name}").to_numpy() for name in label_names], axis=1)
             for prefix in (LABEL_PREFIX, PROBABILITY_PREFIX)
         )
-        ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
-        splits[split] = SplitPredictions(split, *ids, labels, probabilities)
+        exam_ids, patient_ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
+        splits[split] = SplitPredictions(split, exam_ids, patient_ids, labels, probabilities)
     return splits, label_names
 
 
@@ -199,12 +199,12 @@ def evaluate_predictions(
                 f"{len(shared)} patients are in both split {validation.split} and split {test.split}, "
                 f"the first {shared[0]}: expected none"
             )
-    undefined = []
-    chosen = thresholds
-    if thresholds is None:
+    undefined: list[dict[str, str]] = []
+    chosen: Any = thresholds
+    if thresholds is None and validation is not None:
         chosen = choose_thresholds(validation.probabilities, validation.labels)
         undefined = undefined_thresholds(validation.labels, label_names)
-    result = {
+    result: dict[str, Any] = {
         "label_names": list(label_names),
         "thresholds": dict(zip(label_names, map(float, chosen), strict=True)),
         "thresholds_from": "validation" if thresholds is None else "given",
@@ -281,11 +281,14 @@ class RetrievalRanks:
     text_to_ecg: np.ndarray
     ecgs_of_report: np.ndarray
 
-    def recall(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def recall(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Recall at each of `ks`, ECG to text and text to ECG: two float arrays of the length of `ks`."""
-        return tuple(np.array([(ranks <= k).mean() for k in ks]) for ranks in (self.ecg_to_text, self.text_to_ecg))
+        of_ecgs, of_reports = (
+            np.array([(ranks <= k).mean() for k in ks]) for ranks in (self.ecg_to_text, self.text_to_ecg)
+        )
+        return of_ecgs, of_reports
 
-    def chance(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def chance(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What ranking at random would reach, in the shape of `recall`."""
         n_ecgs, n_reports = len(self.ecg_to_text), len(self.text_to_ecg)
         to_text = np.minimum(1.0, np.asarray(ks) / n_reports)

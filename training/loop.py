@@ -37,7 +37,10 @@ class Task(Protocol):
     """What the loop needs to know of a stage."""
 
     module: nn.Module  # what is trained, as accelerator.prepare returned it
-    exams: torch.utils.data.Dataset  # training split
+
+    @property
+    def exams(self) -> torch.utils.data.Dataset:
+        """Training split."""
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
         """Accumulates one step's gradients; returns the loss, detached, whose mean over processes is the batch's."""

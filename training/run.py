@@ -113,7 +113,7 @@ def print_plan(
         notes (`dict`): Further lines.
     """
     check_patients(table.splits, table.name_or_path)  # raises where a patient is in two splits
-    lines = {f"exams in {name}": f"{len(split):,}" for name, split in splits.items()}
+    lines: dict[str, Any] = {f"exams in {name}": f"{len(split):,}" for name, split in splits.items()}
     lines["patients in two splits"] = 0
     lines["processes, device"] = f"{accelerator.num_processes}, {accelerator.device.type}"
     lines["exams per step"] = (

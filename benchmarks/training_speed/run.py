@@ -144,7 +144,7 @@ def exported_inference(setting: Setting, precision: str) -> Iterator[tuple[float
         trained, exported = f"{scratch}/trained", f"{scratch}/exported"
         save_for_hub(setting.model, trained, EcgFeatureExtractor())
         # The weights are random, and so are the decisions: nothing to be compared here.
-        options = {"dataset_name_or_path": str(setting.folder / "exams"), "min_equal_decisions": 0}
+        options: dict[str, Any] = {"dataset_name_or_path": str(setting.folder / "exams"), "min_equal_decisions": 0}
         export(ExportArguments(trained, exported, "openvino", precision, **options))
         yield from infer(ExportedEcgClassifier.from_pretrained(exported, num_threads=setting.options.threads), setting)
 

@@ -103,7 +103,10 @@ def undefined_thresholds(labels: np.ndarray, label_names: Sequence[str]) -> list
 
 
 def multilabel_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float], label_names: Sequence[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    thresholds: Sequence[float] | np.ndarray,
+    label_names: Sequence[str],
 ) -> dict[str, Any]:
     """
     Metrics per class and their mean.
@@ -145,9 +148,9 @@ def rank_metrics(scores: np.ndarray, labels: np.ndarray, label_names: Sequence[s
 def bootstrap_intervals(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | np.ndarray,
     label_names: Sequence[str],
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -184,7 +187,7 @@ def bootstrap_intervals(
     values, resampled = _with_mean(tally.values(np.ones((1, n_groups)))[0], resampled)
 
     undefined: list[dict[str, str]] = []
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row, name in enumerate([*label_names, "mean"]):
         rows[name] = {}
         for column, metric in enumerate(METRICS):
@@ -206,7 +209,7 @@ def paired_bootstrap(
     thresholds_a: Sequence[float] | np.ndarray,
     thresholds_b: Sequence[float] | np.ndarray,
     label_names: Sequence[str],
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -254,7 +257,7 @@ def paired_bootstrap(
     values = np.stack([_with_mean(value, value[None])[0] for value in values])
 
     undefined: list[dict[str, str]] = []
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row, name in enumerate([*label_names, "mean"]):
         rows[name] = {}
         for column, metric in enumerate(METRICS):
@@ -501,7 +504,7 @@ def _checked(
     return scores, given.astype(np.int8)
 
 
-def _checked_thresholds(thresholds: Sequence[float], labels: np.ndarray) -> np.ndarray:
+def _checked_thresholds(thresholds: Sequence[float] | np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Thresholds as float64, one for each label."""
     checked = np.asarray(thresholds, dtype=np.float64)
     if checked.shape != labels.shape[1:] or not np.isfinite(checked).all():
@@ -509,7 +512,7 @@ def _checked_thresholds(thresholds: Sequence[float], labels: np.ndarray) -> np.n
     return checked
 
 
-def _checked_groups(groups: Sequence[Any] | None, n_exams: int) -> tuple[np.ndarray, int]:
+def _checked_groups(groups: Sequence[Any] | np.ndarray | None, n_exams: int) -> tuple[np.ndarray, int]:
     """Group of each exam as a number from 0, and how many groups there are."""
     if groups is None:
         return np.arange(n_exams), n_exams
