@@ -103,7 +103,10 @@ def undefined_thresholds(labels: np.ndarray, label_names: Sequence[str]) -> list
 
 
 def multilabel_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float], label_names: Sequence[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    thresholds: Sequence[float] | np.ndarray,
+    label_names: Sequence[str],
 ) -> dict[str, Any]:
     """
     Metrics per class and their mean.
@@ -146,7 +149,7 @@ def rank_metrics(scores: np.ndarray, labels: np.ndarray, label_names: Sequence[s
 def bootstrap_intervals(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | np.ndarray,
     label_names: Sequence[str],
     groups: Sequence[Any] | None = None,
     n_resamples: int = 1000,
