@@ -106,7 +106,7 @@ class Page:
         self, paths: Sequence[str | Path], form: Form, words: str, language: str, name: str | None
     ) -> list[Any]:
         """All outputs for a new ECG."""
-        record, notes = read_upload(paths, form, self.analyser.lead_names)
+        record, notes = read_upload(paths, form)
         record = record if name is None else replace(record, name=name)
         analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
         strongest = analysis.strongest_label
@@ -224,12 +224,12 @@ def _form() -> list[Any]:
     """The fields of [`Form`], in its order."""
     return [
         gr.Number(None, label="Sampling rate, Hz", minimum=0, elem_id="rate"),
-        gr.Dropdown([("as the file states, or else mV", ""), "mV", "uV", "V"], value="", label="Unit"),
+        gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit"),
         gr.Textbox(
             label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
         ),
         gr.Textbox(label="Exam id (HDF5)", max_lines=1),
-        gr.Checkbox(False, label="Interpolate samples that are not numbers"),
+        gr.Checkbox(False, label="Fill short gaps of samples that were not recorded"),
         gr.Checkbox(False, label="Accept missing leads"),
     ]
 

@@ -91,6 +91,9 @@ class EndpointHandler:
         """
         Returns what the pipeline returns for `inputs`: a list of results for one ECG, a list of those for several.
 
+        What is doubtful about an ECG stands as `quality` in each of its results; of embeddings, which are numbers
+        alone, beside them where `with_model` asks for the longer answer.
+
         Args:
             data (`dict`):
                 `inputs`: one ECG or a list of them, see [`read_inputs`]. `parameters` (*optional*): `sampling_rate`,
@@ -99,7 +102,8 @@ class EndpointHandler:
                 (a dictionary by label); for zero-shot `candidate_labels` and `hypothesis_template`.
 
         Returns:
-            `list`, or with `with_model` `{"model": dict, "results": list}`, or `{"error": dict}`.
+            `list`, or with `with_model` `{"model": dict, "results": list}` (of embeddings with `quality`), or
+            `{"error": dict}`.
         """
         try:
             return self._answer(data)
@@ -129,14 +133,21 @@ class EndpointHandler:
         arguments, thresholds, with_model = self._read_parameters(given, task)
         ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"))
         results = self._run(task, ecgs, arguments)
+        beside: dict[str, Any] = {}
+        if task == "ecg-feature-extraction":  # numbers have no place for what is doubtful
+            quality = [result["quality"] for result in results]
+            results = [result["embedding"] for result in results]
+            beside = {"quality": quality if several else quality[0]}
         for result in results if thresholds else ():
             for label in result:
                 if label["label"] in thresholds:
                     label["positive"] = is_positive(label["score"], thresholds[label["label"]])
         answer = results if several else results[0]
-        return {"model": dict(self.model_info), "results": answer} if with_model else answer
+        return {"model": dict(self.model_info), "results": answer, **beside} if with_model else answer
 
     def _run(self, task: str, ecgs: list[dict[str, Any]], arguments: dict[str, Any]) -> list[Any]:
+        if task == "ecg-feature-extraction":
+            arguments = {**arguments, "return_quality": True}
         try:
             with self._one_at_a_time:
                 return self.pipelines[task](ecgs, batch_size=min(len(ecgs), _BATCH_SIZE), **arguments)

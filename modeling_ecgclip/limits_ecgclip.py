@@ -110,7 +110,9 @@ def check_samples(signal: Any, per_mv: float, name: str) -> None:
     magnitude = abs(signal)
     limit = np.float64(MAX_SAMPLE_MV * per_mv)  # float16 does not hold it
     if bool(((magnitude > limit) & (magnitude != math.inf)).any()):
-        raise ValueError(f"{name}: expected samples below {MAX_SAMPLE_MV:g} mV: found a larger one")
+        raise ValueError(
+            f"{name}: expected samples below {MAX_SAMPLE_MV:g} mV: found a larger one. Is the unit another one?"
+        )
 
 
 def check_sampling_rate(sampling_rate: Any, shape: tuple[int, ...], name: str) -> None:

@@ -34,6 +34,7 @@ from .limits_ecgclip import (
 )
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .stated_ecgclip import UnstatedError, check_stated
 from .wfdb_header_ecgclip import FILE_NAME, main_header, read_header
 
 
@@ -231,10 +232,10 @@ def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
     except (ValueError, TypeError, OverflowError, FileNotFoundError) as error:
         message = str(error)
         raise RequestError("InvalidEcg", message if message.startswith(name) else f"{name}: {message}") from error
-    if record.sampling_rate is None:
-        raise RequestError(
-            "InvalidParameter", f"{name}: expected sampling_rate in Hz, since this form of an ECG does not state it"
-        )
+    try:
+        check_stated(name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+    except UnstatedError as error:
+        raise RequestError("InvalidParameter", str(error)) from error
     return record
 
 

@@ -39,6 +39,8 @@ class _Recording:
 
 def is_wfdb_header(head: bytes) -> bool:
     """Returns whether a file begins with a WFDB record's line, and then one on its first signal or segment."""
+    if b"\0" in head:  # an archive that holds a header, not packed
+        return False
     lines = header_lines(head)[:2]
     return len(lines) == 2 and starts_header(*lines)
 

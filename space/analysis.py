@@ -70,7 +70,8 @@ class Analysis:
         signal (`np.ndarray` float32 of shape `(leads, samples)`): Millivolts, what the model saw before padding.
         lead_names (`tuple[str]`), sampling_rate (`float`): Leads and Hz of `signal`.
         recording (`dict`): What the file holds: `sampling_rate`, `duration_s`, `analysed_from_s`, `analysed_to_s`.
-        notes (`list[str]`): What was assumed about the file or done to it.
+        notes (`list[str]`): What was assumed about the file, is doubtful about it, or was done to it.
+        quality (`list[dict]`): What is doubtful about it, as the pipelines say it.
         findings ([`Findings`]): What the pipeline gives for it.
         input_values (`torch.Tensor` of shape `(1, leads, input_samples)`): The model's input.
         record (`EcgRecord`): The ECG as its file holds it.
@@ -89,6 +90,7 @@ class Analysis:
     sampling_rate: float
     recording: dict[str, float]
     notes: list[str]
+    quality: list[dict[str, str]]
     findings: Findings
     input_values: torch.Tensor
     record: EcgRecord
@@ -115,6 +117,7 @@ class Analysis:
             "clip_model": self.clip_model,
             "recording": self.recording,
             "notes": self.notes,
+            "quality": self.quality,
             "values" if self.findings.are_values else "probabilities": self.findings.to_list(),
             "saliency": saliency
             and {"label": saliency.label, "method": SALIENCY_METHOD, "lead_shares": saliency.shares},
@@ -243,7 +246,7 @@ class Analyser:
             "analysed_from_s": first / rate,
             "analysed_to_s": (first + signal.shape[1]) / rate,
         }
-        notes = [*notes, *_flag_notes(standard.flags)]
+        notes = [*notes, *(_sentence(one.message) for one in standard.findings), *_flag_notes(standard.flags)]
         if recorded > extractor.n_samples:
             notes.append(
                 f"Of {recorded / rate:.1f} s the middle {signal.shape[1] / rate:.1f} s are analysed and shown."
@@ -257,6 +260,7 @@ class Analyser:
             sampling_rate=float(rate),
             recording=recording,
             notes=notes,
+            quality=standard.quality,
             findings=Findings.of(self.classifier(record, **options), self.classifier.model.config),
             input_values=self.classifier.preprocess(record, **options)["input_values"],
             record=record,
@@ -320,11 +324,17 @@ def _flag_notes(flags: Sequence[str]) -> list[str]:
         leads = [flag.removeprefix(kind) for flag in flags if flag.startswith(kind)]
         if leads:
             notes.append(sentence.format(", ".join(leads)))
-    if "nan_repaired" in flags:
-        notes.append("Samples that were not numbers were interpolated.")
     if "resampled" in flags:
         notes.append("Resampled to the model's rate.")
     return notes
+
+
+def _sentence(message: str) -> str:
+    """A message as a sentence of its own; names of leads keep their case."""
+    first, _, rest = message.partition(" ")
+    first = first.capitalize() if first.islower() else first
+    message = f"{first} {rest}"
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _public_name(model: Any) -> str:

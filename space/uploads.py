@@ -12,6 +12,8 @@ from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of
 from modeling_ecgclip.leads_ecgclip import LEFT_OUT
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
+from modeling_ecgclip.stated_ecgclip import UnstatedError, check_stated
 from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
@@ -19,10 +21,18 @@ KINDS = kinds_of_files()
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 
+# What to do about what nobody stated, by its setting.
+_ASKED = {
+    "sampling_rate": "its sampling rate: enter it in Hz",
+    "unit": "its unit: choose it",
+    "lead_names": "its leads: enter them in the order of the file",
+}
+
+
 @dataclass(frozen=True)
 class Form:
     """
-    What a user states beside the file; every field may be left out.
+    What a user states beside the file; every field may be left out where the file states it.
 
     Args:
         sampling_rate (`float`, *optional*): Hz.
@@ -40,18 +50,17 @@ class Form:
     allow_missing_leads: bool = False
 
 
-def read_upload(paths: Sequence[str | Path], form: Form, lead_names: Sequence[str]) -> tuple[EcgRecord, list[str]]:
+def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, list[str]]:
     """
     Returns the ECG of one upload, and what was assumed about it.
 
     Args:
         paths (`list` of paths): One file, or the files of one WFDB record; they may lie in different folders.
         form ([`Form`]): What the user states.
-        lead_names (`list[str]`): What the model takes leads without names for.
 
     Returns:
-        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate is known, and the
-        assumptions as sentences.
+        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate and unit are
+        known, and the assumptions as sentences.
 
     Raises:
         `ValueError`, `TypeError`, `FileNotFoundError`: naming the file, without its folder, and what was expected.
@@ -70,11 +79,13 @@ def read_upload(paths: Sequence[str | Path], form: Form, lead_names: Sequence[st
             # Where the server keeps uploads concerns nobody.
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
     record = replace(record, name=main.name if exam_id is None else f"{main.name}, exam {exam_id}")
-    if record.sampling_rate is None:
+    try:
+        check_stated(record.name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+    except UnstatedError as error:
         raise ValueError(
-            f'{record.name}: the file does not state its sampling rate: enter it in Hz under "{FORM_TITLE}"'
-        )
-    return record, _assumptions(record, lead_names)
+            f'{record.name}: the file does not state {_ASKED[error.setting]} under "{FORM_TITLE}"'
+        ) from error
+    return record, _assumptions(record)
 
 
 def _main_file(files: Sequence[Path]) -> Path:
@@ -120,16 +131,15 @@ def _lead_list(text: str | None) -> list[str] | None:
     return names or None
 
 
-def _assumptions(record: EcgRecord, lead_names: Sequence[str]) -> list[str]:
+def _assumptions(record: EcgRecord) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
     assumed = []
-    if record.unit is None:
-        assumed.append("The unit is not stated: taken to be mV.")
     left_out = record.metadata.get(LEFT_OUT)
     if left_out:
         assumed.append(f"Channels that are none of the twelve leads are left out: {', '.join(left_out)}.")
     if record.lead_names is None:
-        assumed.append(f"The leads are not named: taken to be {', '.join(lead_names)}, in this order.")
+        names = ", ".join(LEAD_NAMES)
+        assumed.append(f"The leads are not named: taken to be {names}, in this order, as the limb leads allow.")
     return assumed
 
 

@@ -29,7 +29,7 @@ def test_probabilities_are_those_of_the_pipeline(analyser, models, example):
 
 
 def test_shown_is_what_the_model_saw(analyser, signal):
-    long = np.concatenate([signal, signal + 0.5], axis=1)  # 20 s
+    long = np.concatenate([signal, 1.2 * signal], axis=1)  # 20 s
     analysis = analyser.analyse(record_of(long))
     np.testing.assert_array_equal(analysis.signal, analysis.input_values[0].numpy())
     np.testing.assert_allclose(analysis.signal, long[:, 1952:6048], atol=1e-6)
@@ -42,17 +42,29 @@ def test_shown_is_what_the_model_saw(analyser, signal):
 def test_what_was_done_is_noted(analyser, signal):
     broken = signal.copy()
     broken[3, 5] = np.nan
-    record = EcgRecord(broken[[0, 1, *range(3, 12)]], 500.0, None, None, "x")
-    with pytest.raises(ValueError, match="x: expected 12 leads"):
+    record = EcgRecord(broken[[0, 1, *range(3, 12)]], 500.0, None, "mV", "x")
+    with pytest.raises(ValueError, match="x: expected lead_names for each lead"):
         analyser.analyse(record)
     names = ("I", "II", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5")
-    record = EcgRecord(broken[[0, 1, *range(3, 11)]], 500.0, names, None, "x")
+    record = EcgRecord(broken[[0, 1, *range(3, 11)]], 500.0, names, "mV", "x")
     notes = analyser.analyse(record, ["said before"], repair_nan=True, allow_missing_leads=True).notes
     assert notes[0] == "said before"
     assert "Computed from I and II: III." in notes
     assert "Not recorded, set to 0 mV: V6." in notes
-    assert "Samples that were not numbers were interpolated." in notes
+    assert "aVR: 0.0% of the samples were not recorded, and filled by straight lines." in notes
     assert "Resampled to the model's rate." in notes
+
+
+def test_what_is_doubtful_is_noted(analyser):
+    noise = np.random.default_rng(0).normal(0, 0.3, (12, 1600))
+    analysis = analyser.analyse(EcgRecord(noise, 400.0, LEAD_NAMES, "mV", "x"))
+    assert any(note.startswith("This does not look like an ECG but like noise") for note in analysis.notes)
+    assert any(note.startswith("The limb leads disagree: ") for note in analysis.notes)
+    assert any(note.startswith("4.0 s is little") for note in analysis.notes)
+    codes = [one["code"] for one in analysis.quality]
+    assert codes == ["limb_leads_disagree", "not_an_ecg", "short"]
+    with pytest.raises(ValueError, match="x .unit mV.: the limb leads disagree"):
+        analyser.analyse(EcgRecord(noise, 400.0, None, "mV", "x"))
 
 
 def test_saliency_lies_on_the_samples_shown(analyser, signal):
@@ -91,6 +103,7 @@ def test_own_words_are_those_of_the_pipeline(analyser, signal):
         candidate_labels=["onda P", "QRS alargado"],
         hypothesis_template="Electrocardiogram with {}.",
         sampling_rate=400,
+        unit="mV",
     )
     assert analysis.words == expected
     assert sum(one["score"] for one in analysis.words) == pytest.approx(1)

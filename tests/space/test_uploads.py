@@ -14,17 +14,17 @@ WFDB_PATHS = EXAMPLES[0].paths
 
 def test_every_kind_gives_the_same_ecg(files, signal):
     forms = {
-        "npy": Form(sampling_rate=400),
+        "npy": Form(sampling_rate=400, unit="mV"),
         "npz": Form(),
-        "csv": Form(sampling_rate=400),
+        "csv": Form(sampling_rate=400, unit="mV"),
         "hdf5": Form(exam_id=" 8 "),
     }
     for suffix, form in forms.items():
-        record, notes = read_upload([files[suffix]], form, LEAD_NAMES)
+        record, notes = read_upload([files[suffix]], form)
         np.testing.assert_allclose(record.signal, signal, atol=1e-5, err_msg=suffix)
         assert record.sampling_rate == 400, suffix
         assert record.name == ("ecg.hdf5, exam 8" if suffix == "hdf5" else f"ecg.{suffix}")
-        assert len(notes) == {"npy": 2, "csv": 1}.get(suffix, 0), suffix
+        assert len(notes) == {"npy": 1}.get(suffix, 0), suffix
 
 
 def test_wfdb_files_from_two_folders(tmp_path):
@@ -33,14 +33,14 @@ def test_wfdb_files_from_two_folders(tmp_path):
     for path in WFDB_PATHS:
         (tmp_path / path.suffix).mkdir()
         paths.append(shutil.copy(path, tmp_path / path.suffix))
-    record, notes = read_upload(paths[::-1], Form(), LEAD_NAMES)
+    record, notes = read_upload(paths[::-1], Form())
     assert (record.name, record.sampling_rate, record.unit, notes) == ("simulated_normal.hea", 400, "mV", [])
     assert record.lead_names == LEAD_NAMES
 
 
 def test_form_states_what_the_file_does_not(files):
     form = Form(sampling_rate=500, unit="uV", lead_names="V6, V5;V4 V3 V2 V1 aVF aVL aVR III II I")
-    record, notes = read_upload([files["npy"]], form, LEAD_NAMES)
+    record, notes = read_upload([files["npy"]], form)
     assert (record.sampling_rate, record.unit, record.lead_names[0], notes) == (500, "uV", "V6", [])
 
 
@@ -48,6 +48,8 @@ def test_form_states_what_the_file_does_not(files):
     ("suffix", "form", "message"),
     [
         ("npy", Form(), "ecg.npy: the file does not state its sampling rate"),
+        ("npy", Form(sampling_rate=400), 'does not state its unit: choose it under "What the file does not say"'),
+        ("csv", Form(unit="mV"), "ecg.csv: the file does not state its sampling rate: enter it in Hz under"),
         ("hdf5", Form(), "ecg.hdf5: an HDF5 file holds many exams"),
         ("hdf5", Form(exam_id="9"), "exam 9 not found"),
         ("npz", Form(sampling_rate=500), "ecg.npz: the source states 400.0 Hz"),
@@ -56,7 +58,7 @@ def test_form_states_what_the_file_does_not(files):
 )
 def test_what_does_not_fit_is_said(files, suffix, form, message):
     with pytest.raises(ValueError, match=message) as caught:
-        read_upload([files[suffix]], form, LEAD_NAMES)
+        read_upload([files[suffix]], form)
     assert "/" not in str(caught.value).replace("I, II", ""), "no folder of the server in a message"
 
 
@@ -86,9 +88,17 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
     assert "ecgclip-" not in str(caught.value)
 
 
+def test_leads_of_fewer_than_twelve_are_asked_for(tmp_path, signal):
+    np.save(tmp_path / "two.npy", signal[:2])
+    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them in the order"):
+        read_upload([tmp_path / "two.npy"], Form(400, "mV"))
+    record, notes = read_upload([tmp_path / "two.npy"], Form(400, "mV", "I II"))
+    assert (record.lead_names, notes) == (("I", "II"), [])
+
+
 def test_header_without_its_signal_file():
     with pytest.raises((ValueError, FileNotFoundError), match="simulated_normal"):
-        read_upload(WFDB_PATHS[:1], Form(), LEAD_NAMES)
+        read_upload(WFDB_PATHS[:1], Form())
 
 
 def test_header_that_names_a_file_elsewhere(tmp_path):
@@ -97,7 +107,7 @@ def test_header_that_names_a_file_elsewhere(tmp_path):
     header = tmp_path / "a.hea"
     header.write_text(WFDB_PATHS[0].read_text().replace("simulated_normal.dat", f"../{tmp_path.name}/secret.dat"))
     with pytest.raises((ValueError, FileNotFoundError), match="a"):
-        read_upload([header], Form(), LEAD_NAMES)
+        read_upload([header], Form())
 
 
 def test_wfdb_record_of_segments(tmp_path, signal):
@@ -108,6 +118,6 @@ def test_wfdb_record_of_segments(tmp_path, signal):
             baseline=[0] * 12, write_dir=str(tmp_path),
         )  # fmt: skip
     (tmp_path / "rec.hea").write_text("rec/2 12 400 4000\nrec_0 1000\nrec_1 3000\n")
-    record, notes = read_upload(sorted(tmp_path.iterdir()), Form(), LEAD_NAMES)
+    record, notes = read_upload(sorted(tmp_path.iterdir()), Form())
     assert (record.name, record.sampling_rate, notes) == ("rec.hea", 400, [])
     np.testing.assert_allclose(record.signal, signal, atol=1e-3)
