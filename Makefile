@@ -37,7 +37,7 @@ lint: $(STAMP)  ## Check style
 types: $(STAMP)  ## Check types: each package has no more errors than .ci/types_budget.json allows
 	$(BIN)/python .ci/check_types.py
 
-style: $(STAMP)  ## Mend style
+style: $(STAMP)  ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

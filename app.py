@@ -1,5 +1,5 @@
 """
-The Space: upload a 12-lead ECG and see it on paper, its probabilities, what drove them, and the nearest reports.
+The Space: upload an ECG and see it on paper, what a model finds in it, what drove that, and the nearest reports.
 
 On a Space the environment variables ECGCLIP_MODEL, ECGCLIP_CLIP_MODEL and ECGCLIP_REPORT_INDEX name the models. On
 your own machine `make app` runs it with the demo's models, or:
@@ -22,6 +22,7 @@ import gradio as gr
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
 from space.example_list import EXAMPLES, Example
+from space.findings import MANY
 from space.nearest import INDEX_FILE
 from space.report import build_json, build_pdf, draw_png, file_name
 from space.uploads import FORM_TITLE, Form, read_upload
@@ -108,7 +109,8 @@ class Page:
         record, notes = read_upload(paths, form)
         record = record if name is None else replace(record, name=name)
         analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
-        analysis = self.analyser.explain(analysis, analysis.strongest_label)
+        strongest = analysis.strongest_label
+        analysis = self.analyser.explain(analysis, strongest)
         comparison = ""
         if self.analyser.zero_shot is not None:
             try:
@@ -117,15 +119,14 @@ class Page:
             except ValueError as error:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
                 comparison = f"Your own words: {error}"
-        marked: Any = analysis.saliency
         return [
             gr.HTML(visible=False),
             gr.Column(visible=True),
             page.facts(analysis),
-            page.probabilities(analysis),
+            page.findings(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
-            gr.Radio(choices=[PLAIN, *self.analyser.labels], value=marked.label),
+            label_choice(self.analyser, value=strongest),
             *self._show_drawn(analysis),
         ]
 
@@ -181,16 +182,16 @@ def build_page(analyser: Analyser) -> gr.Blocks:
                 with gr.Column(visible=False, elem_id="result") as result:
                     facts = gr.HTML(elem_id="facts")
                     paper = gr.HTML(elem_id="paper")
-                    marked = gr.Radio(choices=[PLAIN], label="Mark on the tracing what drove", elem_id="marked")
+                    marked = label_choice(analyser, label="Mark on the tracing what drove", elem_id="marked")
                     saliency = gr.HTML()
-                    probabilities = gr.HTML(elem_id="probabilities")
+                    findings = gr.HTML(elem_id="findings")
                     words, language, compare, comparison, nearest = _text_tabs(analyser)
                     with gr.Row():
                         json_file = gr.DownloadButton("Download JSON", elem_id="json", size="md", min_width=120)
                         pdf_file = gr.DownloadButton("Download PDF", elem_id="pdf", size="md", min_width=120)
         actions = Page(analyser, Path(json_file.GRADIO_CACHE))
         drawn = [paper, saliency, json_file, pdf_file, state]
-        shown = [hint, result, facts, probabilities, comparison, nearest, marked, *drawn]
+        shown = [hint, result, facts, findings, comparison, nearest, marked, *drawn]
         settings: dict[str, Any] = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
         analyse.click(
             one_message(actions.show_upload),
@@ -208,16 +209,27 @@ def build_page(analyser: Analyser) -> gr.Blocks:
     return blocks
 
 
+def label_choice(analyser: Analyser, **settings: Any) -> Any:
+    """Returns what a label is chosen by: buttons for a few, a list to search for many."""
+    if len(analyser.labels) <= MANY:
+        return gr.Radio(choices=[PLAIN, *(label.name for label in analyser.labels)], **settings)
+    titled = [
+        (label.name if label.title == label.name else f"{label.name}: {label.title}", label.name)
+        for label in analyser.labels
+    ]
+    return gr.Dropdown(choices=[PLAIN, *titled], filterable=True, **settings)
+
+
 def _form() -> list[Any]:
     """The fields of [`Form`], in its order."""
     return [
         gr.Number(None, label="Sampling rate, Hz", minimum=0, elem_id="rate"),
-        gr.Dropdown([("as the file states, or else mV", ""), "mV", "uV", "V"], value="", label="Unit"),
+        gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit"),
         gr.Textbox(
             label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
         ),
         gr.Textbox(label="Exam id (HDF5)", max_lines=1),
-        gr.Checkbox(False, label="Interpolate samples that are not numbers"),
+        gr.Checkbox(False, label="Fill short gaps of samples that were not recorded"),
         gr.Checkbox(False, label="Accept missing leads"),
     ]
 

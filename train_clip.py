@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.logging import get_logger
+from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from common.files import write_json
@@ -39,21 +40,21 @@ from training.arguments import (
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
-from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fraction_of_patients
+from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fraction_of_patients, usable_splits
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
-from training.evaluation import RetrievalRanks
 from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
+from training.retrieval import RetrievalRanks
 from training.run import (
     dataset_facts,
     print_plan,
+    run_facts,
     start,
-    starting_point,
-    used_exams,
     with_sync_batchnorm,
     write_run_record,
 )
+from training.targets import MultiLabel
 
 
 logger = get_logger(__name__)
@@ -62,7 +63,7 @@ logger = get_logger(__name__)
 SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
-def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[str, ExamSplit]:
+def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -> dict[str, ExamSplit]:
     """Returns the exams of each split that have a report, with text embeddings."""
     splits = {}
     for name, rows in table.items():
@@ -72,11 +73,15 @@ def read_splits(data: DataArguments, text: TextEmbeddings, table: Any) -> dict[s
             patients = rows.data.column("patient_id").to_numpy()
             kept = fraction_of_patients(patients, data.train_fraction, data.subset_seed)
         kept = kept[report_ids[kept] != NO_REPORT]
-        if len(kept) == 0:
-            raise ValueError(f"no exam of split {name} has a report: pre-training needs a table made with reports")
         text.check(report_ids[kept], name)
         splits[name] = ExamSplit(rows, kept, text)
-    return splits
+    return usable_splits(
+        splits,
+        lambda split: len(split) > 0,
+        "a report",
+        "pre-training needs a table made with reports",
+        data.allow_empty_splits,
+    )
 
 
 def build_model(
@@ -128,13 +133,26 @@ def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
         )
 
 
-def write_figures(folder: Path, history: list[dict[str, float]], ranks: RetrievalRanks) -> None:
-    """Writes the pictures of a finished run into its folder; `ranks` are those of the test split."""
-    figures = {
-        "loss": plot_loss(history, "Contrastive loss"),
-        "retrieval": plot_retrieval_history(history),
-        "retrieval_test": plot_retrieval(ranks, "Retrieval, test"),
-    }
+def measure(
+    task: ContrastiveTask, splits: dict[str, ExamSplit], best_step: int
+) -> tuple[dict[str, Any], RetrievalRanks | None]:
+    """What `metrics.json` holds of the splits there are, and the ranks of the test split for its figure."""
+    metrics: dict[str, Any] = {}
+    if "validation" in splits:
+        metrics["validation"] = {"step": best_step, **task.evaluate(splits["validation"])}
+    ranks = None
+    if "test" in splits:
+        metrics["test"], ranks = task.report(splits["test"])
+    return metrics, ranks
+
+
+def write_figures(folder: Path, history: list[dict[str, float]], ranks: RetrievalRanks | None) -> None:
+    """Writes the pictures of a finished run into its folder; `ranks` are those of the test split, if there is one."""
+    figures = {"loss": plot_loss(history, "Contrastive loss")}
+    if any("eval_loss" in entry for entry in history):
+        figures["retrieval"] = plot_retrieval_history(history)
+    if ranks is not None:
+        figures["retrieval_test"] = plot_retrieval(ranks, "Retrieval, test")
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
 
@@ -151,17 +169,17 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     accelerator = start(args, "ecgclip-clip", arguments)
     output_dir = Path(args.output_dir)
 
-    # ---- 3 model
+    # ---- 3 exam table and model
     table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
-    signal, labels = table.schema.signal, table.schema.labels
+    signal, measured = table.schema.signal, MultiLabel(table.schema.labels)  # by zero-shot classification
     config = encoder_config(encoder, signal)
     feature_extractor = load_feature_extractor(encoder, config)
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
-    model = build_model(encoder, contrastive, config, labels)
+    model = build_model(encoder, contrastive, config, measured.labels)
     tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
-    # ---- 4 data
+    # ---- 4 texts and splits
     text_table = load_text_table(
         contrastive.text_table_dir or data.dataset_name_or_path,
         contrastive.text_model_name_or_path,
@@ -184,7 +202,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
     prompts = embed_prompts(model, tokenizer, accelerator.device)
-    task = ContrastiveTask(feed, module, splits["train"], splits["validation"], contrastive.positives, prompts)
+    task = ContrastiveTask(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
     notes = {"negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
@@ -198,24 +216,18 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     # ---- 9 final evaluation, save, push
     best.load()
     module.eval()
-    results = {"step": loop.state.best_step, **task.evaluate()}
-    tested, ranks = task.report(splits["test"])
+    metrics, ranks = measure(task, splits, loop.state.best_step)
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
-        of_run = {
-            "stage": "contrastive",
-            "best_step": loop.state.best_step,
-            "used": used_exams(splits, table.schema.label_names),
-        }
-        of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
+        of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, accelerator, arguments, facts, **of_run)
         # Last: a folder with metrics is a finished one.
-        write_json(output_dir / "metrics.json", {"validation": results, "test": tested})
+        write_json(output_dir / "metrics.json", metrics)
         best.path.unlink()
         finish_folder(output_dir, hub)
     accelerator.end_training()
-    return results
+    return metrics.get("validation", {})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """
-Stage 2: fine-tunes the ECG encoder to diagnose from labels, and chooses decision thresholds on validation data.
+Stage 2: fine-tunes the ECG encoder to diagnose from labels, and chooses decision thresholds on validation data; or to
+tell one label of several, or numbers such as an age (`--task`).
 
 Example:
     accelerate launch train_cls.py --dataset_name_or_path exams --model_name_or_path runs/clip --train_fraction 0.05 \
@@ -10,17 +11,16 @@ AutoModelForAudioClassification and the ecg-classification pipeline.
 """
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.logging import get_logger
-from scipy.special import expit
+from datasets import DatasetDict
 from torch import nn
 
 from common.files import write_json
-from modeling_ecgclip import EcgForSignalClassification, save_for_hub
+from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification, save_for_hub
 from publishing.model import exit_code, finish_folder, open_for_run
 from training.arguments import (
     ClassificationArguments,
@@ -33,28 +33,37 @@ from training.arguments import (
 )
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
-from training.classification import ClassificationTask, balanced_pos_weight, embed_split
-from training.data import EmbeddedSplit, ExamSplit, ExamTable, cache_splits, fraction_of_patients
+from training.classification import ClassificationTask, Exams, embed_split
+from training.data import ExamSplit, ExamTable, cache_splits, fraction_of_patients, usable_splits
 from training.encoder import encoder_config, load_classifier, load_feature_extractor
-from training.evaluation import SplitPredictions, evaluate_predictions, metrics_table, write_predictions
+from training.evaluation import Predictions, write_predictions
 from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
-from training.plots import plot_calibration, plot_loss, plot_precision_recall, save_figure
+from training.plots import plot_loss, save_figure
 from training.run import (
     dataset_facts,
     print_plan,
+    run_facts,
     start,
-    starting_point,
-    used_exams,
     with_sync_batchnorm,
     write_run_record,
 )
+from training.targets import Targets, targets_of
 
 
 logger = get_logger(__name__)
 
 
-def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
+def check_together(classification: ClassificationArguments, data: DataArguments) -> None:
+    """
+    Raises:
+        ValueError: for arguments of two groups that exclude each other.
+    """
+    if classification.freeze_encoder and data.augment:
+        raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
+
+
+def read_splits(data: DataArguments, table: DatasetDict, targets: Targets) -> dict[str, ExamSplit]:
     """Returns the exams of each split; training and validation cut to `--train_fraction`, test whole."""
     patients = {name: rows.data.column("patient_id").to_numpy() for name, rows in table.items()}
     fraction, seed = data.train_fraction, data.subset_seed
@@ -69,47 +78,69 @@ def read_splits(data: DataArguments, table: Any) -> dict[str, ExamSplit]:
             fraction_of_patients(patients[name], fraction, seed) for name in ("train", "validation")
         )
         source = table["train"]
-    return {
-        "train": ExamSplit(source, training),
-        "validation": ExamSplit(table["validation"], validation),
-        "test": ExamSplit(table["test"]),
+    parts = {
+        "train": (source, training),
+        "validation": (table["validation"], validation),
+        "test": (table["test"], None),
     }
+    splits = {name: ExamSplit(rows, kept, labels=targets.read(rows)) for name, (rows, kept) in parts.items()}
+    return usable_splits(
+        splits,
+        lambda split: bool(targets.known(split.labels).any()),
+        targets.sought,
+        f"choose a table that has some, or others by {targets.flag}",
+        data.allow_empty_splits,
+    )
 
 
 def freeze_encoder(
     feed: ExamFeed, model: EcgForSignalClassification, splits: dict[str, ExamSplit]
-) -> tuple[nn.Module, dict[str, EmbeddedSplit]]:
+) -> tuple[nn.Module, dict[str, Exams]]:
     """Returns the head alone, and the splits as embeddings of the encoder, computed once."""
     model.ecg_model.requires_grad_(False)
     encoder = model.ecg_model.to(feed.accelerator.device)
     return model.classifier, {name: embed_split(feed, encoder, split) for name, split in splits.items()}
 
 
-def predict(task: ClassificationTask, splits: Mapping[str, ExamSplit | EmbeddedSplit]) -> dict[str, SplitPredictions]:
-    """Returns the probabilities of validation and test."""
-    predictions = {}
-    for name in ("validation", "test"):
-        split = splits[name]
-        probabilities = expit(task.logits(split).astype(np.float64))
-        predictions[name] = SplitPredictions(name, split.exam_ids, split.patient_ids, split.labels, probabilities)
-    return predictions
+def predict(task: ClassificationTask, splits: dict[str, Exams]) -> dict[str, Predictions]:
+    """Returns the predictions of validation and test, of those that there are."""
+    return {
+        name: task.targets.predictions(name, split, task.outputs(split))
+        for name, split in splits.items()
+        if name != "train"
+    }
+
+
+def save_classifier(
+    model: EcgForSignalClassification,
+    output_dir: Path,
+    feature_extractor: EcgFeatureExtractor,
+    targets: Targets,
+    thresholds: dict[str, float] | None,
+) -> None:
+    """Saves the model for the Hub, with the thresholds that validation chose where it chose any."""
+    if thresholds:
+        model.config.thresholds = tuple(thresholds[name] for name in targets.names)
+    save_for_hub(model, output_dir, feature_extractor)
 
 
 def write_results(
     folder: Path,
-    predictions: dict[str, SplitPredictions],
+    targets: Targets,
+    predictions: dict[str, Predictions],
     metrics: dict[str, Any],
-    labels: list[str],
     history: list[dict[str, float]],
 ) -> None:
     """Writes predictions and pictures of a finished run into its folder, and shows its numbers."""
-    logger.info(f"test results\n{metrics_table(metrics)}")
-    write_predictions(folder / "predictions.parquet", list(predictions.values()), labels)
-    figures = {
-        "loss": plot_loss(history),
-        "precision_recall": plot_precision_recall(predictions["test"], metrics["thresholds"], labels),
-        "calibration": plot_calibration(predictions["test"], labels),
-    }
+    for name in ("test", "validation"):
+        if name in metrics:
+            logger.info(f"{name} results\n{targets.table(metrics, name)}")
+            break
+    if predictions:
+        write_predictions(folder / "predictions.parquet", list(predictions.values()), targets.names)
+    figures = {"loss": plot_loss(history)}
+    if "test" in predictions:
+        figures |= targets.figures(predictions["test"], metrics)
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
 
@@ -119,8 +150,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ClassificationArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, classification, data, args, hub = parse(argv, __doc__, *groups)
-    if classification.freeze_encoder and data.augment:
-        raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
+    check_together(classification, data)
     arguments = as_record(encoder, classification, data, args, hub)
     open_for_run(args.output_dir, hub)
 
@@ -131,7 +161,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     # ---- 3 data
     table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
     signal = table.schema.signal
-    splits = read_splits(data, table.splits)
+    targets = targets_of(classification, table.schema)
+    splits = read_splits(data, table.splits, targets)
+    targets.learn_from(splits["train"].labels, classification.allow_one_sided_labels)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
 
     # ---- 4 model
@@ -139,9 +171,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     feature_extractor = load_feature_extractor(encoder, config)
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
-    model = load_classifier(encoder, config)
+    model = load_classifier(encoder, config, targets)
     trained: nn.Module = model
-    exams: Mapping[str, ExamSplit | EmbeddedSplit] = splits
+    exams: dict[str, Exams] = {**splits}
     if data.cache_dataset_on_device:
         cache_splits(splits, accelerator.device)
     if classification.freeze_encoder:
@@ -153,14 +185,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(trained, args, steps, classification.head_learning_rate)
     module, optimizer = accelerator.prepare(trained, optimizer)
-    pos_weight = balanced_pos_weight(splits["train"].labels) if classification.pos_weight == "auto" else None
-    task = ClassificationTask(feed, module, exams["train"], exams["validation"], pos_weight)
+    task = ClassificationTask(feed, module, exams["train"], exams.get("validation"), targets)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    labels = list((model.config.id2label or {}).values())
-    used = used_exams(splits, labels)
-    notes = {"positives in training": ", ".join(f"{n} {c}" for n, c in used["train"]["positives"].items())}
-    print_plan(accelerator, table, splits, plan, steps, model, notes)
+    print_plan(accelerator, table, splits, plan, steps, model, targets.notes(splits["train"].labels))
 
     # ---- 7 resume, 8 loop
     loop.resume()
@@ -171,13 +199,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     best.load()
     module.eval()
     predictions = predict(task, exams)
-    metrics = evaluate_predictions(predictions["validation"], predictions["test"], labels)
+    metrics = targets.evaluate(predictions)
+    targets.finish(model.classifier)
     if accelerator.is_main_process:
-        model.config.thresholds = tuple(metrics["thresholds"][name] for name in labels)
-        save_for_hub(model, output_dir, feature_extractor)
-        write_results(output_dir, predictions, metrics, labels, loop.state.history)
-        of_run = {"stage": "classification", "best_step": loop.state.best_step, "used": used}
-        of_run["starts_from"] = starting_point(encoder.model_name_or_path, encoder.model_revision)
+        save_classifier(model, output_dir, feature_extractor, targets, metrics.get("thresholds"))
+        write_results(output_dir, targets, predictions, metrics, loop.state.history)
+        of_run = run_facts("classification", table, targets, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, accelerator, arguments, dataset_facts(table), **of_run)
         # Last: a folder with metrics is a finished one.
         write_json(output_dir / "metrics.json", metrics)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         TypeError: if a value or a key has no place in JSON, naming where it lies.
     """
     write_text(path, json.dumps(_plain(content, ""), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def public_name(name_or_path: str | os.PathLike) -> str:
+    """Returns a repository's id as it is, and of a folder here its own name: where it lies is nobody's business."""
+    path = Path(name_or_path)
+    return path.resolve().name if path.is_dir() else str(name_or_path)
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -10,7 +10,6 @@ may stay in its `exams_part{i}.zip`.
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -24,12 +23,13 @@ import pandas as pd
 from datasets.utils import tqdm
 
 from common.writing import remove, written_aside
-from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
+from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, ReportSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.zipped import member_of, unpack
 from data_scripts.tables.schema import split_of
-from data_scripts.text.reports import id_strings, parse_report, read_report_table, report_counts
+from data_scripts.text.cells import blanked
+from data_scripts.text.reports import ReportCutter, id_strings, read_report_table
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
@@ -44,11 +44,16 @@ CHUNK_CACHE_BYTES = 64 << 20  # for chunks beyond it
 
 
 @dataclass
-class Code15Settings(SourceSettings):
+class Code15Settings(ReportSettings):
     """Settings of [`Code15`]."""
 
     reports: str | None = field(default=None, metadata={"help": "table with exam_id and report: .csv or .parquet"})
     seed: int = field(default=0, metadata={"help": "of the split by patient"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.conclusion_headings and self.reports is None:
+            raise ValueError("--conclusion_headings is about reports: give --reports")
 
 
 class Code15(EcgBuilder):
@@ -81,7 +86,9 @@ class Code15(EcgBuilder):
         }
         exams["report"] = None
         if self.config.reports is not None:
-            exams["report"], facts["reports"] = read_descriptions(Path(self.config.reports), exams["exam_id"])
+            exams["report"], facts["reports"] = read_descriptions(
+                Path(self.config.reports), exams["exam_id"], self.config.conclusion_headings
+            )
         if (folder / "simulation.json").is_file():
             facts["simulation"] = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
         return ExamPlan(exams, facts["source"], len(exams) + len(rejected), rejected, facts)
@@ -144,7 +151,7 @@ def read_exams_csv(path: Path) -> pd.DataFrame:
     is_male = _booleans(index["is_male"], path, exam_ids)
     columns = {
         "exam_id": exam_ids,
-        "patient_id": id_strings(index["patient_id"]),
+        "patient_id": id_strings(blanked(index["patient_id"])),
         "age": numbers(index["age"], path, exam_ids),
         "sex": is_male.map({1: "male", 0: "female", UNKNOWN_LABEL: None}).astype(object),
         "trace_file": index["trace_file"].str.strip(),
@@ -276,7 +283,9 @@ def join_rows(index: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, li
     return exams.reset_index(drop=True), rejected
 
 
-def read_descriptions(path: Path, exam_ids: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
+def read_descriptions(
+    path: Path, exam_ids: pd.Series, conclusion_headings: Sequence[str] | None = None
+) -> tuple[pd.Series, dict[str, Any]]:
     """
     Returns the description of each exam's report (None where there is none) and what is to be known of the reports.
 
@@ -286,32 +295,23 @@ def read_descriptions(path: Path, exam_ids: pd.Series) -> tuple[pd.Series, dict[
     wanted = set(exam_ids)
     descriptions: dict[str, str] = {}
     texts: dict[str, str] = {}
-    counts: Counter[str] = Counter()
+    cutter = ReportCutter(conclusion_headings)
     n_rows, example = 0, ""
     for piece in read_report_table(path):
         n_rows += len(piece)
         example = example or piece["exam_id"].iloc[0]
         for exam_id, report in zip(piece["exam_id"], piece["report"], strict=True):
             if exam_id in wanted:
-                parts = parse_report(report)
-                counts.update(report_counts(report, parts))
-                if parts.description:
+                description = cutter.cut(report).description
+                if description:
                     # One object for all equal texts: a normal ECG's description comes thousands of times.
-                    descriptions[exam_id] = texts.setdefault(parts.description, parts.description)
-    if not counts["reports"]:
+                    descriptions[exam_id] = texts.setdefault(description, description)
+    if not cutter.counts["reports"]:
         raise ValueError(
             f"report table {path}: none of its {n_rows} exam_ids is an exam of the source: expected such as "
             f"{exam_ids.iloc[0] if len(exam_ids) else 'none'}, found such as {example or 'none'}"
         )
-    facts = (
-        {"table": file_version(path)}
-        | dict(counts)
-        | {
-            "not_an_exam": n_rows - counts["reports"],
-            "sections": counts["without_heading"] < counts["reports"],
-            "free_of_conclusions": counts["without_heading"] == 0,
-        }
-    )
+    facts = {"table": file_version(path)} | cutter.facts() | {"not_an_exam": n_rows - cutter.counts["reports"]}
     return exam_ids.map(descriptions.get).astype(object), facts
 
 
@@ -384,7 +384,7 @@ def _checked_ids(file: h5py.File, path: Path) -> np.ndarray:
 
 def _booleans(cells: pd.Series, path: Path, exam_ids: pd.Series) -> pd.Series:
     """1, 0, or -1 for blank cells."""
-    values = cells.str.strip().str.lower().map(BOOLEANS)
+    values = blanked(cells).str.lower().map(BOOLEANS)
     if values.isna().any():
         i = values.isna().idxmax()
         raise ValueError(

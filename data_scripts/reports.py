@@ -1,10 +1,9 @@
-"""Splits a table of Portuguese ECG reports into descriptions, conclusions and labels, and counts contradictions.
+"""Splits a table of ECG reports into descriptions, conclusions and labels, and counts contradictions.
 
-python -m data_scripts.reports --reports reports.csv --output parts.csv
+python -m data_scripts.reports --reports reports.csv --output parts.csv [--conclusion_headings WORDS ...]
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from common.writing import written_aside
-from data_scripts.text.reports import ParsedReport, parse_report, read_report_table, report_counts
+from data_scripts.text.reports import ParsedReport, ReportCutter, read_report_table
+from data_scripts.text.words_left import lines_of
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 
@@ -26,7 +26,9 @@ PARTS_SCHEMA = pa.schema(
 )
 
 
-def split_report_table(path: str | Path, output: str | Path) -> dict[str, int]:
+def split_report_table(
+    path: str | Path, output: str | Path, conclusion_headings: Sequence[str] | None = None
+) -> dict[str, Any]:
     """
     Writes the parts of every report of a table and returns counts.
 
@@ -35,23 +37,22 @@ def split_report_table(path: str | Path, output: str | Path) -> dict[str, int]:
         output (`str` or `Path`):
             `.csv` or `.parquet` with the columns `exam_id`, `description`, `conclusion`, one for each label (0, 1, -1
             unknown) and `conflicts` (labels, separated by spaces).
+        conclusion_headings (`Sequence[str]`, *optional*): Words that head a conclusion, beside the known ones.
 
     Returns:
-        `dict[str, int]`: `reports`, `empty`, `without_heading`, `with_labels`, `conflicts` (reports) and one
-        `conflicts_<label>` for each label.
+        `dict`: `reports`, `empty`, `without_heading`, `with_labels`, `conflicts` (reports), one `conflicts_<label>`
+        for each label, ...: see [`ReportCutter`].
     """
     output = Path(output)
     if output.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"--output {output}: expected .csv or .parquet, found {output.suffix or 'no suffix'}")
     open_writer = pa_csv.CSVWriter if output.suffix.lower() == ".csv" else pq.ParquetWriter
-    counts: Counter[str] = Counter()
+    cutter = ReportCutter(conclusion_headings)
     with written_aside(output) as aside, open_writer(str(aside), PARTS_SCHEMA) as writer:
         for piece in read_report_table(path):
-            parsed = [parse_report(report) for report in piece["report"]]
-            for report, parts in zip(piece["report"], parsed, strict=True):
-                counts.update(report_counts(report, parts))
+            parsed = [cutter.cut(report) for report in piece["report"]]
             writer.write_table(_parts_table(list(piece["exam_id"]), parsed))
-    return dict(counts)
+    return cutter.facts()
 
 
 def _parts_table(exam_ids: Sequence[str], parsed: Sequence[ParsedReport]) -> pa.Table:
@@ -65,16 +66,19 @@ def _parts_table(exam_ids: Sequence[str], parsed: Sequence[ParsedReport]) -> pa.
     return pa.table(columns, schema=PARTS_SCHEMA)
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, int]:
-    """Splits a report table; returns and prints the counts."""
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Splits a report table; returns and prints what is to be known of the reports."""
     parser = argparse.ArgumentParser(prog="python -m data_scripts.reports", description=__doc__.splitlines()[0])
     parser.add_argument("--reports", required=True, help="table with exam_id and report: .csv or .parquet")
     parser.add_argument("--output", required=True, help="where the parts go: .csv or .parquet")
+    parser.add_argument("--conclusion_headings", nargs="+", help="words that head a conclusion in your reports")
     arguments = parser.parse_args(argv)
-    counts = split_report_table(arguments.reports, arguments.output)
-    for name, count in counts.items():
-        print(f"{name}: {count}")
-    return counts
+    facts = split_report_table(arguments.reports, arguments.output, arguments.conclusion_headings)
+    for name, fact in facts.items():
+        if name != "diagnosis_words_left":
+            print(f"{name}: {fact}")
+    print("\n".join(lines_of(facts["diagnosis_words_left"])))
+    return facts
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ does not say is taken from there.
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from data_scripts.conversion.index import file_version
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records, segments_of
 from data_scripts.tables.schema import split_of
-from data_scripts.text.reports import parse_report, report_counts
+from data_scripts.text.reports import ReportCutter
 from data_scripts.text.snomed import label_set, label_values, split_codes
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, Label
 from modeling_ecgclip.reading_ecgclip import EcgRecord
@@ -77,7 +76,7 @@ class WfdbFolder(EcgBuilder):
             names = [label.name for label in labels]
             exams[names] = exams[names].astype(np.int8)
             if "report" in named:
-                exams["report"], facts["reports"] = describe_reports(exams["report"])
+                exams["report"], facts["reports"] = describe_reports(exams["report"], config.conclusion_headings)
         if "patient_id" in named:
             no_patient = exams["patient_id"] == ""
             rejected += [Rejection(exam_id, "no patient_id") for exam_id in exams["exam_id"][no_patient]]
@@ -223,19 +222,13 @@ def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame
     return exams, rejected
 
 
-def describe_reports(reports: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
+def describe_reports(
+    reports: pd.Series, conclusion_headings: Sequence[str] | None = None
+) -> tuple[pd.Series, dict[str, Any]]:
     """Returns the description of each report (None where there is none) and what is to be known of the reports."""
-    counts: Counter[str] = Counter()
-    descriptions = []
-    for report in reports:
-        parts = parse_report(report)
-        counts.update(report_counts(report, parts))
-        descriptions.append(parts.description or None)
-    facts = dict(counts) | {
-        "sections": counts["without_heading"] < counts["reports"] - counts["empty"],
-        "free_of_conclusions": counts["without_heading"] == 0,
-    }
-    return pd.Series(descriptions, dtype=object), facts
+    cutter = ReportCutter(conclusion_headings)
+    descriptions = [cutter.cut(report).description or None for report in reports]
+    return pd.Series(descriptions, dtype=object), cutter.facts()
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

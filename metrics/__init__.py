@@ -1,1 +1,1 @@
-"""Modules for `evaluate`, each a folder that loads offline and can be imported plainly."""
+"""Metrics: a folder is a module for `evaluate` that loads offline, a file is plain functions."""

@@ -31,6 +31,7 @@ from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from .stated_ecgclip import ImplausibleEcgError, UnstatedError
 from .towers_ecgclip import PRESETS, TOWERS, build_tower, encoder_config
 from .visualization_ecgclip import plot_ecg
 
@@ -89,9 +90,11 @@ __all__ = [
     "EcgResNetModel",
     "ExportedEcgClassifier",
     "ExportedEcgConfig",
+    "ImplausibleEcgError",
     "Label",
     "SignalSpec",
     "StandardEcg",
+    "UnstatedError",
     "ZeroShotEcgClassificationPipeline",
     "build_tower",
     "encoder_config",

@@ -25,10 +25,10 @@ MIN_LEVELS = 1.35
 # How far the slope's 95th percentile lies above its median, and how alike two events are: (crest, likeness). Noise is
 # below one of the pairs in both, since its peaks hardly stand out and do not repeat. The least of real recordings:
 # likeness 0.95; crest 1.2 for ventricular tachycardia, which repeats to 0.99, else 2.7.
-NOISE = ((2.5, 0.9), (3.0, 0.8))
+NOISE = ((2.2, 0.9), (3.0, 0.8))
 MIN_EVENTS_TO_COMPARE = 4
 MAX_EVENTS_TO_COMPARE = 60  # each with each, of a recording of minutes evenly chosen ones
-# Lead I from V1 ... V6: least squares over every second one of 2,067 real recordings.
+# Lead I from V1 ... V6: least squares over every second recording of PTB-XL, the CinC challenges and CODE-15%.
 LEAD_I_FROM_CHEST = {"V1": -0.50, "V2": 0.22, "V3": 0.02, "V4": -0.04, "V5": 0.13, "V6": 0.25}
 # Correlation of lead I with what the chest leads predict. Real ones with a lead I that points down: -0.5 and more.
 EXCHANGED_ARMS = -0.6
@@ -68,7 +68,8 @@ def waves(signal: np.ndarray, lead_names: tuple[str, ...], sampling_rate: float)
     each = max(1, round(sampling_rate / SHAPE_HZ))
     n = signal.shape[1] // each
     rate = sampling_rate / each
-    smooth = signal[:, : n * each].reshape(len(signal), n, each).mean(axis=2)
+    # A product: ten times as fast as `mean` along so short an axis.
+    smooth = signal[:, : n * each].reshape(len(signal), n, each) @ np.full(each, 1 / each)
     smooth = _mean_over(smooth, max(1, round(0.02 * rate)))
     step = max(1, round(0.02 * rate))
     second = int(rate) | 1
@@ -88,7 +89,8 @@ def why_no_ecg(seen: Waves) -> str | None:
     slope = seen.slope / np.maximum(size, 1e-300)[:, None]
     width = round(0.1 * seen.sampling_rate)
     activity = _mean_over(np.median(np.abs(slope), axis=0), width)
-    events = _events(activity, seen.sampling_rate) + width // 2
+    ranked = np.sort(activity)
+    events = _events(activity, ranked, seen.sampling_rate) + width // 2
     events = events[:: 1 + len(events) // MAX_EVENTS_TO_COMPARE]
     around = _windows(slope, events, round(0.15 * seen.sampling_rate))  # (leads, events, samples)
     if around.shape[1] < 2 and seen.seconds >= MIN_SECONDS_FOR_BEATS:
@@ -98,7 +100,7 @@ def why_no_ecg(seen: Waves) -> str | None:
     if _two_sided(around) < MIN_TWO_SIDED or _peakedness(np.stack(list(seen.leads.values()))) < MIN_LEVELS:
         return "steps, or pulses that do not return"
     if around.shape[1] >= MIN_EVENTS_TO_COMPARE:
-        crest = float(np.percentile(activity, 95) / max(np.median(activity), 1e-3))
+        crest = ranked[int(0.95 * len(ranked))] / max(ranked[len(ranked) // 2], 1e-3)
         likeness = _likeness(_windows(slope, events, width))
         if any(crest < most and likeness < least for most, least in NOISE):
             return "noise"
@@ -127,10 +129,10 @@ def upside_down(seen: Waves) -> bool:
     return max(*(_skewness(seen.leads[name]) for name in upright), -_skewness(seen.leads["aVR"])) < UPSIDE_DOWN
 
 
-def _events(activity: np.ndarray, rate: float) -> np.ndarray:
-    """Places of the peaks that stand out, at least 250 ms apart."""
+def _events(activity: np.ndarray, ranked: np.ndarray, rate: float) -> np.ndarray:
+    """Places of the peaks that stand out, at least 250 ms apart; `ranked` is the activity in ascending order."""
     apart = int(0.25 * rate)
-    height = 0.5 * max(float(np.percentile(activity, 98)), 0.1 * float(activity.max()))
+    height = 0.5 * max(ranked[int(0.98 * len(ranked))], 0.1 * ranked[-1])
     places: list[int] = []
     for place in np.flatnonzero(activity >= height).tolist():
         if places and place - places[-1] < apart:

@@ -5,23 +5,23 @@ Training, evaluation, the pipelines and the conversion scripts all go through th
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.signal
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
-from transformers.utils import TensorType, logging
+from transformers.utils import TensorType
 
+from .arrays_ecgclip import real_numbers
 from .leads_ecgclip import DERIVED_LEADS, UNITS_PER_MV, canonical_lead_name, canonical_unit
+from .missing_samples_ecgclip import Filled, fill_missing, missing_samples
+from .plausibility_ecgclip import Finding, examine
+from .rates_ecgclip import rational_rate_ratio
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from .stated_ecgclip import ImplausibleEcgError, UnstatedError, check_stated
 
 
-logger = logging.get_logger(__name__)
-
-# Recorders saturate at some 10 mV around the electrode's offset: ten times that is a unit mistaken, not a heart.
-MAX_PLAUSIBLE_MV = 100.0
 # Stop band below -80 dB, so that an offset of 10 mV leaves less than 1 uV of ripple. scipy's own 5.0 leaves 4 uV.
 KAISER_BETA = 8.0
 NOTCH_QUALITY = 30.0  # -3 dB over 2 Hz at 60 Hz
@@ -35,12 +35,24 @@ class StandardEcg:
     Args:
         signal (`np.ndarray` of shape `(leads, samples)`, float32): Millivolts; zeros in missing leads.
         lead_mask (`np.ndarray` of shape `(leads,)`, bool): False for missing leads.
-        flags (`list[str]`): What was done to it: `"nan_repaired"`, `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
+        recorded (`np.ndarray` of shape `(leads, samples)`, bool): False in missing leads and for filled samples.
+        flags (`list[str]`):
+            The codes of `findings`, and what was done to it: `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
+        findings (`list[Finding]`):
+            What is doubtful about it: what was filled (`"nan_repaired:V3:2.5%"`), and what [`examine`] says short of
+            an error.
     """
 
     signal: np.ndarray
     lead_mask: np.ndarray
+    recorded: np.ndarray
     flags: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def quality(self) -> list[dict[str, str]]:
+        """The findings as results carry them: `code`, `severity` and `message` of each."""
+        return [asdict(finding) for finding in self.findings]
 
 
 class EcgFeatureExtractor(FeatureExtractionMixin):
@@ -153,7 +165,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         ecg: Any,
         sampling_rate: float | Sequence[float] | None = None,
         lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
-        unit: str | Sequence[str] | None = "mV",
+        unit: str | Sequence[str] | None = None,
         record_names: str | Sequence[str] | None = None,
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
@@ -168,10 +180,11 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
                 One ECG `(leads, samples)` or `(samples, leads)`, or several: an array with a leading batch axis, or a
                 list, whose ECGs may differ in length. The number of `lead_names` says which axis holds the leads.
             sampling_rate (`float` or one for each ECG, *optional*):
-                Hz of the input. Left out, the extractor's own rate is taken, with a warning.
+                Hz of the input. Nothing is guessed: left out, the ECG is refused.
             lead_names (`list[str]` or one list for each ECG, *optional*):
-                Leads in the order of the input; the extractor's own order where left out.
-            unit (`str` or one for each ECG, defaults to `"mV"`): `"mV"`, `"uV"` or `"V"`.
+                Leads in the order of the input. Of an ECG of twelve leads the standard order is taken where left out,
+                if the limb leads agree with it; any other is refused.
+            unit (`str` or one for each ECG): `"mV"`, `"uV"` or `"V"`; refused where left out.
             record_names (`str` or `list[str]`, *optional*): What errors call each ECG; `"ECG 0"`, ... where left out.
             allow_missing_leads, repair_nan, return_attention_mask (`bool`, *optional*): Settings for this call.
             return_tensors (`str`, *optional*): `"pt"` for torch; numpy where left out.
@@ -186,8 +199,6 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """
         ecgs = _as_list_of_ecgs(ecg)
         n = len(ecgs)
-        if sampling_rate is None:
-            logger.warning_once(f"sampling_rate was not given: taken to be {self.sampling_rate} Hz")
         rates = _one_each(sampling_rate, n, "sampling_rate")
         units = _one_each(unit, n, "unit")
         names = (
@@ -196,19 +207,33 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         per_ecg_leads = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
         leads = _one_each(lead_names, n, "lead_names") if per_ecg_leads else [lead_names] * n
 
-        values, masks, any_missing = [], [], False
-        for one, rate, one_leads, one_unit, name in zip(ecgs, rates, leads, units, names, strict=True):
-            standard = self.standardize(one, rate, one_leads, one_unit, name, allow_missing_leads, repair_nan)
+        standards = [
+            self.standardize(one, rate, one_leads, one_unit, name, allow_missing_leads, repair_nan)
+            for one, rate, one_leads, one_unit, name in zip(ecgs, rates, leads, units, names, strict=True)
+        ]
+        return self.features(standards, return_attention_mask, return_tensors)
+
+    def features(
+        self,
+        standards: Sequence[StandardEcg],
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """
+        Returns the model's input for ECGs that [`standardize`] gave: filtered, scaled, centred.
+
+        Args:
+            standards (`list[StandardEcg]`): One for each ECG of the batch.
+            return_attention_mask, return_tensors: As in `__call__`.
+        """
+        values, masks = [], []
+        for standard in standards:
             signal = self._filter(standard.signal)
-            if self.do_scale:
-                signal = signal * np.float32(self.scale)
-            recorded = np.repeat(standard.lead_mask[:, None], signal.shape[1], axis=1)  # (leads, samples)
-            values.append(self.frame(signal))
-            masks.append(self.frame(recorded.astype(np.int64)))
-            any_missing = any_missing or not standard.lead_mask.all()
+            values.append(self.frame(signal * np.float32(self.scale) if self.do_scale else signal))
+            masks.append(self.frame(standard.recorded.astype(np.int64)))
         data = {"input_values": np.stack(values)}
         wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
-        if wanted or any_missing:
+        if wanted or not all(standard.lead_mask.all() for standard in standards):
             data["ecg_attention_mask"] = np.stack(masks)
         return BatchFeature(data, tensor_type=return_tensors)
 
@@ -217,7 +242,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         ecg: Any,
         sampling_rate: float | None = None,
         lead_names: Sequence[str] | None = None,
-        unit: str | None = "mV",
+        unit: str | None = None,
         record_name: str = "ECG",
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
@@ -232,28 +257,34 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         """
         allow_missing_leads = self.allow_missing_leads if allow_missing_leads is None else allow_missing_leads
         repair_nan = self.repair_nan if repair_nan is None else repair_nan
-        names = self.lead_names if lead_names is None else _canonical_lead_names(lead_names, record_name)
-        rate = self._check_rate(sampling_rate, record_name)
-        signal = _leads_first(ecg, names, record_name, named=lead_names is not None)
-        per_mv = _units_per_mv(unit, record_name)
-
-        flags: list[str] = []
-        if names == self.lead_names and per_mv == 1 and signal.dtype == np.float32 and np.isfinite(signal).all():
-            # What CODE-15% gives: nothing to compute before the resampling, and float64 would only be a copy.
-            ordered, lead_mask = np.array(signal, order="C"), np.ones(len(names), dtype=bool)
-        else:
-            signal = signal.astype(np.float64) / per_mv
-            leads = dict(zip(names, signal, strict=True))
-            _repair_leads(leads, repair_nan, record_name, flags)
-            leads = self._complete_leads(leads, allow_missing_leads, record_name, flags)
-            lead_mask = np.array([name in leads for name in self.lead_names])
-            n = signal.shape[1]
-            ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
-        _check_amplitude(ordered if lead_mask.all() else ordered[lead_mask], unit, record_name)
+        named = lead_names is not None
+        signal = real_numbers(ecg, record_name)
+        check_stated(record_name, signal.shape, sampling_rate, lead_names, unit)
+        unit = canonical_unit(str(unit), record_name)
+        names = list(LEAD_NAMES) if lead_names is None else _canonical_lead_names(lead_names, record_name)
+        rate = _checked_rate(sampling_rate, record_name)
+        signal = _leads_first(signal, names, record_name, named)
+        filled, findings = _filled(
+            signal.astype(np.float64) / UNITS_PER_MV[unit],
+            names,
+            rate,
+            repair_nan,
+            record_name,
+        )
+        leads = {name: lead for name, lead, kept in zip(names, filled.signal, filled.lead_mask, strict=True) if kept}
+        findings += _examined(leads, filled.recorded[filled.lead_mask], rate, named, unit, record_name)
+        flags = [finding.code for finding in findings]
+        recorded = dict(zip(names, filled.recorded, strict=True))
+        leads = self._complete_leads(leads, recorded, allow_missing_leads, record_name, flags)
+        lead_mask = np.array([name in leads for name in self.lead_names])
+        n = signal.shape[1]
+        ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
+        mask = np.stack([recorded.get(name, np.zeros(n, dtype=bool)) for name in self.lead_names])
         if rate != self.sampling_rate:
-            ordered = resample(ordered.astype(np.float64), rate, self.sampling_rate)
+            ordered = resample(ordered, rate, self.sampling_rate)
+            mask = mask[:, np.arange(ordered.shape[1]) * n // ordered.shape[1]]
             flags.append("resampled")
-        return StandardEcg(ordered.astype(np.float32, copy=False), lead_mask, flags)
+        return StandardEcg(ordered.astype(np.float32), lead_mask, mask, flags, findings)
 
     def center(self, signal: np.ndarray) -> np.ndarray:
         """
@@ -272,25 +303,22 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         window = self.center(signal)
         return window if self.input_samples == self.n_samples else _between_zeros(window, self.input_samples)
 
-    def _check_rate(self, sampling_rate: float | None, record_name: str) -> float:
-        if sampling_rate is None:
-            return self.sampling_rate
-        if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
-            raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
-        if not math.isfinite(sampling_rate) or sampling_rate <= 0:
-            raise ValueError(f"{record_name}: sampling_rate must be above 0 Hz: found {sampling_rate}")
-        return float(sampling_rate)
-
     def _complete_leads(
-        self, leads: dict[str, np.ndarray], allow_missing_leads: bool, record_name: str, flags: list[str]
+        self,
+        leads: dict[str, np.ndarray],
+        recorded: dict[str, np.ndarray],
+        allow_missing_leads: bool,
+        record_name: str,
+        flags: list[str],
     ) -> dict[str, np.ndarray]:
-        """Adds what I and II determine, and refuses or flags the leads that stay missing."""
+        """Adds what I and II determine, to `recorded` too, and refuses or flags the leads that stay missing."""
         absent = [name for name in self.lead_names if name not in leads]
         leads = dict(leads)
         for name in absent:
             if name in DERIVED_LEADS and "I" in leads and "II" in leads:
                 of_i, of_ii = DERIVED_LEADS[name]
                 leads[name] = of_i * leads["I"] + of_ii * leads["II"]
+                recorded[name] = recorded["I"] & recorded["II"]
                 flags.append(f"derived:{name}")
         missing = [name for name in self.lead_names if name not in leads]
         if missing and not allow_missing_leads:
@@ -332,12 +360,12 @@ def resample(signal: np.ndarray, sampling_rate: float, target_rate: float) -> np
     Returns:
         `np.ndarray` of shape `(leads, ceil(samples * target_rate / sampling_rate))`, float64.
     """
-    ratio = Fraction(target_rate).limit_denominator(1000) / Fraction(sampling_rate).limit_denominator(1000)
+    up, down = rational_rate_ratio(sampling_rate, target_rate, signal.shape[1])
     offset = np.median(signal, axis=1, keepdims=True)
     resampled = scipy.signal.resample_poly(
         signal - offset,
-        ratio.numerator,
-        ratio.denominator,
+        up,
+        down,
         axis=1,
         window=("kaiser", KAISER_BETA),
         padtype="antireflect",
@@ -358,8 +386,65 @@ def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[s
     return names
 
 
-def _units_per_mv(unit: str | None, record_name: str) -> float:
-    return UNITS_PER_MV[canonical_unit("mV" if unit is None else unit, record_name)]
+def _checked_rate(sampling_rate: Any, record_name: str) -> float:
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int | float | np.number):
+        raise TypeError(f"{record_name}: sampling_rate must be a number of Hz: found {sampling_rate!r}")
+    if not math.isfinite(sampling_rate) or sampling_rate <= 0:
+        raise ValueError(f"{record_name}: sampling_rate must be above 0 Hz: found {sampling_rate}")
+    return float(sampling_rate)
+
+
+def _filled(
+    signal: np.ndarray, names: Sequence[str], sampling_rate: float, repair_nan: bool, record_name: str
+) -> tuple[Filled, list[Finding]]:
+    """The ECG with short gaps filled, where that is wanted, and what was; else missing samples are refused."""
+    missing = missing_samples(signal)
+    if not missing.any():
+        whole = np.ones(signal.shape, dtype=bool)
+        return Filled(signal, whole, np.ones(len(whole), dtype=bool), []), []
+    counts = missing.sum(axis=1)
+    found = ", ".join(
+        f"{name}: {count} of {signal.shape[1]}" for name, count in zip(names, counts, strict=True) if count
+    )
+    if not repair_nan:
+        raise ImplausibleEcgError(
+            f"{record_name}: expected finite samples; found NaN, Inf or codes of lost samples in {found}. "
+            "repair_nan=True fills short gaps",
+            "not_recorded",
+        )
+    filled = fill_missing(signal, missing, names, sampling_rate)
+    if not filled.lead_mask.any():
+        raise ImplausibleEcgError(
+            f"{record_name}: too little was recorded of every lead: missing {found}", "not_recorded"
+        )
+    return filled, [_filling(flag) for flag in filled.flags]
+
+
+def _filling(flag: str) -> Finding:
+    """What `fill_missing` did to a lead, as a finding."""
+    kind, lead, share = flag.split(":")
+    if kind == "nan_lead":
+        text = f"{lead}: {share} of the samples, or too long a gap, were not recorded: the lead counts as missing"
+        return Finding(flag, text, "warning")
+    return Finding(flag, f"{lead}: {share} of the samples were not recorded, and filled by straight lines", "note")
+
+
+def _examined(
+    leads: dict[str, np.ndarray],
+    recorded: np.ndarray,
+    sampling_rate: float,
+    named: bool,
+    unit: str,
+    record_name: str,
+) -> list[Finding]:
+    """What is doubtful about an ECG; what would be read wrongly is refused."""
+    signal = np.stack(list(leads.values()))
+    findings = examine(signal, list(leads), sampling_rate, leads_stated=named, recorded=recorded)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        told = "; ".join(finding.message for finding in errors)
+        raise ImplausibleEcgError(f"{record_name} (unit {unit}): {told}", errors[0].code)
+    return findings
 
 
 def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
@@ -370,24 +455,15 @@ def _between_zeros(signal: np.ndarray, length: int) -> np.ndarray:
     return padded
 
 
-def _as_array(ecg: Any) -> np.ndarray:
-    """Numbers as a numpy array; torch tensors come off their device."""
-    if hasattr(ecg, "detach"):
-        ecg = ecg.detach().cpu()
-        # numpy has no bfloat16.
-        ecg = ecg.float().numpy() if ecg.is_floating_point() else ecg.numpy()
-    return np.asarray(ecg)
-
-
 def _as_list_of_ecgs(ecg: Any) -> list[Any]:
     """One ECG or a batch, in any of the accepted forms, as a list of ECGs."""
     if isinstance(ecg, list | tuple):
         if len(ecg) == 0:
             raise ValueError("expected at least one ECG: found an empty list")
-        depth = 1 + _as_array(ecg[0]).ndim
+        depth = 1 + real_numbers(ecg[0], "ECG 0").ndim
         ecgs = [ecg] if depth == 2 else list(ecg)
     else:
-        ecg = _as_array(ecg)
+        ecg = real_numbers(ecg, "ECG")
         depth = ecg.ndim
         ecgs = [ecg] if depth == 2 else list(ecg) if depth == 3 else []
     if depth not in (2, 3) or not ecgs:
@@ -407,11 +483,8 @@ def _one_each(value: Any, n: int, name: str) -> list[Any]:
     return list(value)
 
 
-def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) -> np.ndarray:
+def _leads_first(signal: np.ndarray, names: Sequence[str], record_name: str, named: bool) -> np.ndarray:
     """Checks an array against the leads' names and returns it as (leads, samples)."""
-    signal = _as_array(ecg)
-    if signal.dtype.kind not in "fiu":
-        raise TypeError(f"{record_name}: an ECG must hold real numbers: found dtype {signal.dtype}")
     if signal.ndim != 2:
         raise ValueError(f"{record_name}: expected an ECG of two axes, leads and samples: found shape {signal.shape}")
     if signal.size == 0:
@@ -427,43 +500,15 @@ def _leads_first(ecg: Any, names: Sequence[str], record_name: str, named: bool) 
     )
 
 
-def _repair_leads(leads: dict[str, np.ndarray], repair_nan: bool, record_name: str, flags: list[str]) -> None:
-    """Refuses NaN and Inf, or interpolates them in place; a lead without any number counts as missing."""
-    bad = {name: ~np.isfinite(signal) for name, signal in leads.items()}
-    bad = {name: mask for name, mask in bad.items() if mask.any()}
-    if bad and not repair_nan:
-        found = ", ".join(f"{name}: {int(mask.sum())} of {mask.size}" for name, mask in bad.items())
-        raise ValueError(
-            f"{record_name}: expected finite samples; found NaN or Inf in {found}. repair_nan=True interpolates them"
-        )
-    for name, mask in bad.items():
-        if mask.all():
-            del leads[name]
-            continue
-        at = np.arange(mask.size)
-        leads[name] = np.where(mask, np.interp(at, at[~mask], leads[name][~mask]), leads[name])
-    if bad:
-        flags.append("nan_repaired")
-
-
-def _check_amplitude(signal: np.ndarray, unit: str | None, record_name: str) -> None:
-    """Refuses what no heart gives: no change in any lead, or more than 100 mV."""
-    span = signal.max(axis=1).astype(np.float64) - signal.min(axis=1)
-    if not span.any():
-        raise ValueError(f"{record_name}: no signal: every lead is constant over all {signal.shape[1]} samples")
-    if span.max() <= MAX_PLAUSIBLE_MV:
-        return  # no sample is further than that from its lead's median: the percentile, which is slow, cannot be
-    signal = signal.astype(np.float64)
-    amplitude = float(np.percentile(np.abs(signal - np.median(signal, axis=1, keepdims=True)), 99))
-    if amplitude > MAX_PLAUSIBLE_MV:
-        raise ValueError(
-            f"{record_name}: amplitudes of {amplitude:.0f} mV with unit={unit!r}; "
-            f"an ECG stays below {MAX_PLAUSIBLE_MV:.0f} mV. "
-            f"Is the unit another one of {', '.join(UNITS_PER_MV)}?"
-        )
-
-
 # Here rather than in the package, so that a copy loaded as remote code saves its own code as well.
 EcgFeatureExtractor.register_for_auto_class()
 
-__all__ = ["EcgFeatureExtractor", "StandardEcg", "canonical_lead_name", "canonical_unit", "resample"]
+__all__ = [
+    "EcgFeatureExtractor",
+    "ImplausibleEcgError",
+    "StandardEcg",
+    "UnstatedError",
+    "canonical_lead_name",
+    "canonical_unit",
+    "resample",
+]

@@ -61,7 +61,7 @@ class Format:
 
 # A kind that begins in a way of its own comes before one that any text may be.
 FORMATS: tuple[Format, ...] = (
-    Format("wfdb", "WFDB", WFDB_SUFFIXES, is_wfdb_header, read_wfdb, needs="wfdb"),
+    Format("wfdb", "WFDB", WFDB_SUFFIXES, is_wfdb_header, read_wfdb),
     Format("npy", "numpy array", (".npy",), is_npy, read_npy),
     Format("npz", "numpy archive", (".npz",), is_npz, read_npz),
     Format("hdf5", "HDF5 of CODE-15%", HDF5_SUFFIXES, is_hdf5, read_code15, needs="h5py", many_exams=True),

@@ -92,15 +92,19 @@ class EndpointHandler:
         """
         Returns what the pipeline returns for `inputs`: a list of results for one ECG, a list of those for several.
 
+        What is doubtful about an ECG stands as `quality` in each of its results; of embeddings, which are numbers
+        alone, beside them where `with_model` asks for the longer answer.
+
         Args:
             data (`dict`):
                 `inputs`: one ECG or a list of them, see [`read_inputs`]. `parameters` (*optional*): `sampling_rate`,
                 `lead_names`, `unit`, `exam_id`, `format`, `shape`, `allow_missing_leads`, `repair_nan`, `task`,
-                `with_model`; for classification `top_k` and `thresholds` (a dictionary by label); for zero-shot
-                `candidate_labels` and `hypothesis_template`.
+                `with_model`; for classification `top_k` and, where each label is decided on by itself, `thresholds`
+                (a dictionary by label); for zero-shot `candidate_labels` and `hypothesis_template`.
 
         Returns:
-            `list`, or with `with_model` `{"model": dict, "results": list}`, or `{"error": dict}`.
+            `list`, or with `with_model` `{"model": dict, "results": list}` (of embeddings with `quality`), or
+            `{"error": dict}`.
         """
         try:
             return self._answer(data)
@@ -130,14 +134,21 @@ class EndpointHandler:
         arguments, thresholds, with_model = self._read_parameters(given, task)
         ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"))
         results = self._run(task, ecgs, arguments)
+        beside: dict[str, Any] = {}
+        if task == "ecg-feature-extraction":  # numbers have no place for what is doubtful
+            quality = [result["quality"] for result in results]
+            results = [result["embedding"] for result in results]
+            beside = {"quality": quality if several else quality[0]}
         for result in results if thresholds else ():
             for label in result:
                 if label["label"] in thresholds:
                     label["positive"] = is_positive(label["score"], thresholds[label["label"]])
         answer = results if several else results[0]
-        return {"model": dict(self.model_info), "results": answer} if with_model else answer
+        return {"model": dict(self.model_info), "results": answer, **beside} if with_model else answer
 
     def _run(self, task: str, ecgs: list[dict[str, Any]], arguments: dict[str, Any]) -> list[Any]:
+        if task == "ecg-feature-extraction":
+            arguments = {**arguments, "return_quality": True}
         try:
             with self._one_at_a_time:
                 return self.pipelines[task](ecgs, batch_size=min(len(ecgs), _BATCH_SIZE), **arguments)
@@ -156,6 +167,8 @@ class EndpointHandler:
                 "InvalidParameter",
                 f"{task} takes the parameters {', '.join(allowed)}: found {shorten(', '.join(unknown))}",
             )
+        if given.get("thresholds") is not None:
+            self._check_decides()
         readers: dict[str, tuple[Callable[[Any], Any], str]] = {
             name: (read_flag, "true or false") for name in ("with_model", *_READING_FLAGS)
         }
@@ -181,6 +194,15 @@ class EndpointHandler:
                 "InvalidParameter", f"{task} needs the parameter candidate_labels: the texts to choose from"
             )
         return arguments, arguments.pop("thresholds", {}), arguments.pop("with_model", False)
+
+    def _check_decides(self) -> None:
+        """Refuses thresholds for outputs that are no labels side by side."""
+        problem = self.pipelines["ecg-classification"].model.config.problem_type
+        if problem != "multi_label_classification":
+            raise RequestError(
+                "InvalidParameter",
+                f"thresholds are for models that decide on each label by itself: this one's problem_type is {problem}",
+            )
 
     def _read_thresholds(self, value: Any) -> dict[str, float]:
         labels = self.pipelines["ecg-classification"].model.config.id2label or {}

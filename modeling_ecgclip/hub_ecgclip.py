@@ -30,7 +30,8 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
 
     Args:
         model (`EcgPreTrainedModel`):
-            A tower of this package, its classifier, or an [`EcgClipModel`]: the bare model, not wrapped for distributed training. Call this on one process only.
+            A tower of this package, its classifier, or an [`EcgClipModel`]: the bare model, not wrapped for
+            distributed training. Call this on one process only.
         save_directory (`str` or `Path`): The folder; made where it does not exist.
         processor (`EcgClipProcessor` or `EcgFeatureExtractor`):
             An [`EcgClipModel`] needs a processor with a tokenizer; of the others only the feature extractor is saved.

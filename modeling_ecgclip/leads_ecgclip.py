@@ -108,7 +108,7 @@ def only_leads(record: EcgRecord) -> EcgRecord:
         signal = signal if signal.dtype.kind == "f" else signal.astype(np.float64)
         signal = signal * np.expand_dims(signs.astype(signal.dtype), 1 - axis)
     kept = (name if lead[1] > 0 else lead[0] for name, lead in zip(names, parsed, strict=True) if lead is not None)
-    left_out = [name for name, lead in zip(names, parsed, strict=True) if lead is None]
+    left_out = [names[at] or f"channel {at}" for at, lead in enumerate(parsed) if lead is None]
     return replace(without_channels(record, left_out), signal=signal, lead_names=tuple(kept))
 
 

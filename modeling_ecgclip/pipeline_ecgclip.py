@@ -6,18 +6,24 @@ from typing import Any
 
 import torch
 from transformers import Pipeline
+from transformers.utils import logging
 
+from .feature_extraction_ecgclip import StandardEcg
 from .hub_ecgclip import check_preprocessing, save_for_hub
 from .labels_ecgclip import is_positive
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
+from .record_ecgclip import EcgRecord
 from .visualization_ecgclip import plot_ecg
 
+
+logger = logging.get_logger(__name__)
 
 # "Electrocardiogram with {}.": reports in Portuguese are what the models are pre-trained on.
 DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
 # More bars than this beside a print-out cannot be read; the most probable labels are drawn.
 MAX_BARS = 12
+_READING = ("exam_id", "sampling_rate", "lead_names", "unit")  # arguments of `read_ecg`
 
 
 class EcgPipeline(Pipeline):
@@ -30,7 +36,11 @@ class EcgPipeline(Pipeline):
 
     Arguments of the constructor or of a call, for sources that do not state them: `sampling_rate` (Hz), `lead_names`,
     `unit` (`"mV"`, `"uV"`, `"V"`), `exam_id` (of an HDF5 file; a list of ids reads several exams),
-    `allow_missing_leads`, `repair_nan`.
+    `allow_missing_leads`, `repair_nan`. Nothing is guessed: what neither source nor arguments state is refused, and so
+    is an ECG that cannot be what they state.
+
+    What is doubtful about an ECG, short of that, its results say: a list `quality` of `code`, `severity` (`"warning"`,
+    or `"note"` for what is a fact about the recording and no fault) and `message`.
     """
 
     # What transformers states of these fits its own models and preprocessing alone.
@@ -112,20 +122,29 @@ class EcgPipeline(Pipeline):
         unit: str | None = None,
         allow_missing_leads: bool | None = None,
         repair_nan: bool | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Returns `input_values` (1, leads, samples) of any ECG; zeros in padding and in missing leads, no mask."""
+    ) -> dict[str, Any]:
+        """
+        Returns `input_values` (1, leads, samples) of any ECG, zeros in padding and in missing leads, and `quality`.
+
+        `quality` is a list of what is doubtful, see the class.
+        """
         record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
-        features = self.feature_extractor(
-            [record.signal],
-            sampling_rate=record.sampling_rate,
-            lead_names=record.lead_names,
-            unit=record.unit,
-            record_names=record.name,
-            allow_missing_leads=allow_missing_leads,
-            repair_nan=repair_nan,
-            return_tensors="pt",
+        standard = self._standardize(record, allow_missing_leads, repair_nan)
+        features = self.feature_extractor.features([standard], return_tensors="pt")
+        return {"input_values": features["input_values"], "quality": standard.quality}
+
+    def _standardize(
+        self, record: EcgRecord, allow_missing_leads: bool | None = None, repair_nan: bool | None = None
+    ) -> StandardEcg:
+        return self.feature_extractor.standardize(
+            record.signal,
+            record.sampling_rate,
+            record.lead_names,
+            record.unit,
+            record.name,
+            allow_missing_leads,
+            repair_nan,
         )
-        return {"input_values": features["input_values"]}
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Saves model, preprocessing and code, all pipelines of the model included; see [`save_for_hub`]."""
@@ -149,20 +168,21 @@ class EcgClassificationPipeline(EcgPipeline):
     _load_tokenizer = False
     _postprocess_arguments = ("top_k",)
 
-    def _forward(self, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"logits": self.model(**model_inputs).logits}
+    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+        logits = self.model(input_values=model_inputs["input_values"]).logits
+        return {"logits": logits, "quality": model_inputs["quality"]}
 
-    def postprocess(self, model_outputs: dict[str, torch.Tensor], top_k: int | None = None) -> list[dict[str, Any]]:
+    def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]]:
         """
         Returns one dictionary for each label, the most probable first.
 
         Args:
-            model_outputs (`dict`): `logits` (1, labels).
+            model_outputs (`dict`): `logits` (1, labels) and `quality`.
             top_k (`int`, *optional*): Only so many.
 
         Returns:
-            `list[dict]` with `label`, `score` (its probability, or the value itself for a regression) and, where the
-            configuration has thresholds, `positive` (score >= threshold).
+            `list[dict]` with `label`, `score` (its probability, or the value itself for a regression); where the
+            configuration has thresholds, `positive` (score >= threshold); where the ECG is doubtful, `quality`.
         """
         config = self.model.config
         logits = model_outputs["logits"][0].float()
@@ -178,7 +198,7 @@ class EcgClassificationPipeline(EcgPipeline):
             for result, threshold in zip(results, config.thresholds, strict=True):
                 result["positive"] = is_positive(result["score"], threshold)
         results.sort(key=lambda result: -result["score"])
-        return results[:top_k]
+        return _with_quality(results[:top_k], model_outputs["quality"])
 
     def plot(self, inputs: Any, title: str | None = None, **kwargs: Any) -> Any:
         """
@@ -193,9 +213,7 @@ class EcgClassificationPipeline(EcgPipeline):
         arguments = {**self._preprocess_params, **arguments}
         repair = {name: arguments.pop(name, None) for name in ("allow_missing_leads", "repair_nan")}
         record = read_ecg(inputs, **arguments)
-        standard = self.feature_extractor.standardize(
-            record.signal, record.sampling_rate, record.lead_names, record.unit, record.name, **repair
-        )
+        standard = self._standardize(record, **repair)
         results = self(inputs, **kwargs)
         title = title or record.name
         config = self.model.config
@@ -279,17 +297,17 @@ class ZeroShotEcgClassificationPipeline(EcgPipeline):
         with self.device_placement(), torch.no_grad():
             return self.model.get_text_features(**tokens.to(self.device))
 
-    def _forward(self, model_inputs: dict[str, torch.Tensor], text_embeds: torch.Tensor) -> dict[str, torch.Tensor]:
-        ecg_embeds = self.model.get_ecg_features(**model_inputs)
-        return {"logits_per_ecg": self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T}
+    def _forward(self, model_inputs: dict[str, Any], text_embeds: torch.Tensor) -> dict[str, Any]:
+        ecg_embeds = self.model.get_ecg_features(input_values=model_inputs["input_values"])
+        logits = self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T
+        return {"logits_per_ecg": logits, "quality": model_inputs["quality"]}
 
-    def postprocess(
-        self, model_outputs: dict[str, torch.Tensor], candidate_labels: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        """Returns `{"score", "label"}` for each candidate, the most probable first."""
+    def postprocess(self, model_outputs: dict[str, Any], candidate_labels: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Returns `{"score", "label"}` for each candidate, the most probable first; `quality` where it is doubtful."""
         scores = model_outputs["logits_per_ecg"][0].float().softmax(-1).tolist()
         results = [{"score": score, "label": label} for score, label in zip(scores, candidate_labels, strict=True)]
-        return sorted(results, key=lambda result: -result["score"])
+        results.sort(key=lambda result: -result["score"])
+        return _with_quality(results, model_outputs["quality"])
 
 
 class EcgFeatureExtractionPipeline(EcgPipeline):
@@ -297,20 +315,49 @@ class EcgFeatureExtractionPipeline(EcgPipeline):
     `ecg-feature-extraction`: one vector for each ECG.
 
     With a dual encoder its place in the joint space (`projection_dim` numbers of length 1), with a classifier or a
-    tower the encoder's embedding (`hidden_size` numbers).
+    tower the encoder's embedding (`hidden_size` numbers). Numbers cannot say what is doubtful about an ECG: it is
+    logged as a warning, or returned beside them with `return_quality`.
     """
 
-    _postprocess_arguments = ("return_tensors",)
+    _postprocess_arguments = ("return_tensors", "return_quality")
 
-    def _forward(self, model_inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: Any, **kwargs: Any) -> dict[str, Any]:
+        """As in [`EcgPipeline`], with the ECG's name."""
+        record = read_ecg(inputs, **{name: kwargs.pop(name) for name in _READING if name in kwargs})
+        return {**super().preprocess(record, **kwargs), "name": record.name}
+
+    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+        values = model_inputs["input_values"]
         if hasattr(self.model, "get_ecg_features"):
-            return {"embeds": self.model.get_ecg_features(**model_inputs)}
-        return {"embeds": self.model.base_model(**model_inputs).pooler_output}
+            embeds = self.model.get_ecg_features(input_values=values)
+        else:
+            embeds = self.model.base_model(input_values=values).pooler_output
+        return {"embeds": embeds, "quality": model_inputs["quality"], "name": model_inputs["name"]}
 
-    def postprocess(self, model_outputs: dict[str, torch.Tensor], return_tensors: bool = False) -> Any:
-        """Returns the embedding as a list of float, or with `return_tensors` as a float32 tensor `(width,)`."""
+    def postprocess(
+        self, model_outputs: dict[str, Any], return_tensors: bool = False, return_quality: bool = False
+    ) -> Any:
+        """
+        Returns the embedding.
+
+        Args:
+            model_outputs (`dict`): `embeds` (1, width), `quality` and `name`.
+            return_tensors (`bool`, defaults to `False`): As a float32 tensor `(width,)` in place of a list of float.
+            return_quality (`bool`, defaults to `False`):
+                As `{"embedding": ..., "quality": list}` in place of a warning in the log.
+        """
         embeds = model_outputs["embeds"][0].float()
-        return embeds if return_tensors else embeds.tolist()
+        embedding = embeds if return_tensors else embeds.tolist()
+        if return_quality:
+            return {"embedding": embedding, "quality": model_outputs["quality"]}
+        for one in model_outputs["quality"]:
+            logger.warning("%s: %s", model_outputs["name"], one["message"])
+        return embedding
+
+
+def _with_quality(results: list[dict[str, Any]], quality: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Results of an ECG, each with what is doubtful about it; as they are where nothing is."""
+    return [{**result, "quality": quality} for result in results] if quality else results
 
 
 def _distinct_labels(candidate_labels: str | Sequence[str] | None) -> list[str]:

@@ -31,6 +31,7 @@ MIN_SHAPE_HZ = 25.0
 # Samples of each lead that are looked at first; the percentiles of all are taken where these come near to a limit.
 _FIRST_LOOK = 500
 _NEAR = 2.0
+_ENOUGH = 0.5  # share of the samples on which the limb leads are compared
 _CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
 _UNIT_QUESTION = "Is the unit another one of mV, uV, V, or are these counts of a converter?"
 
@@ -60,6 +61,7 @@ def examine(
     sampling_rate: float,
     leads_stated: bool = True,
     unit_stated: bool = True,
+    recorded: np.ndarray | None = None,
 ) -> list[Finding]:
     """
     Returns what is wrong or doubtful about a recording; an empty list where nothing is.
@@ -71,6 +73,8 @@ def examine(
         lead_names (`list[str]`): Standard spellings, one for each lead.
         sampling_rate (`float`): Hz.
         leads_stated, unit_stated (`bool`): Whether the source or the caller stated them, or they are assumed.
+        recorded (`np.ndarray` of shape `(leads, samples)`, bool, *optional*):
+            False for samples that were filled in, which obey no law; all were recorded where left out.
 
     Returns:
         `list[Finding]`, errors first.
@@ -96,7 +100,7 @@ def examine(
     if span.max() > MAX_SAMPLE_MV or any(entry.severity == "error" for entry in found):
         # Nothing can be said before the unit is right; squares of such numbers may also overflow.
         return found or [_too_high(float(span.max()))]
-    limb = _limb_leads(signal, moving, sampling_rate, leads_stated)
+    limb = _limb_leads(_lawful(signal, recorded), moving, sampling_rate, leads_stated)
     # Which way a lead points says nothing where it is another lead.
     found += limb + _shape(signal, moving, sampling_rate, named=all(entry.severity != "error" for entry in limb))
     if not moves.all():
@@ -105,6 +109,14 @@ def examine(
     if seconds < SHORT_SECONDS:
         found.append(Finding("short", f"{seconds:.1f} s is little: rate and rhythm rest on a few beats", "warning"))
     return sorted(found, key=lambda finding: ("error", "warning", "note").index(finding.severity))
+
+
+def _lawful(signal: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
+    """The signal with means, which obey the laws, in place of samples that some lead lacks, where these are few."""
+    whole = None if recorded is None else recorded.all(axis=0)
+    if whole is None or whole.all() or whole.mean() < _ENOUGH:
+        return signal
+    return np.where(whole, signal, signal[:, whole].mean(axis=1, keepdims=True))
 
 
 def _too_high(millivolts: float) -> Finding:

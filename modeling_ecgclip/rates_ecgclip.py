@@ -33,7 +33,7 @@ def rational_rate_ratio(rate: float, target: float, n_samples: int) -> tuple[int
         return exact.numerator, exact.denominator
     slack = Fraction(MAX_DRIFT_SAMPLES) / max(n_samples, 1)  # of the ratio: times n_samples, a drift of the output
     fraction = _simplest_between(ratio - min(slack, ratio / 2), ratio + slack)
-    largest = max(MAX_EXACT_TERM, 2 * math.ceil(n_samples * max(Fraction(1), ratio)))
+    largest = max(MAX_EXACT_TERM, 2 * math.ceil(n_samples * max(1.0, target / rate)))
     if max(fraction.numerator, fraction.denominator) > largest:
         fraction = ratio.limit_denominator(largest) if ratio < 1 else 1 / (1 / ratio).limit_denominator(largest)
     return fraction.numerator, fraction.denominator

@@ -7,13 +7,13 @@ text is base64 or a table, nothing else.
 import base64
 import binascii
 import io
-import itertools
 import math
 import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from .limits_ecgclip import (
 )
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
-from .wfdb_ecgclip import check_wfdb_header
+from .stated_ecgclip import UnstatedError, check_stated
+from .wfdb_header_ecgclip import FILE_NAME, main_header, read_header
 
 
 # The names of errors, and the HTTP status that suits them.
@@ -48,10 +49,9 @@ ERROR_TYPES = {
 }
 # Kinds of bytes: whole files, and samples without a word about themselves. A WFDB record is several files.
 FILE_FORMATS = tuple(sorted(kind.name for kind in FILE_KINDS if kind.name != "wfdb"))
-RAW_FORMATS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
+RAW_FORMATS: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 FORMATS = (*FILE_FORMATS, *RAW_FORMATS, "wfdb")
 _FILE_NAME = "ecg"  # of the temporary file; whoever sends a request chooses no name here
-_MEMBER_NAME = re.compile(r"[-\w]+(\.\w+)?", re.ASCII)
 
 
 class RequestError(ValueError):
@@ -232,10 +232,10 @@ def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
     except (ValueError, TypeError, OverflowError, FileNotFoundError) as error:
         message = str(error)
         raise RequestError("InvalidEcg", message if message.startswith(name) else f"{name}: {message}") from error
-    if record.sampling_rate is None:
-        raise RequestError(
-            "InvalidParameter", f"{name}: expected sampling_rate in Hz, since this form of an ECG does not state it"
-        )
+    try:
+        check_stated(name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+    except UnstatedError as error:
+        raise RequestError("InvalidParameter", str(error)) from error
     return record
 
 
@@ -264,8 +264,9 @@ def _read_mapping(item: Mapping[str, Any], settings: Mapping[str, Any], name: st
         return _read({"ecg": ecg, "n_samples": item["n_samples"]}, {}, name)
     if held == ["hea", "dat"]:
         header = _content_bytes(item["hea"], f"{name}, hea", is_text=lambda text: " " in text)
-        files = {"hea": header, "dat": _content_bytes(item["dat"], f"{name}, dat", is_text=lambda text: False)}
-        return _read_wfdb(files["hea"], {"": files["dat"]}, settings, name)
+        return _read_pair(
+            header, _content_bytes(item["dat"], f"{name}, dat", is_text=lambda text: False), settings, name
+        )
     content = item[held[0]]
     if held == ["data"] and not isinstance(content, str | bytes | bytearray):
         raise RequestError("InvalidRequest", f"{name}: expected data as text: found {quote(content)}")
@@ -292,8 +293,7 @@ def _read_content(content: Any, settings: Mapping[str, Any], name: str) -> EcgRe
     if stated == "wfdb" or (kind == "npz" and stated is None):
         members = _unpack_wfdb(content, name)
         if members is not None:
-            header = next(key for key in members if key.endswith(".hea"))
-            return _read_wfdb(members.pop(header), members, settings, name)
+            return _read_members(members, settings, name)
         kind = "npz"
     with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
         path = Path(folder, _FILE_NAME + format_named(kind).suffixes[0])
@@ -318,7 +318,7 @@ def _read(source: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
         if isinstance(source, Path):
             message = message.replace(str(source.with_name(_FILE_NAME)), name).replace(f"{source.parent}/", "")
         raise RequestError("InvalidEcg", message if name in message else f"{name}: {message}") from error
-    return EcgRecord(record.signal, record.sampling_rate, record.lead_names, record.unit, name)
+    return replace(record, name=name)
 
 
 def _numbers(leads: Sequence[Any], name: str) -> np.ndarray:
@@ -401,13 +401,12 @@ def _unpack_wfdb(content: bytes, name: str) -> dict[str, bytes] | None:
             headers = [info for info in members if info.filename.endswith(".hea")]
             if not headers:
                 return None
-            strange = next((info.filename for info in members if not _MEMBER_NAME.fullmatch(info.filename)), None)
+            names = [info.filename for info in members]
+            strange = next((one for one in names if not (one.isascii() and FILE_NAME.fullmatch(one))), None)
             if strange is not None:
                 raise RequestError(
                     "InvalidEcg", f"{name}: expected members without folders: found {shorten(repr(strange))}"
                 )
-            if len(headers) != 1:
-                raise RequestError("InvalidEcg", f"{name}: expected one WFDB header: found {len(headers)}")
             n_bytes = sum(info.file_size for info in members)
             if n_bytes > MAX_FILE_BYTES:
                 raise RequestError("TooLarge", f"{name}: expected at most {MAX_FILE_BYTES:,} bytes: found {n_bytes:,}")
@@ -418,30 +417,32 @@ def _unpack_wfdb(content: bytes, name: str) -> dict[str, bytes] | None:
         raise RequestError("InvalidEcg", f"{name}: not a readable zip archive: {shorten(error)}") from error
 
 
-def _read_wfdb(header: bytes, signals: dict[str, bytes], settings: Mapping[str, Any], name: str) -> EcgRecord:
-    """
-    A WFDB record of its header and its signal files by name.
-
-    The name `""` stands for the only signal file, whatever the header calls it.
-    """
+def _read_members(members: Mapping[str, bytes], settings: Mapping[str, Any], name: str) -> EcgRecord:
+    """A WFDB record of all its files by name; of one that names segments these are members as well."""
+    headers = {one: content for one, content in members.items() if one.endswith(".hea")}
+    main = main_header(headers)
+    if main is None:
+        raise RequestError("InvalidEcg", f"{name}: expected one WFDB header: found {len(headers)}")
     with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
-        path = Path(folder, _FILE_NAME)
-        header_path = path.with_suffix(".hea")
-        header_path.write_bytes(header)
+        for member, content in members.items():
+            Path(folder, member).write_bytes(content)
+        return _read(Path(folder, main), settings, name)
+
+
+def _read_pair(header: bytes, signals: bytes, settings: Mapping[str, Any], name: str) -> EcgRecord:
+    """A WFDB record of its header and its only signal file, whatever the header calls it."""
+    with tempfile.TemporaryDirectory(prefix="ecg-") as folder:
+        path = Path(folder, _FILE_NAME + ".hea")
+        path.write_bytes(header)
         try:
-            stated = check_wfdb_header(header_path)
+            stated = read_header(path).file_names
         except ValueError as error:
-            raise RequestError("InvalidEcg", str(error).replace(str(path), name)) from error
-        if "" in signals:
-            signals = {stated[0]: signals[""]} if len(stated) == 1 else {}
-        missing = [file_name for file_name in stated if file_name not in signals or file_name == header_path.name]
-        if missing:
-            found = ", ".join(itertools.islice(signals, 5)) or "one signal file"
+            raise RequestError("InvalidEcg", str(error).replace(str(path.with_suffix("")), name)) from error
+        if len(stated) != 1 or stated[0] == path.name:
             raise RequestError(
-                "InvalidEcg", f"{name}: expected the signal files {', '.join(stated)}: found {shorten(found)}"
+                "InvalidEcg", f"{name}: expected a header of one signal file: found {shorten(', '.join(stated))}"
             )
-        for file_name in stated:
-            Path(folder, file_name).write_bytes(signals[file_name])
+        Path(folder, stated[0]).write_bytes(signals)
         return _read(path, settings, name)
 
 

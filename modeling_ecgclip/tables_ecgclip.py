@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -85,10 +84,11 @@ class TextTable:
         Raises:
             `ValueError`: naming the row and the column whose cell is no number.
         """
-        if self.rows is None:
-            return np.ascontiguousarray(cast(np.ndarray, self.matrix).T[list(columns)])
-        values = np.empty((len(columns), len(self.rows)))
-        for at, row in enumerate(self.rows):
+        if self.matrix is not None:
+            return np.ascontiguousarray(self.matrix.T[list(columns)])
+        rows = self.rows or []
+        values = np.empty((len(columns), len(rows)))
+        for at, row in enumerate(rows):
             for to, column in enumerate(columns):
                 cell = row[column]
                 if cell in _MISSING:
@@ -226,6 +226,8 @@ def _first_sample(lines: list[str], skipped: int, delimiter: str, where: str) ->
 def _is_numbering(lines: list[str], delimiter: str, where: str) -> bool:
     """Whether the first line of numbers only counts the columns, as it does where `pandas` knows no names."""
     cells = split_line(lines[0], delimiter)
+    while cells[-1] == "" and len(cells) > 1:  # a separator at the end of lines
+        cells.pop()
     numbers = cells[1:] if cells[0] == "" else cells
     if len(numbers) < 2 or numbers not in ([str(i + start) for i in range(len(numbers))] for start in (0, 1)):
         return False
@@ -263,7 +265,8 @@ def _header(
     if _is_header(cells, width, is_comment, f"{where}, row {at}"):
         above.pop()
         return cells, units
-    if at == first and len(cells) > 1 and not is_comment and fact_of(re.split("[:=]", cells[0])[0]) is None:
+    states_fact = any(fact_of(re.split("[:=]", text)[0]) is not None for text in (line, cells[0]))
+    if at == first and len(cells) > 1 and not is_comment and not states_fact:
         raise ValueError(f"{where}, row {at}: {len(cells)} column names for {width} columns")
     return None, units
 

@@ -108,7 +108,7 @@ def axis_of_times(cells: Sequence[str], unit: str | None, column: str, where: st
         return TimeAxis(column, np.arange(len(cells)))
     per_second = PER_SECOND[unit or _unit_of_steps(values, column, where)]
     times = (values - values[0]) / per_second
-    slack = _printed_slack([cells[row] for row in rows], values) / per_second
+    slack = _printed_slack([cells[row] for row in rows.tolist()], values) / per_second
     positions, period = _even_positions(times, rows - rows[0], slack)
     if period is None or positions is None:
         at, step, usual = _odd_step(times, rows)
@@ -135,7 +135,9 @@ def rises_evenly(cells: Sequence[str]) -> bool:
         return False
     if len(values) < _MIN_EVEN_ROWS or np.any(np.diff(values) < 0):
         return False
-    period = _feasible_period(values - values[0], rows - rows[0], _printed_slack([cells[row] for row in rows], values))
+    period = _feasible_period(
+        values - values[0], rows - rows[0], _printed_slack([cells[row] for row in rows.tolist()], values)
+    )
     return period is not None and period[0] > 0
 
 

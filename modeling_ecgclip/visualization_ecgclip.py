@@ -114,8 +114,9 @@ def plot_ecg(
     if title:
         axes.text(5, height - 7.5, title, fontsize=11, color=TEXT_COLOUR, weight="bold", va="baseline")
     notes = f"{MM_PER_S:g} mm/s    {MM_PER_MV:g} mm/mV    {sampling_rate:g} Hz"
-    if signal.shape[1] / sampling_rate - start_s < STRIP_S:
-        notes += f"    {signal.shape[1] / sampling_rate - start_s:.1f} s recorded: columns overlap in time"
+    recorded_s = signal.shape[1] / sampling_rate - start_s
+    if recorded_s < STRIP_S:
+        notes += f"    {recorded_s:.1f} s recorded" + (": columns overlap in time" if len(baselines) > 1 else "")
     axes.text(5, 3.2, notes, fontsize=8, color=TEXT_COLOUR, va="baseline", bbox=_label_box())
     if probabilities:
         panel_mm = min(height - 2 * _HEADER_MM - _FOOTER_MM, 12.0 * len(probabilities))

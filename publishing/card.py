@@ -49,7 +49,7 @@ def model_card(
         base_model (`str`, *optional*): Where the model that training started from is published, likewise.
     """
     name = (repo_id or run.path.resolve().name).split("/")[-1]
-    note, tables = run.stage.results(run)
+    note, tables = run.stage.results(run) if run.is_measured else (sections.NOT_MEASURED, [])
     facts = [source_facts(source) for source in run.sources]
     cited = {fact.title: fact.bibtex for fact in facts if fact.bibtex}
     return ModelCard.from_template(
@@ -95,9 +95,8 @@ def card_metadata(
     has_reports = any(run.record["data"]["exams_with_report"].values())
     languages = sorted({language for fact in facts for language in fact.report_languages}) if has_reports else []
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
-    bases = [base_model or _hub_id(run.origins[0]["name"])] if run.origins else [base_model]
-    bases += [_hub_id(name) for name in run.stage.base_models(run)]
-    named = [base for base in bases if base]
+    origin = base_model or (_hub_id(run.origins[0]["name"]) if run.origins else None)
+    bases = [base for base in (origin, *map(_hub_id, run.stage.base_models(run))) if base]
     tags = [*TAGS, ecg_kind(run.signal).lower().replace(" ", "-"), *run.stage.tags]
     if any(fact.simulated for fact in facts):
         tags.append("simulated-data")
@@ -107,11 +106,11 @@ def card_metadata(
         license=LICENSE,
         language=languages or None,
         datasets=[dataset] if dataset else None,
-        base_model=named or None,
+        base_model=bases or None,
         tags=tags,
         metrics=list(run.stage.metrics),
         model_name=name,
-        eval_results=_eval_results(run, dataset),
+        eval_results=_eval_results(run, dataset) or None,
     )
 
 
@@ -127,7 +126,7 @@ def eval_result_file(run: RunFolder, dataset_id: str | None = None) -> str | Non
         dataset_id (`str`, *optional*): As for [`model_card`].
     """
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
-    value, what = run.stage.main_result(run)
+    value, what = run.stage.main_result(run) if run.is_measured else (None, "")
     if dataset is None or value is None:
         return None
     revision = run.record["data"]["revision"] if dataset_id is None else None
@@ -201,7 +200,7 @@ def _eval_results(run: RunFolder, dataset: str | None) -> list[EvalResult]:
     }
     return [
         EvalResult(**shared, metric_type=metric, metric_name=title, metric_value=round(value, DIGITS))
-        for metric, title, value in run.stage.eval_results(run)
+        for metric, title, value in (run.stage.eval_results(run) if run.is_measured else ())
         if value is not None
     ]
 

@@ -11,22 +11,24 @@ from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
 
 
+NOT_MEASURED = "The run had no test split: nothing was measured, and nobody knows how good the model is."
 LOSS_FIGURE = {"loss.png": "Loss during training; the ringed step is the one whose weights these are"}
 
 
 def data_statement(run: RunFolder) -> str:
     """Returns what the top of the card says: simulated or recorded, for this run and for what it starts from."""
     named = listed([source_facts(source).title for source in run.sources])
+    done = "Trained and measured" if run.is_measured else "Trained"
     kinds = {source_facts(source).simulated for source in run.sources}
     if kinds == {True}:
         said = (
-            "**Trained and measured on simulated ECGs.** No number here says how well the model reads a patient's "
+            f"**{done} on simulated ECGs.** No number here says how well the model reads a patient's "
             "ECG: it shows that the method runs, and nothing more."
         )
     elif kinds == {False}:
-        said = f"**Trained and measured on recorded ECGs** of {named}."
+        said = f"**{done} on recorded ECGs** of {named}."
     else:
-        said = f"**Trained and measured on recorded and simulated ECGs together** ({named})."
+        said = f"**{done} on recorded and simulated ECGs together** ({named})."
     for origin in run.origins:
         data = origin.get("data")
         if data is None:
@@ -190,6 +192,7 @@ def training_table(run: RunFolder) -> str:
     a_pass, at_work = given["per_device_train_batch_size"], counted(processes, "process", "processes")
     batch = a_pass * passes * processes
     last = max((entry["step"] for entry in run.history), default=0)
+    chosen = "the lowest validation loss" if "validation" in record["used"] else "the last: there was no validation"
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     rows = [
         ["", "value"],
@@ -197,7 +200,7 @@ def training_table(run: RunFolder) -> str:
             "starts from",
             f"`{run.origins[0]['name']}`" if run.origins else f"random weights, `{given['encoder_preset']}`",
         ],
-        ["weights", f"of step {record['best_step']:,} of {last:,}, the lowest validation loss"],
+        ["weights", f"of step {record['best_step']:,} of {last:,}, {chosen}"],
         ["exams a step", f"{batch:,} = {a_pass:,} a pass × {counted(passes, 'pass', 'passes')} × {at_work}"],
         [
             "optimizer",
@@ -239,11 +242,9 @@ def out_of_scope(run: RunFolder) -> list[str]:
 
 def limits(run: RunFolder) -> list[str]:
     """Returns the limits that everything of this kind has, and those that this run's numbers show."""
-    lines = [
-        "Measured on exams of the same source as it was trained on. Other recorders, hospitals and populations were "
-        "not looked at: expect worse there.",
-        *run.stage.limits(run),
-    ]
+    measured = "Measured on exams of the same source as it was trained on. Other recorders, hospitals and "
+    measured += "populations were not looked at: expect worse there."
+    lines = [measured if run.is_measured else NOT_MEASURED, *run.stage.limits(run)]
     if run.simulated:
         lines.insert(0, "Simulated ECGs show what the simulator draws, and a network learns to read the simulator.")
     of_origins = [(origin.get("data") or {}).get("free_of_conclusions") for origin in run.origins]

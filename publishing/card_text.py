@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from modeling_ecgclip.labels_ecgclip import Label
-from modeling_ecgclip.signal_ecgclip import SignalSpec
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
 
 
 if TYPE_CHECKING:
@@ -46,9 +46,15 @@ def ecg_kind(signal: SignalSpec) -> str:
     return "single-lead ECG" if n_leads == 1 else f"{n_leads}-lead ECG"
 
 
+def what_to_state(signal: SignalSpec) -> str:
+    """Returns the arguments that a bare array of this signal needs, as code; twelve leads need no names."""
+    leads = "" if tuple(signal.lead_names) == LEAD_NAMES else f", lead_names={list(signal.lead_names)!r}"
+    return f'sampling_rate={signal.sampling_rate}, unit="mV"{leads}'
+
+
 def in_order(run: "RunFolder", split: str = "test") -> list[Label]:
     """Returns a run's labels in the model's order; of many, those with most positives in a split first."""
-    labels, positives = list(run.labels), run.positives(split)
+    labels, positives = list(run.labels), run.positives(split) or run.positives("train")
     if len(labels) > MANY_LABELS:
         labels.sort(key=lambda label: -positives.get(label.name, 0))
     return labels

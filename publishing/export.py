@@ -14,7 +14,6 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,12 +27,9 @@ from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 
 from common.commands import exit_status
-from common.files import write_json
+from common.files import public_name, write_json
 from common.writing import written_aside
-from data_scripts.simulate.exam import simulate_exam
-from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from modeling_ecgclip.exported_ecgclip import (
     EXPORT_RECORD,
     INPUT_NAME,
@@ -43,21 +39,25 @@ from modeling_ecgclip.exported_ecgclip import (
     ExportedEcgConfig,
     write_configuration,
 )
-from modeling_ecgclip.labels_ecgclip import is_positive
+from modeling_ecgclip.hub_ecgclip import check_preprocessing
 from modeling_ecgclip.towers_ecgclip import classifier_class
-from training.data import ExamSplit
+from publishing.export_check import (
+    MAX_MEAN_DIFFERENCE,
+    MIN_EQUAL_DECISIONS,
+    WARN_ABOVE,
+    ExamEcgs,
+    compare,
+    difference_of,
+    random_ecgs,
+    refuse_if_different,
+    simulated_ecgs,
+)
 
 
 logger = logging.getLogger(__name__)
 
 OPSET = 18  # the version of ONNX operators that torch's exporter writes without converting
-MAX_DIFFERENCE = 1e-4  # of a probability, for float32
-MIN_EQUAL_DECISIONS = 0.99  # share of an exam table's decisions, for the other precisions
-WARN_ABOVE = 0.1  # of a probability: single recordings, of an amplitude that calibration did not see, can go wrong
 N_SIMULATED = 32  # ECGs of the check where no exam table is given
-N_RANDOM = 16
-RANDOM_MV = 0.5  # standard deviation
-CHECK_BATCH = 32
 # Of a saved configuration, what belongs to the class that saved it.
 _NOT_TAKEN_OVER = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "dtype")
 _PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
@@ -83,6 +83,10 @@ class ExportArguments:
         default=MIN_EQUAL_DECISIONS,
         metadata={"help": "Share of decisions that bfloat16 and int8 must have in common with PyTorch."},
     )
+    max_mean_difference: float = field(
+        default=MAX_MEAN_DIFFERENCE,
+        metadata={"help": "Of a regression: mean difference that bfloat16 and int8 may have, in parts of the spread."},
+    )
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the folder if it exists."})
 
     def __post_init__(self) -> None:
@@ -99,8 +103,9 @@ class ExportArguments:
         for name in ("calibration_exams", "check_exams"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1: found {getattr(self, name)}")
-        if not 0 <= self.min_equal_decisions <= 1:
-            raise ValueError(f"--min_equal_decisions must lie in [0, 1]: found {self.min_equal_decisions}")
+        for name in ("min_equal_decisions", "max_mean_difference"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"--{name} must lie in [0, 1]: found {getattr(self, name)}")
         if Path(self.output_dir).exists() and not self.overwrite_output_dir:
             raise FileExistsError(f"{self.output_dir} exists: name another --output_dir or add --overwrite_output_dir")
 
@@ -121,7 +126,7 @@ def load_source(name_or_path: str) -> tuple[EcgForSignalClassification, EcgFeatu
     Returns a trained classifier in float32 and eval mode, and its feature extractor.
 
     Raises:
-        `ValueError`: for a folder without a trained head, or a model that gives no probabilities.
+        `ValueError`: for a folder without a trained head, or one whose parts state different signals.
     """
     config = AutoConfig.from_pretrained(name_or_path)
     config = getattr(config, "ecg_config", config)
@@ -134,14 +139,14 @@ def load_source(name_or_path: str) -> tuple[EcgForSignalClassification, EcgFeatu
             f"{name_or_path} lacks {', '.join(sorted(report['missing_keys']))}: expected a fine-tuned classifier, as "
             "train_cls.py writes it"
         )
-    if model.config.problem_type == "regression":
-        raise ValueError(f"{name_or_path} is a regression: expected a classifier, whose probabilities can be checked")
-    return model.eval(), AutoFeatureExtractor.from_pretrained(name_or_path)
+    extractor = AutoFeatureExtractor.from_pretrained(name_or_path)
+    check_preprocessing(model.config, extractor, name_or_path)
+    return model.eval(), extractor
 
 
 def write_onnx(model: EcgForSignalClassification, path: Path) -> None:
     """
-    Writes a classifier as ONNX: `input_values` float32 `(batch, leads, samples)` to `logits` `(batch, labels)`.
+    Writes a classifier as ONNX: `input_values` float32 `(batch, leads, input_samples)` to `logits` `(batch, outputs)`.
 
     Batch normalisations stay in the file; both runtimes fold them when they load it.
 
@@ -241,99 +246,6 @@ def import_or_say(name: str) -> Any:
     return sys.modules[name]
 
 
-class ExamEcgs:
-    """
-    The first ECGs of one split of an exam table, as the model reads them, batch after batch.
-
-    Args:
-        name_or_path (`str`): The exam table.
-        split (`str`): One of its splits.
-        n_ecgs (`int`): At most so many.
-        extractor (`EcgFeatureExtractor`): The model's.
-    """
-
-    def __init__(self, name_or_path: str, split: str, n_ecgs: int, extractor: EcgFeatureExtractor):
-        table = load_exam_table(name_or_path)[split]
-        self.exams = ExamSplit(table)
-        self.n_ecgs = min(n_ecgs, len(self.exams))
-        self.sources = dict(Counter(table.select_columns("source")[: self.n_ecgs]["source"]))
-        self.extractor = extractor
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for start in range(0, self.n_ecgs, CHECK_BATCH):
-            microvolts = self.exams.ecg(np.arange(start, min(start + CHECK_BATCH, self.n_ecgs))).numpy()
-            yield self.extractor(microvolts, SAMPLING_RATE, LEAD_NAMES, "uV")["input_values"]
-
-
-def simulated_ecgs(n_ecgs: int, extractor: EcgFeatureExtractor) -> Iterator[np.ndarray]:
-    """Yields simulated ECGs as the model reads them, batch after batch."""
-    signals = [simulate_exam(0, i, prevalence_scale=3.0).signal for i in range(n_ecgs)]
-    for start in range(0, n_ecgs, CHECK_BATCH):
-        yield extractor(signals[start : start + CHECK_BATCH], SAMPLING_RATE, LEAD_NAMES, "mV")["input_values"]
-
-
-def random_ecgs(config: ExportedEcgConfig) -> Iterator[np.ndarray]:
-    """Yields noise and an empty recording, in batches of different sizes."""
-    shape = (config.n_leads, config.input_samples or 0)
-    generator = np.random.default_rng(0)
-    yield np.zeros((1, *shape), np.float32)
-    yield generator.normal(scale=RANDOM_MV, size=(N_RANDOM, *shape)).astype(np.float32)
-
-
-@torch.inference_mode()
-def probabilities(model: Any, ecgs: np.ndarray) -> np.ndarray:
-    """Returns what the pipeline calls scores, float64 (batch, labels)."""
-    logits = model(torch.from_numpy(ecgs)).logits.double()
-    one_label = model.config.problem_type == "single_label_classification"
-    return (logits.softmax(-1) if one_label else logits.sigmoid()).numpy()
-
-
-def compare(original: Any, exported: Any, batches: Any) -> dict[str, Any]:
-    """
-    Returns how an export differs from what it was made from.
-
-    Args:
-        original, exported: Models that return `logits`.
-        batches (`Iterable[np.ndarray]`): ECGs as the model reads them.
-
-    Returns:
-        `dict` with `ecgs`, `largest_difference` and `mean_difference` of a probability, `decisions` and how many of
-        them are equal (a probability reaches its threshold; 0.5 where the configuration has none).
-    """
-    pairs = [(probabilities(original, ecgs), probabilities(exported, ecgs)) for ecgs in batches]
-    expected, found = (np.concatenate(side) for side in zip(*pairs, strict=True))  # (ecgs, labels)
-    thresholds = 0.5 if original.config.thresholds is None else np.array(original.config.thresholds)
-    apart = np.abs(found - expected)
-    return {
-        "ecgs": len(expected),
-        "largest_difference": float(apart.max()),
-        "mean_difference": float(apart.mean()),
-        "decisions": expected.size,
-        "equal_decisions": int((is_positive(found, thresholds) == is_positive(expected, thresholds)).sum()),
-    }
-
-
-def refuse_if_different(checks: dict[str, dict[str, Any]], args: ExportArguments) -> None:
-    """
-    Raises:
-        `ValueError`: where the export differs from PyTorch by more than its precision may.
-    """
-    for name, check in checks.items():
-        share = check["equal_decisions"] / check["decisions"]
-        if args.precision == "float32" and check["largest_difference"] >= MAX_DIFFERENCE:
-            raise ValueError(
-                f"the export differs from PyTorch by {check['largest_difference']:.2g} in the probability of a label, "
-                f"on {name} ECGs: expected less than {MAX_DIFFERENCE:g}. Nothing was written"
-            )
-        # Noise lies anywhere, also on a threshold: only an exam table's decisions count.
-        if args.precision != "float32" and name != "random" and share < args.min_equal_decisions:
-            raise ValueError(
-                f"of the decisions on {name} ECGs {share:.2%} are PyTorch's: expected at least "
-                f"{args.min_equal_decisions:.2%} (--min_equal_decisions). More --calibration_exams of the kind that "
-                "the model will see may help, or another --precision. Nothing was written"
-            )
-
-
 def export(args: ExportArguments) -> dict[str, Any]:
     """
     Writes the folder; returns its record (`export.json`).
@@ -345,14 +257,19 @@ def export(args: ExportArguments) -> dict[str, Any]:
     model, extractor = load_source(args.model_name_or_path)
     settings = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_TAKEN_OVER}
     config = ExportedEcgConfig(**settings, export_format=args.format, export_precision=args.precision)
+    calibration = compared = None  # refuse a table that does not fit before anything is written
+    if args.precision == "int8":
+        calibration = ExamEcgs(args.dataset_name_or_path, "train", args.calibration_exams, extractor)
+    if args.dataset_name_or_path is not None:
+        compared = ExamEcgs(args.dataset_name_or_path, "validation", args.check_exams, extractor)
     with written_aside(args.output_dir) as folder:
         folder.mkdir()
-        record: dict[str, Any] = {"model": args.model_name_or_path, "format": args.format, "precision": args.precision}
+        record: dict[str, Any] = {"model": public_name(args.model_name_or_path), "problem_type": config.problem_type}
+        record |= {"format": args.format, "precision": args.precision}
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             graph = Path(scratch) / "float32.onnx"
             write_onnx(model, graph)
-            if args.precision == "int8":
-                calibration = ExamEcgs(args.dataset_name_or_path, "train", args.calibration_exams, extractor)
+            if calibration is not None:
                 graph, float_graph = Path(scratch) / "int8.onnx", graph
                 quantize_onnx(float_graph, graph, iter(calibration))
                 record["calibration"] = {"ecgs": calibration.n_ecgs, "sources": calibration.sources}
@@ -365,12 +282,11 @@ def export(args: ExportArguments) -> dict[str, Any]:
         extractor.save_pretrained(folder)
         exported = ExportedEcgClassifier.from_pretrained(folder)  # what a user will load
         checks = {"random": compare(model, exported, random_ecgs(config))}
-        if args.dataset_name_or_path is None:
+        if compared is None:
             checks["simulated"] = compare(model, exported, simulated_ecgs(N_SIMULATED, extractor))
         else:
-            ecgs = ExamEcgs(args.dataset_name_or_path, "validation", args.check_exams, extractor)
-            checks["exam table"] = compare(model, exported, ecgs) | {"sources": ecgs.sources}
-        refuse_if_different(checks, args)
+            checks["exam table"] = compare(model, exported, compared) | {"sources": compared.sources}
+        refuse_if_different(checks, args.precision, args.min_equal_decisions, args.max_mean_difference)
         record |= {"checks": checks, "bytes": sum((folder / name).stat().st_size for name in MODEL_FILES[args.format])}
         record["versions"] = {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
         write_json(folder / EXPORT_RECORD, record)
@@ -395,10 +311,12 @@ def _run(argv: Sequence[str] | None) -> None:
     (args,) = HfArgumentParser(ExportArguments, description=__doc__).parse_args_into_dataclasses(argv)
     record = export(args)
     for name, check in record["checks"].items():
-        print(
-            f"{check['ecgs']} {name} ECGs: largest difference from PyTorch {check['largest_difference']:.2g} in the "
-            f"probability of a label, {check['equal_decisions']} of {check['decisions']} decisions equal"
-        )
+        said = f"{check['ecgs']} {name} ECGs: largest difference from PyTorch {check['largest_difference']:.2g}"
+        if "decisions" in check:
+            equal = f"{check['equal_decisions']} of {check['decisions']} decisions equal"
+        else:
+            equal = f"{check['mean_difference']:.2g} on the mean"
+        print(f"{said} {difference_of(check)}, {equal}")
         if name != "random" and check["largest_difference"] > WARN_ABOVE:
             print(
                 f"warning: at least one of the {name} ECGs is more than {WARN_ABOVE} away from PyTorch. int8 cuts off "

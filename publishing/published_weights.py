@@ -21,11 +21,13 @@ import torch
 from huggingface_hub import ModelCardData
 
 from common.markdown import markdown_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.hdf5_ecgclip import CODE15_UNITS_PER_MV
 from modeling_ecgclip.hub_ecgclip import save_for_hub
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.modeling_ecgclip import EcgResNetForSignalClassification
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 
 
 # What `torch.load` raises for files that are not its own, by how far it gets.
@@ -260,7 +262,7 @@ def read_pytorch(
     return state, facts | {"tensors": len(found)}
 
 
-def _refuse(path: Path, config: EcgResNetConfig, missing: list[str], unexpected: list[str]) -> None:
+def _refuse(path: Path, config: Any, missing: list[str], unexpected: list[str]) -> None:
     """Raises where tensors do not fit, with the names of those that do not."""
     if not missing and not unexpected:
         return
@@ -310,7 +312,7 @@ def _expected_keras(state: dict[str, torch.Tensor]) -> list[tuple[str, str, tupl
     return expected
 
 
-def _check_keras_settings(settings: dict[str, Any], config: EcgResNetConfig, path: Path) -> None:
+def _check_keras_settings(settings: dict[str, Any], config: Any, path: Path) -> None:
     """What the shapes of tensors do not show, where the file states it: epsilon, padding and strides."""
     expected: dict[str, dict[str, set[Any]]] = {
         "BatchNormalization": {"epsilon": {config.batch_norm_eps}},

@@ -59,13 +59,18 @@ class RunFolder:
         measured with. Records that state none are older than labels other than those counted in them.
         """
         details = self.record.get("labels")
-        names = self.record["used"]["test"]["positives"] if details is None else [one["name"] for one in details]
+        names = self.record["used"]["train"]["positives"] if details is None else [one["name"] for one in details]
         return labels_named(names, details)
 
     @property
     def label_names(self) -> list[str]:
         """Names of the labels."""
         return [label.name for label in self.labels]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it had a test split."""
+        return "test" in self.metrics
 
     def positives(self, split: str) -> dict[str, int]:
         """Returns how many positives of each label a split has, as it was used; none of values."""
@@ -141,7 +146,7 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
         missing.append(WEIGHTS[0])
     if "run.json" not in missing:
         record = _read_record(path / "run.json")
-        missing += [name for name in stage_of(record).needed if not (path / name).is_file()]
+        missing += [name for name in stage_of(record).files(record["used"]) if not (path / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
     others = (_read_json(path / name) for name in ("metrics.json", "config.json", "history.json"))

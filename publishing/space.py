@@ -36,7 +36,7 @@ README = """---
 
 # {title}
 
-Draws a 12-lead ECG, and reads it with [`{model_id}`](https://huggingface.co/{model_id}); its card says what it was
+Draws an ECG, and reads it with [`{model_id}`](https://huggingface.co/{model_id}); its card says what it was
 trained on, how good it is and what it is not for.
 
 **Research software, not a medical device.** Nothing here may decide on anybody's treatment.

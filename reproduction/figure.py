@@ -21,7 +21,8 @@ STYLES: dict[str, dict[str, Any]] = {
 
 def plot_labels_against_f1(results: Results) -> Figure:
     """
-    Returns the figure: a line for each arm with its spread over seeds, linear heads lighter, the paper's arms dashed.
+    Returns the figure: a line for each arm with its spread over seeds, linear heads lighter, the paper's arms dashed
+    where its labels are these.
 
     Args:
         results (`Results`): Settings that are no share of the labels are passed over.
@@ -40,13 +41,13 @@ def plot_labels_against_f1(results: Results) -> Figure:
         means: list[Any] = [value.mean for value in values]
         spreads = [value.spread or 0.0 for value in values]
         axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
-    for place, arm in enumerate(("random", "pretrained")):
+    for place, arm in enumerate(("random", "pretrained") if results.labels_of_paper else ()):
         curve = [PAPER[name][place] for name in names]
         label = f"paper, {ARMS[arm].title} (real exams)"
         axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
     _finish(axes, shares)
     figure.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="outside lower center", ncols=3)
-    title = "Mean F1 of six diagnoses against the share of labels"
+    title = f"Mean F1 of {len(results.label_names)} labels against the share of labels"
     figure.suptitle(title + (", simulated exams" if results.simulated else ""), fontsize=12.5, fontweight="bold")
     seeds = len(results.seeds)
     axes.set_xlabel(

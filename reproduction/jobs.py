@@ -148,7 +148,8 @@ def _cell(
         **recipe.flags,
     }
     identity = {"stage": "classify", **data["identity"], **decides}
-    flags = {**data["flags"], **decides}
+    # Few labels are the point of some settings: it does not decide a number.
+    flags = {**data["flags"], **decides, "allow_one_sided_labels": True}
     needs = None
     if start is None:
         flags["encoder_preset"] = identity["encoder_preset"] = recipe.encoder_preset

@@ -10,7 +10,7 @@ import numpy as np
 
 from metrics.ecg_multilabel.ecg_multilabel import METRICS, paired_bootstrap
 from reproduction.jobs import cell_name
-from reproduction.settings import COMPARISONS
+from reproduction.settings import COMPARISONS, PAPER_LABELS
 from training.evaluation import SplitPredictions, read_predictions
 
 
@@ -111,10 +111,19 @@ class Results:
         self.label_names: list[str] = first.metrics["label_names"]
         self.data: dict[str, Any] = first.run["data"]
         for cell in cells:
-            if not np.array_equal(cell.test.exam_ids, first.test.exam_ids):
-                raise ValueError(
-                    f"{cell.setting}/{cell.arm}/seed-{cell.seed} has other test exams than the first cell"
-                )
+            for what, of_cell, of_first in (
+                ("test exams", list(cell.test.exam_ids), list(first.test.exam_ids)),
+                ("labels", cell.metrics["label_names"], self.label_names),
+            ):
+                if of_cell != of_first:
+                    raise ValueError(
+                        f"{cell.setting}/{cell.arm}/seed-{cell.seed} has other {what} than the first cell"
+                    )
+
+    @property
+    def labels_of_paper(self) -> bool:
+        """Whether the labels are the paper's, so that its numbers can stand beside these."""
+        return tuple(self.label_names) == PAPER_LABELS
 
     @property
     def simulated(self) -> bool:

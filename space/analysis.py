@@ -6,15 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from transformers import pipeline
 from transformers.utils import cached_file
 
-from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, ZeroShotEcgClassificationPipeline
+from common.files import public_name
+from modeling_ecgclip import (
+    EcgClassificationPipeline,
+    EcgFeatureExtractor,
+    EcgRecord,
+    Label,
+    ZeroShotEcgClassificationPipeline,
+)
+from modeling_ecgclip.labels_ecgclip import labels_of
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
+from space.findings import Findings
 from space.nearest import INDEX_FILE, ReportIndex
 
 
@@ -25,6 +34,7 @@ MAX_WORD_LENGTH = 200
 TEMPLATES = {"Português": "Eletrocardiograma com {}.", "English": "Electrocardiogram with {}."}
 SALIENCY_METHOD = "integrated gradients from a flat ECG, smoothed over 20 ms"
 NEAREST = 5
+STRONGEST = 3  # leads that are named
 
 
 @dataclass(frozen=True)
@@ -33,14 +43,20 @@ class Saliency:
     What moved one label's output.
 
     Args:
-        label (`str`): The label.
-        strength (`np.ndarray` float32 of shape `(12, samples)`): For drawing, -1 to 1, of the samples shown.
+        label (`str`): The label's name.
+        strength (`np.ndarray` float32 of shape `(leads, samples)`): For drawing, -1 to 1, of the samples shown.
         shares (`dict[str, float]`): Each lead's share, the largest first.
     """
 
     label: str
     strength: np.ndarray
     shares: dict[str, float]
+
+    @property
+    def strongest(self) -> str:
+        """The leads with most of it, in words; nothing of a single lead."""
+        shares = [f"{lead} {100 * share:.0f} %" for lead, share in self.shares.items()]
+        return f"most in {', '.join(shares[:STRONGEST])}" if len(shares) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -51,13 +67,13 @@ class Analysis:
     Args:
         name (`str`): Of the file, or of the example.
         model, clip_model (`str`, *optional*): Names of the models.
-        signal (`np.ndarray` float32 of shape `(12, samples)`): Millivolts, what the model saw before padding.
-        sampling_rate (`float`): Hz, of `signal`.
+        signal (`np.ndarray` float32 of shape `(leads, samples)`): Millivolts, what the model saw before padding.
+        lead_names (`tuple[str]`), sampling_rate (`float`): Leads and Hz of `signal`.
         recording (`dict`): What the file holds: `sampling_rate`, `duration_s`, `analysed_from_s`, `analysed_to_s`.
-        notes (`list[str]`): What was assumed about the file or done to it.
-        probabilities (`list[dict]`): `label`, `score` and, where the model has thresholds, `positive` and `threshold`;
-            the most probable first, as the pipeline gives them.
-        input_values (`torch.Tensor` of shape `(1, 12, samples)`): The model's input.
+        notes (`list[str]`): What was assumed about the file, is doubtful about it, or was done to it.
+        quality (`list[dict]`): What is doubtful about it, as the pipelines say it.
+        findings ([`Findings`]): What the pipeline gives for it.
+        input_values (`torch.Tensor` of shape `(1, leads, input_samples)`): The model's input.
         record (`EcgRecord`): The ECG as its file holds it.
         options (`dict`): Arguments of the pipelines.
         created (`str`): Time of the analysis, UTC.
@@ -70,13 +86,15 @@ class Analysis:
     model: str
     clip_model: str | None
     signal: np.ndarray
+    lead_names: tuple[str, ...]
     sampling_rate: float
     recording: dict[str, float]
     notes: list[str]
-    probabilities: list[dict[str, Any]]
+    quality: list[dict[str, str]]
+    findings: Findings
     input_values: torch.Tensor
     record: EcgRecord
-    options: dict[str, bool]
+    options: dict[str, Any]
     created: str
     saliency: Saliency | None = None
     words: list[dict[str, Any]] | None = None
@@ -85,8 +103,8 @@ class Analysis:
 
     @property
     def strongest_label(self) -> str:
-        """The most probable label."""
-        return self.probabilities[0]["label"]
+        """Name of the label that is shown first."""
+        return self.findings.entries[0].name
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the JSON file holds."""
@@ -99,7 +117,8 @@ class Analysis:
             "clip_model": self.clip_model,
             "recording": self.recording,
             "notes": self.notes,
-            "probabilities": self.probabilities,
+            "quality": self.quality,
+            "values" if self.findings.are_values else "probabilities": self.findings.to_list(),
             "saliency": saliency
             and {"label": saliency.label, "method": SALIENCY_METHOD, "lead_shares": saliency.shares},
             "own_words": self.words,
@@ -158,9 +177,19 @@ class Analyser:
         return cls(classifier, zero_shot, reports, timeout_s)
 
     @property
-    def labels(self) -> list[str]:
+    def labels(self) -> tuple[Label, ...]:
         """The classifier's labels, in its order."""
-        return list(self.classifier.model.config.id2label.values())
+        return labels_of(self.classifier.model.config)
+
+    @property
+    def extractor(self) -> EcgFeatureExtractor:
+        """What feeds the classifier."""
+        return cast(EcgFeatureExtractor, self.classifier.feature_extractor)
+
+    @property
+    def lead_names(self) -> tuple[str, ...]:
+        """The leads that the classifier reads, in its order."""
+        return tuple(self.extractor.lead_names)
 
     def within_time(self, function: Any, *args: Any) -> Any:
         """
@@ -197,7 +226,7 @@ class Analyser:
             `ValueError`, `TypeError`: for an ECG that is not usable.
         """
         options: dict[str, Any] = {"repair_nan": repair_nan, "allow_missing_leads": allow_missing_leads}
-        extractor = self.classifier.feature_extractor
+        extractor = self.extractor
         standard = extractor.standardize(
             record.signal,
             record.sampling_rate,
@@ -217,7 +246,7 @@ class Analyser:
             "analysed_from_s": first / rate,
             "analysed_to_s": (first + signal.shape[1]) / rate,
         }
-        notes = [*notes, *_flag_notes(standard.flags)]
+        notes = [*notes, *(_sentence(one.message) for one in standard.findings), *_flag_notes(standard.flags)]
         if recorded > extractor.n_samples:
             notes.append(
                 f"Of {recorded / rate:.1f} s the middle {signal.shape[1] / rate:.1f} s are analysed and shown."
@@ -227,10 +256,12 @@ class Analyser:
             model=_public_name(self.classifier.model),
             clip_model=None if self.zero_shot is None else _public_name(self.zero_shot.model),
             signal=signal,
+            lead_names=self.lead_names,
             sampling_rate=float(rate),
             recording=recording,
             notes=notes,
-            probabilities=self._probabilities(record, options),
+            quality=standard.quality,
+            findings=Findings.of(self.classifier(record, **options), self.classifier.model.config),
             input_values=self.classifier.preprocess(record, **options)["input_values"],
             record=record,
             options=options,
@@ -246,9 +277,10 @@ class Analyser:
     def explain(self, analysis: Analysis, label: str) -> Analysis:
         """Returns the analysis with the saliency of one label."""
         attributions = integrated_gradients(self.classifier.model, analysis.input_values, label)
-        extractor = self.classifier.feature_extractor
+        extractor = self.extractor
         n = analysis.signal.shape[1]
-        left = (extractor.n_samples - n) // 2  # of the padding
+        # Zeros are put around a short recording, and then around the window: the smaller half on the left each time.
+        left = (extractor.n_samples - n) // 2 + (extractor.input_samples - extractor.n_samples) // 2
         strength = smooth_saliency(attributions, extractor.sampling_rate)[:, left : left + n]
         return replace(analysis, saliency=Saliency(label, strength, lead_shares(attributions, extractor.lead_names)))
 
@@ -281,15 +313,6 @@ class Analyser:
         )
         return replace(analysis, words=scores)
 
-    def _probabilities(self, record: EcgRecord, options: dict[str, bool]) -> list[dict[str, Any]]:
-        """The pipeline's own result, with the thresholds beside it."""
-        config = self.classifier.model.config
-        results = self.classifier(record, **options)
-        if config.thresholds is not None:
-            thresholds = dict(zip(self.labels, config.thresholds, strict=True))
-            results = [{**result, "threshold": float(thresholds[result["label"]])} for result in results]
-        return results
-
 
 def _flag_notes(flags: Sequence[str]) -> list[str]:
     """What the feature extractor did, in sentences."""
@@ -301,17 +324,22 @@ def _flag_notes(flags: Sequence[str]) -> list[str]:
         leads = [flag.removeprefix(kind) for flag in flags if flag.startswith(kind)]
         if leads:
             notes.append(sentence.format(", ".join(leads)))
-    if "nan_repaired" in flags:
-        notes.append("Samples that were not numbers were interpolated.")
     if "resampled" in flags:
         notes.append("Resampled to the model's rate.")
     return notes
 
 
+def _sentence(message: str) -> str:
+    """A message as a sentence of its own; names of leads keep their case."""
+    first, _, rest = message.partition(" ")
+    first = first.capitalize() if first.islower() else first
+    message = f"{first} {rest}"
+    return message if message.endswith((".", "?")) else f"{message}."
+
+
 def _public_name(model: Any) -> str:
     """A model's Hub id, or its folder's name: where that folder lies concerns nobody."""
-    name = model.config._name_or_path
-    return Path(name).name if Path(name).exists() else name
+    return public_name(model.config._name_or_path)
 
 
 __all__ = ["DISCLAIMER", "SALIENCY_METHOD", "TEMPLATES", "Analyser", "Analysis", "Saliency"]

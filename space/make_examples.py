@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_scripts.simulate import simulate_exam
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from space.example_list import EXAMPLES, FOLDER, Example
 
 

@@ -2,12 +2,13 @@
 
 import base64
 import html
-from typing import Any
+from collections.abc import Iterable
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
 from modeling_ecgclip.visualization_ecgclip import COLUMN_S, LEFT_MM, MM_PER_S, RIGHT_MM, STRIP_S
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
-from space.report import LABEL_TITLES, SALIENCY_LIMITS
+from space.findings import Finding, Findings
+from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
 
 
@@ -43,8 +44,15 @@ CSS = f"""
   border-top: 1px solid var(--border-color-primary) !important; vertical-align: middle; }}
 .ec-table thead th {{ border: 0 !important; opacity: .72; font-size: .85rem; padding-bottom: .1rem; }}
 .ec-table .ec-number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 4rem; }}
-.ec-table .ec-decision {{ white-space: nowrap; width: 8rem; }}
-.ec-positive th, .ec-positive td {{ font-weight: 700; }}
+.ec-table .ec-decision {{ white-space: nowrap; }}
+.ec-positive th, .ec-positive td, .ec-chosen th, .ec-chosen td {{ font-weight: 700; }}
+.ec-findings {{ table-layout: fixed; }}
+.ec-findings .ec-name {{ width: 36%; overflow-wrap: anywhere; }}
+.ec-findings .ec-number {{ width: 5.5rem; }}
+.ec-findings .ec-decision {{ width: 11rem; padding-left: 1rem; }}
+.ec-values {{ max-width: 28rem; }}
+.ec-all summary {{ cursor: pointer; padding: .45rem 0; border-top: 1px solid var(--border-color-primary); }}
+.ec-all thead, .ec-values thead {{ display: none; }}
 .ec-bar {{ position: relative; height: .8rem; min-width: 5rem; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); border-radius: 3px; }}
 .ec-bar i {{ position: absolute; inset: 0 auto 0 0; background: #8fa3b3; border-radius: 2px; }}
@@ -62,8 +70,11 @@ CSS = f"""
   .ec-findings thead, .ec-findings .ec-threshold {{ display: none; }}
   .ec-findings tr {{ display: grid; grid-template-columns: 1fr 4rem 9.5rem; align-items: center;
     border-top: 1px solid var(--border-color-primary) !important; padding: .25rem 0; }}
-  .ec-findings th, .ec-findings td {{ border: 0 !important; padding: .15rem .5rem .15rem 0; }}
+  .ec-findings th, .ec-findings td {{ border: 0 !important; padding: .15rem .5rem .15rem 0; width: auto !important; }}
   .ec-findings th {{ grid-column: 1 / -1; }}
+  .ec-findings .ec-decision {{ padding-left: 0; }}
+  .ec-values tr {{ grid-template-columns: 1fr 6rem; }}
+  .ec-values th {{ grid-column: 1; }}
   .ec-bar {{ min-width: 3.5rem; }}
 }}
 """
@@ -72,9 +83,9 @@ CSS = f"""
 def head() -> str:
     """Returns the page's title and what must be read before anything else."""
     return (
-        '<div class="ec-head"><h1>ecgclip: a 12-lead ECG, read by a model</h1>'
-        "<p>Upload a recording or take a simulated example: the tracing on ECG paper, the probability of each "
-        "finding, what drove it, and reports that lie near.</p>"
+        '<div class="ec-head"><h1>ecgclip: an ECG, read by a model</h1>'
+        "<p>Upload a recording or take a simulated example: the tracing on ECG paper, what the model finds in it, "
+        "what drove that, and reports that lie near.</p>"
         f'<div class="ec-warning" role="note">{DISCLAIMER}</div></div>'
     )
 
@@ -106,7 +117,9 @@ def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
         ratio (`float`): Its height over its width.
     """
     marked = f", marked where it drove {analysis.saliency.label}" if analysis.saliency else ""
-    label = html.escape(f"12-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}", quote=True)
+    label = html.escape(
+        f"{len(analysis.lead_names)}-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}", quote=True
+    )
     data = base64.b64encode(png).decode()
     return (
         f'<div class="ec-ecg" role="img" aria-label="{label}" '
@@ -116,14 +129,30 @@ def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
     )
 
 
-def probabilities(analysis: Analysis) -> str:
-    """Returns the table of findings: bar with threshold, probability, threshold, decision."""
-    rows = "".join(_probability_row(one) for one in analysis.probabilities)
-    decided = "threshold" in analysis.probabilities[0]
-    columns = '<th class="ec-number ec-threshold">threshold</th><th>decision</th>' if decided else ""
+def findings(analysis: Analysis) -> str:
+    """Returns the table of findings: bar with threshold, probability, threshold, decision; or of values alone."""
+    found = analysis.findings
+    shown = _findings_table(found, found.first, f"<caption>{html.escape(found.caption)}</caption>")
+    if not found.others:
+        return shown
     return (
-        '<table class="ec-table ec-findings"><caption>Findings</caption><thead><tr><th>finding</th><th></th>'
-        f'<th class="ec-number">probability</th>{columns}</tr></thead><tbody>{rows}</tbody></table>'
+        f'{shown}<details class="ec-all"><summary>Show all {len(found.entries)}</summary>'
+        f"{_findings_table(found, found.others)}</details>"
+    )
+
+
+def _findings_table(found: Findings, entries: Iterable[Finding], caption: str = "") -> str:
+    """A table of some findings, with the columns that their kind has."""
+    if found.are_values:
+        columns, kind = '<th class="ec-name">output</th><th class="ec-number">value</th>', "ec-values"
+    else:
+        columns, kind = '<th class="ec-name">finding</th><th></th><th class="ec-number">probability</th>', ""
+    if found.decided:
+        columns += '<th class="ec-number ec-threshold">threshold</th><th class="ec-decision">decision</th>'
+    rows = "".join(_finding_row(found, finding) for finding in entries)
+    return (
+        f'<table class="ec-table ec-findings {kind}">{caption}<thead><tr>{columns}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
@@ -132,10 +161,11 @@ def saliency(analysis: Analysis) -> str:
     if analysis.saliency is None:
         return ""
     label = html.escape(analysis.saliency.label)
-    strongest = ", ".join(f"{lead} {100 * share:.0f} %" for lead, share in list(analysis.saliency.shares.items())[:3])
+    towards, away = analysis.findings.sides
+    strongest = html.escape(analysis.saliency.strongest)
     return (
-        f'<p class="ec-key"><span style="background:{FOR_COLOUR}">for {label}</span> '
-        f'<span style="background:{AGAINST_COLOUR}">against {label}</span> &nbsp;most in {html.escape(strongest)}</p>'
+        f'<p class="ec-key"><span style="background:{FOR_COLOUR}">{towards} {label}</span> '
+        f'<span style="background:{AGAINST_COLOUR}">{away} {label}</span> &nbsp;{strongest}</p>'
         f'<p class="ec-muted">Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}</p>'
     )
 
@@ -178,25 +208,24 @@ def limits(max_file_mb: int, keep_minutes: int) -> str:
     )
 
 
-def _probability_row(one: dict[str, Any]) -> str:
+def _finding_row(found: Findings, finding: Finding) -> str:
     """One finding."""
-    label = one["label"]
-    title = LABEL_TITLES.get(label)
-    name = html.escape(label) if title is None else f'{title} <span class="ec-muted">{html.escape(label)}</span>'
-    threshold = one.get("threshold")
-    positive = one.get("positive", False)
-    cells = ""
-    if threshold is not None:
-        sign = "\N{GREATER-THAN OR EQUAL TO}" if positive else "<"
-        cells = (
-            f'<td class="ec-number ec-threshold">{_percent(threshold)}</td>'
-            f'<td class="ec-decision">{"positive" if positive else "negative"} '
-            f'<span class="ec-muted">({sign} {_percent(threshold)})</span></td>'
+    name, title = html.escape(finding.name), html.escape(finding.title)
+    shown = title if title == name else f'{title} <span class="ec-muted">{name}</span>'
+    cells = "" if found.are_values else f"<td>{_bar(finding.score, finding.threshold)}</td>"
+    cells += f'<td class="ec-number">{found.shown(finding)}</td>'
+    if finding.threshold is not None:
+        sign = "\N{GREATER-THAN OR EQUAL TO}" if finding.positive else "<"
+        limit = f"{100 * finding.threshold:.1f} %"
+        cells += (
+            f'<td class="ec-number ec-threshold">{limit}</td>'
+            f'<td class="ec-decision">{"positive" if finding.positive else "negative"} '
+            f'<span class="ec-muted">({sign} {limit})</span></td>'
         )
+    kind = "ec-positive" if finding.positive else "ec-chosen" if finding is found.chosen else ""
     return (
-        f'<tr class="{"ec-positive" if positive else ""}" data-label="{html.escape(label, quote=True)}" '
-        f'data-score="{one["score"]:.9f}"><th scope="row">{name}</th><td>{_bar(one["score"], threshold)}</td>'
-        f'<td class="ec-number">{_percent(one["score"])}</td>{cells}</tr>'
+        f'<tr class="{kind}" data-label="{html.escape(finding.name, quote=True)}" data-score="{finding.score:.9f}">'
+        f'<th scope="row" class="ec-name">{shown}</th>{cells}</tr>'
     )
 
 
@@ -206,8 +235,4 @@ def _bar(score: float, threshold: float | None = None) -> str:
     return f'<div class="ec-bar"><i style="width:{100 * score:.2f}%"></i>{tick}</div>'
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-__all__ = ["CSS", "facts", "head", "hint", "limits", "nearest", "paper", "probabilities", "saliency", "words"]
+__all__ = ["CSS", "facts", "findings", "head", "hint", "limits", "nearest", "paper", "saliency", "words"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR, plot_saliency
 from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, MM_PER_INCH, POSITIVE_COLOUR, TEXT_COLOUR, plot_ecg
-from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
+from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis, Saliency
+from space.findings import Finding, Findings
 
 
 DPI = 150
@@ -20,14 +21,9 @@ LINE_MM = 4.6
 ROW_MM = 8.0
 MAX_TITLE = 80
 WRAP = 150  # characters of the page's width
-LABEL_TITLES = {
-    "1dAVb": "First-degree AV block",
-    "RBBB": "Right bundle branch block",
-    "LBBB": "Left bundle branch block",
-    "SB": "Sinus bradycardia",
-    "AF": "Atrial fibrillation",
-    "ST": "Sinus tachycardia",
-}
+COLUMN_MM = 137.0  # of the two that findings have
+NAME_MM, BAR_MM, MAX_NAME = 61.0, 28.0, 34  # of a finding, and characters of its name
+COLUMNS, LISTED_MM, MAX_LISTED = 3, 5.5, 42  # of the list of many findings, its rows, and their characters
 SALIENCY_LIMITS = (
     "It shows which samples moved this model's output away from that for a flat ECG. It does not show what is wrong "
     "with a heart: related leads share the credit, and a rhythm between the beats leaves little to mark."
@@ -42,7 +38,7 @@ def draw_png(analysis: Analysis, dpi: int = DPI) -> tuple[bytes, float]:
         analysis ([`Analysis`]): Of the ECG.
         dpi (`int`, defaults to 150): Dots per inch.
     """
-    figure = _paper(analysis, analysis.saliency is not None, title=None, dpi=dpi)
+    figure = _paper(analysis, analysis.saliency, title=None, dpi=dpi)
     width, height = figure.get_size_inches()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -56,7 +52,8 @@ def build_json(analysis: Analysis) -> bytes:
 
 def build_pdf(analysis: Analysis) -> bytes:
     """
-    Returns a PDF: the ECG with its probabilities, what drove a label, the user's own words and the nearest reports.
+    Returns a PDF: the ECG with the findings, what drove one, many findings in full, the user's own words and the
+    nearest reports.
 
     A page is A4 on its side, and higher where tall complexes need it.
     """
@@ -66,7 +63,9 @@ def build_pdf(analysis: Analysis) -> bytes:
     with PdfPages(buffer, metadata={"Title": f"ecgclip: {analysis.name}", "Creator": "ecgclip"}) as pages:
         pages.savefig(_first_page(analysis))
         if analysis.saliency is not None:
-            pages.savefig(_saliency_page(analysis))
+            pages.savefig(_saliency_page(analysis, analysis.saliency))
+        if analysis.findings.others:
+            pages.savefig(_list_page(analysis))
         if analysis.words or analysis.nearest:
             pages.savefig(_text_page(analysis))
     return buffer.getvalue()
@@ -83,12 +82,12 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _paper(analysis: Analysis, marked: bool, title: str | None, dpi: int = DPI) -> Any:
-    """The figure of the print-out."""
-    style: dict[str, Any] = {"title": title and plain_text(title), "dpi": dpi}
-    if not marked:
+def _paper(analysis: Analysis, saliency: Saliency | None, title: str | None, dpi: int = DPI) -> Any:
+    """The figure of the print-out, marked where a saliency is given."""
+    style: dict[str, Any] = {"title": title and plain_text(title), "dpi": dpi, "lead_names": analysis.lead_names}
+    if saliency is None:
         return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
-    return plot_saliency(analysis.signal, analysis.sampling_rate, analysis.saliency.strength, **style)
+    return plot_saliency(analysis.signal, analysis.sampling_rate, saliency.strength, **style)
 
 
 def _title(analysis: Analysis) -> str:
@@ -133,15 +132,15 @@ def _page(figure: Any, analysis: Analysis, below_mm: float) -> tuple[Any, float]
 
 
 def _first_page(analysis: Analysis) -> Any:
-    """The ECG and its probabilities."""
-    labels = analysis.probabilities
-    rows = -(-len(labels) // 2)
+    """The ECG and its findings; of many the first."""
+    found = analysis.findings
+    rows = -(-len(found.first) // 2)
     notes = [line for note in _facts(analysis) for line in textwrap.wrap(note, WRAP)]
-    figure = _paper(analysis, False, _title(analysis))
+    figure = _paper(analysis, None, _title(analysis))
     page, y = _page(figure, analysis, 14 + rows * ROW_MM + len(notes) * LINE_MM + 8)
-    for i, one in enumerate(labels):
+    for i, finding in enumerate(found.first):
         column, row = divmod(i, rows)
-        _draw_bar(page, MARGIN_MM + column * 137, y - row * ROW_MM, one)
+        _draw_finding(page, MARGIN_MM + column * COLUMN_MM, y - row * ROW_MM, found, finding)
     y -= rows * ROW_MM + 2
     for line in notes:
         _write(page, MARGIN_MM, y, line, 8)
@@ -149,15 +148,34 @@ def _first_page(analysis: Analysis) -> Any:
     return figure
 
 
-def _saliency_page(analysis: Analysis) -> Any:
+def _list_page(analysis: Analysis) -> Any:
+    """Many findings, all of them, without bars."""
+    from matplotlib.figure import Figure
+
+    found = analysis.findings
+    rows = -(-len(found.entries) // COLUMNS)
+    figure = Figure()
+    page, top = _page(figure, analysis, 12 + rows * LISTED_MM)
+    _write(page, MARGIN_MM, top, f"All {len(found.entries)} findings", 10, weight="bold")
+    width = (PAGE_WIDTH_MM - 2 * MARGIN_MM) / COLUMNS
+    for i, finding in enumerate(found.entries):
+        column, row = divmod(i, rows)
+        x, y = MARGIN_MM + column * width, top - 8 - row * LISTED_MM
+        bold = {"weight": "bold" if finding.positive else "normal"}
+        name = finding.title if finding.title == finding.name else f"{finding.name}  {finding.title}"
+        _write(page, x, y, _cut(name, MAX_LISTED), 7.5, **bold)
+        _write(page, x + width - 8, y, found.shown(finding), 7.5, ha="right", **bold)
+    return figure
+
+
+def _saliency_page(analysis: Analysis, saliency: Saliency) -> Any:
     """The ECG, marked."""
-    saliency: Any = analysis.saliency
-    strongest = ", ".join(f"{lead} {100 * share:.0f} %" for lead, share in list(saliency.shares.items())[:3])
-    figure = _paper(analysis, True, f"{_title(analysis)}    marked: what drove {saliency.label}")
+    towards, away = analysis.findings.sides
+    figure = _paper(analysis, saliency, f"{_title(analysis)}    marked: what drove {saliency.label}")
     page, y = _page(figure, analysis, 35)
-    _write(page, MARGIN_MM, y, f"red: for {saliency.label}", 9, color=FOR_COLOUR, weight="bold")
-    _write(page, MARGIN_MM + 40, y, f"blue: against {saliency.label}", 9, color=AGAINST_COLOUR, weight="bold")
-    _write(page, MARGIN_MM + 90, y, f"most in {strongest}", 9)
+    _write(page, MARGIN_MM, y, f"red: {towards} {saliency.label}", 9, color=FOR_COLOUR, weight="bold")
+    _write(page, MARGIN_MM + 40, y, f"blue: {away} {saliency.label}", 9, color=AGAINST_COLOUR, weight="bold")
+    _write(page, MARGIN_MM + 90, y, saliency.strongest, 9)
     for line in textwrap.wrap(f"Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}", WRAP):
         y -= LINE_MM
         _write(page, MARGIN_MM, y, line, 8)
@@ -200,22 +218,28 @@ def _facts(analysis: Analysis) -> list[str]:
     return [facts, *analysis.notes, "Printed at 100 %, one small square is 1 mm: 40 ms and 0.1 mV."]
 
 
-def _draw_bar(page: Any, x: float, y: float, one: dict[str, Any]) -> None:
-    """One label's name, bar, threshold, probability and decision; `x` and `y` in mm."""
-    label, score = one["label"], one["score"]
-    positive = one.get("positive", False)
-    colour = POSITIVE_COLOUR if positive else BAR_COLOUR
-    weight = "bold" if positive else "normal"
-    _write(page, x, y, LABEL_TITLES.get(label, label), 9, weight=weight)
-    bar_x, bar_mm = x + 48, 37.0
-    page.barh(y + 1, bar_mm, left=bar_x, height=3, color="#eef1f4")
-    page.barh(y + 1, bar_mm * score, left=bar_x, height=3, color=colour)
-    text = f"{100 * score:.0f} %"
-    if "threshold" in one:
-        at = bar_x + bar_mm * one["threshold"]
+def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Finding) -> None:
+    """One finding's name and number, and of a probability bar, threshold and decision; `x` and `y` in mm."""
+    bold = finding.positive or finding is found.chosen
+    weight = "bold" if bold else "normal"
+    _write(page, x, y, _cut(finding.title, MAX_NAME), 8, weight=weight)
+    bar_x = x + NAME_MM
+    text = found.shown(finding, digits=0)
+    if found.are_values:
+        _write(page, bar_x, y, text, 9, weight="bold")
+        return
+    page.barh(y + 1, BAR_MM, left=bar_x, height=3, color="#eef1f4")
+    colour = POSITIVE_COLOUR if finding.positive else BAR_COLOUR
+    page.barh(y + 1, BAR_MM * finding.score, left=bar_x, height=3, color=colour)
+    if finding.threshold is not None:
+        at = bar_x + BAR_MM * finding.threshold
         page.plot([at, at], [y - 1.4, y + 3.4], color=TEXT_COLOUR, linewidth=1.1)
-        text += f"   {'at or above' if positive else 'below'} {100 * one['threshold']:.0f} %"
-    _write(page, bar_x + bar_mm + 3, y, text, 8.5, weight=weight)
+        text += f"   {'at or above' if finding.positive else 'below'} {100 * finding.threshold:.0f} %"
+    _write(page, bar_x + BAR_MM + 3, y, text, 8.5, weight=weight)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _write(page: Any, x: float, y: float, text: str, size: float, **style: Any) -> None:
@@ -223,4 +247,4 @@ def _write(page: Any, x: float, y: float, text: str, size: float, **style: Any) 
     page.text(x, y, plain_text(text), fontsize=size, va="baseline", **{"color": TEXT_COLOUR, **style})
 
 
-__all__ = ["LABEL_TITLES", "SALIENCY_LIMITS", "build_json", "build_pdf", "draw_png", "file_name", "plain_text"]
+__all__ = ["SALIENCY_LIMITS", "build_json", "build_pdf", "draw_png", "file_name", "plain_text"]

@@ -8,20 +8,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
-from modeling_ecgclip.formats_ecgclip import format_named, format_of, kinds_of_files
+from modeling_ecgclip.formats_ecgclip import HEAD_BYTES, format_named, format_of, kinds_of_files
+from modeling_ecgclip.leads_ecgclip import LEFT_OUT
 from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
+from modeling_ecgclip.stated_ecgclip import UnstatedError, check_stated
+from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
 KINDS = kinds_of_files()
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 
+# What to do about what nobody stated, by its setting.
+_ASKED = {
+    "sampling_rate": "its sampling rate: enter it in Hz",
+    "unit": "its unit: choose it",
+    "lead_names": "its leads: enter them in the order of the file",
+}
+
+
 @dataclass(frozen=True)
 class Form:
     """
-    What a user states beside the file; every field may be left out.
+    What a user states beside the file; every field may be left out where the file states it.
 
     Args:
         sampling_rate (`float`, *optional*): Hz.
@@ -48,8 +59,8 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
         form ([`Form`]): What the user states.
 
     Returns:
-        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate is known, and the
-        assumptions as sentences.
+        `tuple` of [`EcgRecord`], whose name is the file's without its folder and whose sampling rate and unit are
+        known, and the assumptions as sentences.
 
     Raises:
         `ValueError`, `TypeError`, `FileNotFoundError`: naming the file, without its folder, and what was expected.
@@ -68,10 +79,12 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
             # Where the server keeps uploads concerns nobody.
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
     record = replace(record, name=main.name if exam_id is None else f"{main.name}, exam {exam_id}")
-    if record.sampling_rate is None:
+    try:
+        check_stated(record.name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+    except UnstatedError as error:
         raise ValueError(
-            f'{record.name}: the file does not state its sampling rate: enter it in Hz under "{FORM_TITLE}"'
-        )
+            f'{record.name}: the file does not state {_ASKED[error.setting]} under "{FORM_TITLE}"'
+        ) from error
     return record, _assumptions(record)
 
 
@@ -79,10 +92,11 @@ def _main_file(files: Sequence[Path]) -> Path:
     """The file that names the ECG; the header of a WFDB record."""
     names = ", ".join(file.name for file in files)
     header_suffix, *signal_suffixes = format_named("wfdb").suffixes
-    headers = [file for file in files if file.suffix.lower() == header_suffix]
-    if len(headers) == 1:
-        return headers[0]
-    if len(headers) > 1:
+    headers = {file.name: file for file in files if file.suffix.lower() == header_suffix}
+    main = main_header({name: file.read_bytes()[:HEAD_BYTES] for name, file in headers.items()})
+    if main is not None:
+        return headers[main]
+    if headers:
         raise ValueError(f"{names}: expected one ECG: found {len(headers)} WFDB headers")
     if len(files) > 1:
         raise ValueError(f"{names}: expected one file, or one WFDB header (.hea) with its signal files")
@@ -120,10 +134,12 @@ def _lead_list(text: str | None) -> list[str] | None:
 def _assumptions(record: EcgRecord) -> list[str]:
     """What is taken for granted because neither file nor user states it."""
     assumed = []
-    if record.unit is None:
-        assumed.append("The unit is not stated: taken to be mV.")
+    left_out = record.metadata.get(LEFT_OUT)
+    if left_out:
+        assumed.append(f"Channels that are none of the twelve leads are left out: {', '.join(left_out)}.")
     if record.lead_names is None:
-        assumed.append(f"The leads are not named: taken to be {', '.join(LEAD_NAMES)}, in this order.")
+        names = ", ".join(LEAD_NAMES)
+        assumed.append(f"The leads are not named: taken to be {names}, in this order, as the limb leads allow.")
     return assumed
 
 

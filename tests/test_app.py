@@ -13,7 +13,7 @@ from transformers import pipeline
 from modeling_ecgclip import EcgClassificationPipeline
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
-from tests.space_models import write_models
+from tests.space_models import MANY, write_classifier, write_models
 
 
 REQUIRED = bool(os.environ.get("ECGCLIP_REQUIRE_BROWSER"))
@@ -113,8 +113,8 @@ def upload(page, paths):
 
 
 def shown_scores(page):
-    page.locator("#probabilities tr[data-label]").first.wait_for()
-    rows = page.locator("#probabilities tr[data-label]").all()
+    page.locator("#findings tr[data-label]").first.wait_for()
+    rows = page.locator("#findings tr[data-label]").all()
     return {row.get_attribute("data-label"): float(row.get_attribute("data-score")) for row in rows}
 
 
@@ -247,6 +247,30 @@ def test_phone(visit, browser):
     assert halves[0]["width"] / halves[1]["width"] == pytest.approx(140 / 131, rel=0.01)
     assert halves[0]["height"] == pytest.approx(halves[1]["height"], abs=1)
     assert halves[1]["y"] > halves[0]["y"] + halves[0]["height"]
+
+
+def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    analyser = Analyser.load(str(write_classifier(tmp_path / "many", MANY, thresholds=(0.999,) * len(MANY))))
+    served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+    try:
+        page = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True).new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(url)
+        page.get_by_role("button", name=EXAMPLES[2].title).tap()
+        assert len(shown_scores(page)) == len(MANY)
+        rows = page.locator("#findings tr[data-label]")
+        assert sum(row.is_visible() for row in rows.all()) == 8
+        page.get_by_text("Show all 71").tap()
+        assert all(row.is_visible() for row in rows.all())
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        page.locator("#marked input").fill("L44")
+        page.get_by_role("option", name="L44: statement number 44").click()
+        drawing = page.locator("#paper [role=img]")
+        expected = re.compile("marked where it drove L44")
+        sync_api.expect(drawing).to_have_attribute("aria-label", expected, timeout=WAIT_MS)
+    finally:
+        served.get_blocks().close(verbose=False)
 
 
 def test_large_file_is_refused(visit, tmp_path):

@@ -1,32 +1,40 @@
-"""One ECG, one model: pipeline, endpoint, Space and exported model give the same probabilities."""
+"""One ECG, one model: pipeline, endpoint, page, converter and exported model give the same answer, or refuse alike."""
 
 import base64
+import io
 import json
+import re
+import zipfile
 
 import numpy as np
 import pytest
 import torch
+import wfdb
 from transformers import pipeline
 
 
 for package in ("onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f'{package} is not installed: pip install "ecgclip[export]"')
 
-from data_scripts.simulate.exam import simulate_exam  # noqa: E402
+from data_scripts.conversion.builder import REASONS, Rejection, standard_recording  # noqa: E402
 from modeling_ecgclip import (  # noqa: E402
+    LEAD_NAMES,
     EcgFeatureExtractor,
     EcgResNetConfig,
     EcgResNetForSignalClassification,
+    read_ecg,
     save_for_hub,
 )
 from modeling_ecgclip.handler_ecgclip import EndpointHandler  # noqa: E402
 from publishing.export import main as export_main  # noqa: E402
 from space.analysis import Analyser  # noqa: E402
 from space.uploads import Form, read_upload  # noqa: E402
+from tests.simulated import simulated  # noqa: E402
 
 
 TOLERANCE = 1e-4
 RATE = 500  # not the model's, so that every way has to resample
+STATED = {"sampling_rate": RATE, "unit": "mV"}
 
 
 @pytest.fixture(scope="module")
@@ -43,52 +51,203 @@ def folders(tmp_path_factory):
     return folder / "cls", folder / "onnx"
 
 
-def ways(folders):
-    """Functions from the path of a .npy file, millivolts at `RATE`, to what each way answers."""
-    torch_folder, onnx_folder = (str(folder) for folder in folders)
+class Refused(Exception):
+    """What each way's own refusal becomes here."""
 
-    def by_pipeline(folder):
-        classify = pipeline("ecg-classification", model=folder, trust_remote_code=True)
-        return lambda path: classify(str(path), sampling_rate=RATE)
 
-    def by_endpoint(folder):
-        handler = EndpointHandler(folder)
+def by_pipeline(folder):
+    classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
 
-        def answer(path):
-            request = {
-                "inputs": base64.b64encode(path.read_bytes()).decode(),
-                "parameters": {"sampling_rate": RATE, "format": "npy"},
-            }
-            return json.loads(json.dumps(handler(json.loads(json.dumps(request)))))
+    def ask(path, **stated):
+        try:
+            return classify(str(path), **stated)
+        except ValueError as error:
+            raise Refused(str(error)) from error
 
+    return ask
+
+
+def by_endpoint(folder):
+    handler = EndpointHandler(str(folder))
+
+    def ask(path, **stated):
+        content = path.read_bytes() if path.is_file() else zipped(path)
+        request = {"inputs": base64.b64encode(content).decode(), "parameters": stated}
+        answer = json.loads(json.dumps(handler(json.loads(json.dumps(request)))))
+        if isinstance(answer, dict):
+            assert answer["error"]["type"] in ("InvalidEcg", "InvalidParameter")
+            assert ("neither the source" in answer["error"]["message"]) == (
+                answer["error"]["type"] == "InvalidParameter"
+            )
+            raise Refused(answer["error"]["message"])
         return answer
 
-    def by_space(folder):
-        analyser = Analyser.load(folder)
-        return lambda path: analyser.analyse(*read_upload([path], Form(sampling_rate=RATE))).probabilities
+    return ask
 
+
+def by_page(folder):
+    analyser = Analyser.load(str(folder))
+
+    def ask(path, **stated):
+        paths = [path] if path.is_file() else [path.with_name(f"{path.name}.{ending}") for ending in ("hea", "dat")]
+        try:
+            analysis = analyser.analyse(*read_upload(paths, Form(**stated)))
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        beside = {"quality": analysis.quality} if analysis.quality else {}
+        return [
+            {"label": one.name, "score": one.score, "positive": one.positive, **beside}
+            for one in analysis.findings.entries
+        ]
+
+    return ask
+
+
+def by_table(folder):
+    """Converted, and read as a row of the exam table."""
+    classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
+
+    def ask(path, **stated):
+        try:
+            row = standard_recording("7", read_ecg(path, **stated), classify.feature_extractor)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if isinstance(row, Rejection):
+            reason = row.reason.removesuffix(" not stated")
+            assert reason in (*REASONS.values(), "sampling_rate", "unit", "lead_names"), row
+            raise Refused(row.detail)
+        results = classify({"ecg": row["ecg"], "n_samples": row["n_samples"]})
+        codes = [one["code"] for one in results[0].get("quality", [])]
+        assert set(codes) == {flag for flag in row["quality"] if flag != "cropped"}
+        return results
+
+    return ask
+
+
+def zipped(path):
+    """A WFDB record as requests hold it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for ending in ("hea", "dat"):
+            archive.write(path.with_name(f"{path.name}.{ending}"), f"{path.name}.{ending}")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def ways(folders):
+    """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
+    saved, exported = folders
     return {
-        "pipeline": by_pipeline(torch_folder),
-        "endpoint": by_endpoint(torch_folder),
-        "space": by_space(torch_folder),
-        "onnx, pipeline": by_pipeline(onnx_folder),
-        "onnx, endpoint": by_endpoint(onnx_folder),
+        "pipeline": by_pipeline(saved),
+        "endpoint": by_endpoint(saved),
+        "page": by_page(saved),
+        "table": by_table(saved),
+        "onnx, pipeline": by_pipeline(exported),
+        "onnx, endpoint": by_endpoint(exported),
     }
 
 
-def test_same_probabilities_everywhere(folders, tmp_path):
-    answers, asks = {}, ways(folders)
-    for index in range(3):
-        path = tmp_path / f"ecg_{index}.npy"
-        np.save(path, simulate_exam(1, index).signal)
-        for name, ask in asks.items():
-            answers.setdefault(name, []).append({one["label"]: one for one in ask(path)})
-    reference = answers.pop("pipeline")
-    assert len({round(one["AF"]["score"], 4) for one in reference}) == 3  # the ECGs can be told apart
-    assert len(answers) == 4
+def noise(_):
+    return np.random.default_rng(0).normal(0, 0.3, (12, 4000))
+
+
+def write(folder, kind, signal, **members):
+    """A file of one kind that holds millivolts (12, samples); returns its path."""
+    path = folder / f"ecg.{kind}"
+    if kind == "npy":
+        np.save(path, signal)
+    elif kind == "npz":
+        np.savez(path, ecg=signal, **members)
+    elif kind == "csv":
+        rows = [
+            ",".join(f"{name} (mV)" for name in LEAD_NAMES),
+            *(",".join(map(repr, row)) for row in signal.T.tolist()),
+        ]
+        path.write_text("\n".join(rows))
+    else:
+        settings = {"fmt": ["16"] * 12, "adc_gain": [1000.0] * 12, "baseline": [0] * 12, "write_dir": str(folder)}
+        wfdb.wrsamp("ecg", RATE, ["mV"] * 12, list(LEAD_NAMES), signal.T, **settings)
+        path = folder / "ecg"
+    return path
+
+
+NAMED = {"leads": LEAD_NAMES, "fs": RATE, "units": "mV"}
+# The kind of file, what is done to millivolts before they are written, what the file and the caller state.
+ANSWERED = {
+    "npy": ("npy", None, {}, STATED),
+    "npy in volts": ("npy", lambda mv: mv / 1000, {}, {**STATED, "unit": "V"}),
+    "npz under other names": ("npz", None, NAMED, {}),
+    "npz in another order": ("npz", lambda mv: mv[::-1], {**NAMED, "leads": LEAD_NAMES[::-1]}, {}),
+    "csv": ("csv", None, {}, {"sampling_rate": RATE}),
+    "wfdb": ("wfdb", None, {}, {}),
+    "longer than the window": ("npy", lambda mv: np.concatenate([mv, mv], axis=1), {}, STATED),
+    "doubtful: noise": ("npz", noise, NAMED, {}),
+    "doubtful: short": ("npz", lambda mv: mv[:, :1800], NAMED, {}),
+    "doubtful: a flat lead": ("npz", lambda mv: np.where(np.arange(12)[:, None] == 8, 0.0, mv), NAMED, {}),
+}
+REFUSED = {
+    "no rate": ("npy", None, {}, {"unit": "mV"}, "sampling.rate"),
+    "no unit": ("npy", None, {}, {"sampling_rate": RATE}, "unit"),
+    "no unit, archive": ("npz", None, {"fs": RATE}, {}, "unit"),
+    "eight leads without names": ("npy", lambda mv: mv[:8], {}, STATED, "lead"),
+    "another rate": ("wfdb", None, {}, {"sampling_rate": 250}, "source states 500"),
+    "another unit": ("npz", None, NAMED, {"unit": "V"}, "contradicts"),
+    "volts as millivolts": ("npy", lambda mv: mv / 1000, {}, STATED, "Is the unit another one"),
+    "counts as millivolts": ("npy", lambda mv: np.rint(mv * 100), {}, STATED, "Is the unit another one"),
+    "microvolts as millivolts": ("npz", lambda mv: mv * 1000, NAMED, {}, "Is the unit another one"),
+    "another order": (
+        "npy",
+        lambda mv: mv[[0, 1, *range(6, 12), 2, 3, 4, 5]],
+        {},
+        STATED,
+        "I II V1-V6 III aVR aVL aVF",
+    ),
+    "an inverted lead": (
+        "wfdb",
+        lambda mv: mv * np.where(np.arange(12) == 3, -1, 1)[:, None],
+        {},
+        {},
+        "aVR is upside",
+    ),
+    "noise without names": ("npy", noise, {}, STATED, "limb leads disagree"),
+    "a gap": ("npz", lambda mv: np.where(np.arange(mv.shape[1]) // 20 == 9, np.nan, mv), NAMED, {}, "."),
+    "too short": ("npz", lambda mv: mv[:, :900], NAMED, {}, "at least 2 s"),
+    "no signal": ("npz", lambda mv: mv * 0 + 1, NAMED, {}, "every lead is constant"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERED)
+def test_same_answer_everywhere(ways, tmp_path, case):
+    kind, change, members, stated = ANSWERED[case]
+    signal = simulated(1, 5000) if change is None else change(simulated(1, 5000))
+    path = write(tmp_path, kind, signal, **members)
+    answers = {name: {one["label"]: one for one in ask(path, **stated)} for name, ask in ways.items()}
+    expected = answers.pop("pipeline")
+    assert ("quality" in expected["AF"]) == case.startswith("doubtful")
     for name, found in answers.items():
-        for one, expected in zip(found, reference, strict=True):
-            assert set(one) == set(expected), name
-            for label in expected:
-                assert one[label]["score"] == pytest.approx(expected[label]["score"], abs=TOLERANCE), (name, label)
-                assert one[label]["positive"] == expected[label]["positive"], (name, label)
+        # Tables hold whole microvolts, and what was resampled twice over is longer by up to a sample.
+        tolerance = 0.01 if name == "table" else TOLERANCE
+        assert set(found) == set(expected), name
+        for label, one in expected.items():
+            assert found[label]["score"] == pytest.approx(one["score"], abs=tolerance), (name, label)
+            assert found[label]["positive"] == one["positive"], (name, label)
+            codes = [entry["code"] for entry in one.get("quality", [])]
+            assert [entry["code"] for entry in found[label].get("quality", [])] == codes, (name, label)
+
+
+def test_ecgs_are_told_apart(ways, tmp_path):
+    scores = set()
+    for number in range(3):
+        path = write(tmp_path, "npy", simulated(number))
+        scores.add(round(ways["pipeline"](path, **STATED)[0]["score"], 4))
+    assert len(scores) == 3
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_same_refusal_everywhere(ways, tmp_path, case):
+    kind, change, members, stated, message = REFUSED[case]
+    path = write(tmp_path, kind, simulated(1, 5000) if change is None else change(simulated(1, 5000)), **members)
+    for name, ask in ways.items():
+        with pytest.raises(Refused) as refused:
+            ask(path, **stated)
+        assert re.search(message, str(refused.value)), (name, str(refused.value))

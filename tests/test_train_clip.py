@@ -14,6 +14,7 @@ import train_clip
 import train_cls
 from data_scripts import embed_reports
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
+from tests.small_tables import LABELS, SCHEMA, write_small_table
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -141,3 +142,40 @@ def test_texts_that_state_diagnoses_are_warned_of(caplog):
     assert not caplog.records
     train_clip.warn_of_conclusions({"conversion": {"reports": {"free_of_conclusions": False}}})
     assert "state diagnoses" in caplog.text
+
+
+# ---- other labels, another signal, splits without reports
+
+
+@pytest.fixture
+def pretrain(text_model, tmp_path, monkeypatch):
+    """Pre-trains on a small table, without a card; returns the folder, metrics and record."""
+    monkeypatch.setattr(train_clip, "finish_folder", lambda *_: None)
+
+    def pretrain(table, *more):
+        embed_reports.main(["--dataset_name_or_path", str(table), "--text_model_name_or_path", str(text_model)])
+        folder = tmp_path / "run"
+        train_clip.main(arguments(table, text_model, folder, "--max_train_steps", "2", *more))
+        return folder, *(json.loads((folder / f"{name}.json").read_text()) for name in ("metrics", "run"))
+
+    return pretrain
+
+
+def test_zero_shot_is_measured_on_the_labels_of_the_table(pretrain, tmp_path):
+    folder, metrics, record = pretrain(write_small_table(tmp_path / "small"))
+    model, processor = EcgClipModel.from_pretrained(folder), EcgClipProcessor.from_pretrained(folder)
+    assert list(metrics["test"]["zero_shot"]["per_class"]) == ["NORM", "MI", "CD"]
+    assert {f"zero_shot_auroc_{name}" for name in ("NORM", "MI", "CD", "mean")} <= set(metrics["validation"])
+    assert model.config.label_details == record["labels"] == [label.to_dict() for label in LABELS]
+    assert model.config.ecg_config.signal == processor.feature_extractor.signal == SCHEMA.signal
+    assert (record["stage"], record["signal"]) == ("contrastive", SCHEMA.signal.to_dict())
+    assert record["used"]["test"]["known"] == dict.fromkeys(SCHEMA.label_names, 24)
+
+
+def test_splits_without_reports_are_refused_by_name_or_done_without(pretrain, tmp_path):
+    table = write_small_table(tmp_path / "small", {"validation": 0, "test": 0})
+    with pytest.raises(ValueError, match="split validation: none of 0 exams has a report: .*--allow_empty_splits"):
+        pretrain(table)
+    folder, metrics, record = pretrain(table, "--allow_empty_splits")
+    assert metrics == {} and list(record["used"]) == ["train"] and record["best_step"] == 2
+    assert {path.name for path in folder.glob("*.png")} == {"loss.png"}

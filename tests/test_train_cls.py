@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 import train_cls
 from data_scripts.tables.schema import ecg_array, labels_array, load_exam_table
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS, labels_of
+from tests.small_tables import LABELS, SCHEMA, write_small_table
+from training.targets import MultiLabel
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -83,7 +86,7 @@ def test_full_fine_tuning_moves_the_encoder(finished, exam_table, tmp_path):
 
 def test_fraction_shrinks_training_and_validation_alike(exam_table):
     data = train_cls.DataArguments(str(exam_table), train_fraction=0.34)
-    splits = train_cls.read_splits(data, load_exam_table(exam_table))
+    splits = train_cls.read_splits(data, load_exam_table(exam_table), MultiLabel(CODE_LABELS))
     assert [len(splits[name]) for name in ("train", "validation", "test")] == [33, 12, 30]
 
 
@@ -91,7 +94,9 @@ def test_labels_from_validation_halve_its_patients(exam_table):
     table = load_exam_table(exam_table)
     whole, part = (
         train_cls.read_splits(
-            train_cls.DataArguments(str(exam_table), labels_from="validation", train_fraction=fraction), table
+            train_cls.DataArguments(str(exam_table), labels_from="validation", train_fraction=fraction),
+            table,
+            MultiLabel(CODE_LABELS),
         )
         for fraction in (1.0, 0.5)
     )
@@ -150,3 +155,151 @@ def test_impossible_arguments_end_with_a_reason(flags, message, exam_table, tmp_
     with pytest.raises((SystemExit, ValueError)) as error:
         train_cls.main(arguments(exam_table, tmp_path / "x", *flags))
     assert message in capsys.readouterr().err + str(error.value)
+
+
+# ---- other labels, other numbers, another signal
+
+SMALL = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "20", "--max_train_steps", "4"]
+AUGMENT = ["--augment", "amplitude=0.2", "noise_mv=0.02", "wander_mv=0.1", "shift_s=0.5", "lead_masking=0.1"]
+SMALL += ["--eval_steps", "2", "--logging_steps", "1", "--checkpointing_steps", "no"]
+
+
+@pytest.fixture(scope="module")
+def small_table(tmp_path_factory):
+    return write_small_table(tmp_path_factory.mktemp("tables") / "small")
+
+
+@pytest.fixture
+def train(small_table, tmp_path, monkeypatch):
+    """Trains on the small table, without a card; returns the folder and what `main` returned."""
+    monkeypatch.setattr(train_cls, "finish_folder", lambda *_: None)
+
+    def train(*more, table=small_table, name="run"):
+        folder = tmp_path / name
+        return folder, train_cls.main(
+            ["--dataset_name_or_path", str(table), "--output_dir", str(folder), *SMALL, *more]
+        )
+
+    return train
+
+
+def outputs_of(folder, table):
+    """What the saved model says of the test split, through its own preprocessing."""
+    model = EcgResNetForSignalClassification.from_pretrained(folder).eval()
+    extractor = EcgFeatureExtractor.from_pretrained(folder)
+    signal = SCHEMA.signal
+    assert model.config.signal == extractor.signal == signal and extractor.input_samples == 512
+    ecg = list(ecg_array(load_exam_table(table)["test"]))
+    inputs = extractor(ecg, signal.sampling_rate, signal.lead_names, "uV", return_tensors="pt")
+    with torch.inference_mode():
+        return model, model(**inputs).logits
+
+
+def columns_of(folder, prefix, names):
+    rows = pq.read_table(folder / "predictions.parquet", filters=[("split", "=", "test")])
+    return np.stack([rows.column(f"{prefix}{name}").to_numpy() for name in names], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem_type", "names"),
+    [
+        ([], "multi_label_classification", ["NORM", "MI", "CD"]),
+        (["--labels", "CD", "NORM", *AUGMENT], "multi_label_classification", ["CD", "NORM"]),
+        (["--task", "multi_class"], "single_label_classification", ["NORM", "MI", "CD"]),
+    ],
+)
+def test_labels_of_the_table_are_learned_on_its_own_signal(flags, problem_type, names, train, small_table):
+    folder, metrics = train(*flags)
+    model, logits = outputs_of(folder, small_table)
+    assert (model.config.problem_type, list(model.config.id2label.values())) == (problem_type, names)
+    assert set(labels_of(model.config)) <= set(LABELS)
+    one_label = problem_type == "single_label_classification"
+    probabilities = (logits.softmax(-1) if one_label else logits.sigmoid()).numpy()
+    np.testing.assert_allclose(columns_of(folder, "probability_", names), probabilities, atol=1e-5)
+    assert list(metrics["test"]["per_class"]) == names and metrics["label_names"] == names
+    assert (model.config.thresholds is None) == one_label == (metrics["thresholds_from"] == "argmax")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["problem_type"] == problem_type and [label["name"] for label in record["labels"]] == names
+    assert record["signal"] == {"lead_names": ["II", "V2"], "sampling_rate": 100, "n_samples": 500}
+    stated = labels_array(load_exam_table(small_table)["train"]) == 1
+    kept = stated.sum(axis=1) == 1 if one_label else np.full(60, True)
+    assert 50 < kept.sum() < 60 or not one_label
+    assert record["used"]["train"]["known"] == dict.fromkeys(names, kept.sum())
+    assert record["used"]["train"]["positives"]["NORM"] == stated[kept, 0].sum()
+    assert (folder / "confusion.png").is_file() == one_label
+
+
+def test_numbers_are_learned_in_their_own_units(train, small_table):
+    names = ["age", "potassium"]
+    folder, metrics = train("--task", "regression", "--target_columns", *names, "--max_train_steps", "40")
+    model, outputs = outputs_of(folder, small_table)
+    assert model.config.problem_type == "regression" and list(model.config.id2label.values()) == names
+    np.testing.assert_allclose(columns_of(folder, "prediction_", names), outputs, rtol=1e-4)
+    assert np.isnan(columns_of(folder, "target_", names)[::5, 1]).all()
+    age = metrics["test"]["per_target"]["age"]
+    assert age["n_known"] == 24 and age["mae"] < 13 and age["r2"] > 0  # the mean would miss by 13
+    record = json.loads((folder / "run.json").read_text())
+    assert record["labels"] == [{"name": name, "title": name} for name in names]
+    assert record["used"]["test"] == {"exams": 24, "patients": 12, "known": {"age": 24, "potassium": 19}}
+    assert {path.name for path in folder.glob("*.png")} == {"loss.png", "scatter.png"}
+
+    # Going on without learning leaves the numbers where they were: the head is theirs already.
+    more = ["--model_name_or_path", str(folder), "--learning_rate", "1e-12", "--max_train_steps", "1"]
+    again, _ = train("--task", "regression", "--target_columns", *names, *more, "--eval_steps", "1", name="again")
+    kept, before = (load_file(of / "model.safetensors")["classifier.weight"] for of in (again, folder))
+    torch.testing.assert_close(kept, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_for_numbers_learns_alone(train, small_table):
+    folder, _ = train("--task", "regression", "--target_columns", "age", "--freeze_encoder")
+    _, outputs = outputs_of(folder, small_table)
+    np.testing.assert_allclose(columns_of(folder, "prediction_", ["age"]), outputs, rtol=1e-4)
+
+
+def test_empty_splits_are_refused_by_name_or_done_without(train, tmp_path):
+    table = write_small_table(tmp_path / "table", {"validation": 0, "test": 0})
+    with pytest.raises(ValueError, match="split validation: none of 0 exams has a known label .*--allow_empty_splits"):
+        train(table=table)
+    folder, metrics = train("--allow_empty_splits", "--ema_decay", "0.9", table=table, name="without")
+    assert set(metrics) == {"label_names", "thresholds", "thresholds_from", "undefined"}
+    assert metrics["thresholds_from"] == "default" and set(metrics["thresholds"].values()) == {0.5}
+    record = json.loads((folder / "run.json").read_text())
+    assert list(record["used"]) == ["train"] and record["best_step"] == 4
+    assert not (folder / "predictions.parquet").exists() and not (folder / "precision_recall.png").exists()
+    assert EcgResNetForSignalClassification.from_pretrained(folder).config.thresholds == [0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match="--early_stopping_patience needs a validation split"):
+        train("--allow_empty_splits", "--early_stopping_patience", "2", table=table, name="patient")
+
+
+def test_a_test_split_alone_is_measured_and_so_is_validation_alone(train, tmp_path):
+    for name, other in (("validation", "test"), ("test", "validation")):
+        table = write_small_table(tmp_path / f"without_{name}", {name: 0})
+        folder, metrics = train("--allow_empty_splits", "--task", "multi_class", table=table, name=f"run_{name}")
+        assert other in metrics and name not in metrics
+        assert set(pq.read_table(folder / "predictions.parquet").column("split").to_pylist()) == {other}
+
+
+@pytest.mark.parametrize("task", ["multi_label", "multi_class"])
+def test_training_without_a_known_label_is_refused_before_the_first_step(task, train, tmp_path):
+    unknown = dict.fromkeys(SCHEMA.label_names, -1)
+    table = write_small_table(tmp_path / "unknown", labels=unknown)
+    with pytest.raises(
+        ValueError, match="split train: none of 60 exams has .*training needs some: .*--labels"
+    ) as error:
+        train("--task", task, table=table)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_without_positives_are_refused_before_the_first_step(train, tmp_path):
+    table = write_small_table(tmp_path / "one_sided", labels={"NORM": 1, "MI": 0, "CD": -1})
+    message = "60 training exams have no positive of MI, CD and no negative of NORM, CD"
+    with pytest.raises(ValueError, match=message):
+        train(table=table)
+    folder, metrics = train("--allow_one_sided_labels", table=table, name="allowed")
+    assert metrics["test"]["per_class"]["MI"]["f1"] is None
+
+
+def test_a_model_of_another_signal_is_refused_before_the_first_step(finished, train):
+    source, _ = finished
+    with pytest.raises(ValueError, match="the exam table has 2 leads .* at 100 Hz; found .* with 12 leads"):
+        train("--model_name_or_path", str(source))

@@ -39,13 +39,21 @@ class DataArguments:
     subset_seed: int = field(
         default=0, metadata={"help": "Which patients --train_fraction keeps, and which half of validation trains."}
     )
+    allow_empty_splits: bool = field(
+        default=False,
+        metadata={
+            "help": "Do without a validation split (the last step is kept, thresholds are 0.5) or a test split "
+            "(nothing is measured) where the table has no such exams."
+        },
+    )
     dataloader_num_workers: int = field(
         default=0, metadata={"help": "Processes that read the table; 0 reads in the training process."}
     )
-
     cache_dataset_on_device: bool = field(
         default=False,
-        metadata={"help": "Hold all recordings in the device's memory, 98 kB each; an error where they do not fit."},
+        metadata={
+            "help": "Hold all recordings in the device's memory, two bytes a sample; an error where they do not fit."
+        },
     )
     augment: list[str] | None = field(
         default=None,
@@ -121,6 +129,23 @@ class ContrastiveArguments:
 class ClassificationArguments:
     """Stage 2 alone."""
 
+    task: Literal["multi_label", "multi_class", "regression"] = field(
+        default="multi_label",
+        metadata={
+            "help": "multi_label: each label by itself. multi_class: the one label of several that an exam has. "
+            "regression: the numbers of --target_columns."
+        },
+    )
+    labels: list[str] | None = field(
+        default=None, metadata={"help": "Names of the labels to learn; default: all of the exam table."}
+    )
+    target_columns: list[str] | None = field(
+        default=None, metadata={"help": "Columns with the numbers to learn (--task regression), such as age."}
+    )
+    allow_one_sided_labels: bool = field(
+        default=False,
+        metadata={"help": "Train on labels that no training exam has, or that all have: nothing is learned of them."},
+    )
     freeze_encoder: bool = field(
         default=False,
         metadata={"help": "Train the linear head alone, on embeddings that are computed once (linear probing)."},
@@ -134,6 +159,13 @@ class ClassificationArguments:
     )
 
     def __post_init__(self) -> None:
+        regression = self.task == "regression"
+        if regression != bool(self.target_columns):
+            raise ValueError("--task regression and --target_columns belong together: give both or neither")
+        if regression and self.labels:
+            raise ValueError("--labels are for classification: --task regression learns --target_columns")
+        if self.pos_weight != "none" and self.task != "multi_label":
+            raise ValueError(f"--pos_weight {self.pos_weight} is for --task multi_label: found --task {self.task}")
         if self.head_learning_rate is not None and self.head_learning_rate <= 0:
             raise ValueError(f"--head_learning_rate must be above 0: found {self.head_learning_rate}")
         if self.freeze_encoder and self.head_learning_rate is not None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
@@ -25,6 +26,8 @@ from data_scripts.tables.schema import (
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec, check_same_signal
 
+
+logger = get_logger(__name__)
 
 Batch = dict[str, torch.Tensor]
 
@@ -110,9 +113,17 @@ class ExamSplit(TorchDataset):
         split (`datasets.Dataset`): With the columns of `data_scripts/tables/schema.py`.
         rows (`np.ndarray` of int, *optional*): The rows to use, in this order; left out, all.
         text (`TextEmbeddings`, *optional*): Adds `text_embeds` to the batches.
+        labels (`np.ndarray` of shape `(exams, outputs)`, *optional*):
+            What is to be learned of each exam of the whole split; left out, the table's labels.
     """
 
-    def __init__(self, split: Dataset, rows: np.ndarray | None = None, text: TextEmbeddings | None = None):
+    def __init__(
+        self,
+        split: Dataset,
+        rows: np.ndarray | None = None,
+        text: TextEmbeddings | None = None,
+        labels: np.ndarray | None = None,
+    ):
         if split._indices is not None:
             raise ValueError("a split with an index mapping cannot be read in place: call flatten_indices() first")
         self.rows = np.arange(len(split)) if rows is None else np.asarray(rows)
@@ -126,7 +137,7 @@ class ExamSplit(TorchDataset):
         self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
         self.n_samples = columns.column("n_samples").to_numpy()[self.rows]
         self._cached: torch.Tensor | None = None
-        self.labels = labels_array(split)[self.rows]  # int8 (exams, labels)
+        self.labels = (labels_array(split) if labels is None else labels)[self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -183,7 +194,48 @@ class ExamSplit(TorchDataset):
 def cache_splits(splits: dict[str, ExamSplit], device: torch.device) -> None:
     """Holds what every epoch reads on the device; see [`ExamSplit.cache_on`]."""
     for name in ("train", "validation"):
-        splits[name].cache_on(device)
+        if name in splits:
+            splits[name].cache_on(device)
+
+
+# What a run does without a split.
+WITHOUT_SPLIT = {"validation": "the last step is kept", "test": "nothing is measured on it"}
+
+
+def usable_splits(
+    splits: dict[str, ExamSplit],
+    is_usable: Callable[[ExamSplit], bool],
+    sought: str,
+    remedy: str,
+    allow_empty: bool,
+) -> dict[str, ExamSplit]:
+    """
+    Returns the splits that hold what a run needs; one that is left out is absent from all results.
+
+    Args:
+        splits (`dict[str, ExamSplit]`): train, validation and test.
+        is_usable (`Callable`): Whether a split holds it.
+        sought (`str`): What an exam must have, in words.
+        remedy (`str`): How to get exams that have it, in words.
+        allow_empty (`bool`): Whether the run does without validation or test.
+
+    Raises:
+        `ValueError`: naming a split that is needed and has no such exam.
+    """
+    kept = {}
+    for name, split in splits.items():
+        if is_usable(split):
+            kept[name] = split
+            continue
+        lack = f"split {name}: none of {len(split):,} exams has {sought}"
+        if name not in WITHOUT_SPLIT:
+            raise ValueError(f"{lack}, and training needs some: {remedy}")
+        if not allow_empty:
+            raise ValueError(
+                f"{lack}: {remedy}, or do without the split by --allow_empty_splits ({WITHOUT_SPLIT[name]})"
+            )
+        logger.warning(f"{lack}: {WITHOUT_SPLIT[name]}")
+    return kept
 
 
 class EmbeddedSplit(TorchDataset):

@@ -1,13 +1,17 @@
 """Where the ECG encoder of a run comes from."""
 
+from typing import Any
+
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from modeling_ecgclip import LABEL_NAMES, EcgFeatureExtractor, EcgForSignalClassification
+from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
 from modeling_ecgclip.hub_ecgclip import check_preprocessing
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from modeling_ecgclip.towers_ecgclip import classifier_class, load_tower
 from modeling_ecgclip.towers_ecgclip import encoder_config as preset_config
 from training.arguments import EncoderArguments
+from training.loop import HEAD_PREFIX
+from training.targets import Targets
 
 
 def encoder_config(args: EncoderArguments, signal: SignalSpec) -> PreTrainedConfig:
@@ -46,24 +50,34 @@ def load_encoder(args: EncoderArguments, config: PreTrainedConfig) -> PreTrained
     return load_tower(args.model_name_or_path, config, revision=args.model_revision or "main")
 
 
-def load_classifier(args: EncoderArguments, config: PreTrainedConfig) -> EcgForSignalClassification:
-    """Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights."""
-    config.thresholds = None  # an earlier training's; this one chooses its own
-    other_head = tuple((config.id2label or {}).values()) != LABEL_NAMES
-    config.id2label, config.problem_type = dict(enumerate(LABEL_NAMES)), "multi_label_classification"
-    config.label2id = {label: i for i, label in config.id2label.items()}
+def load_classifier(args: EncoderArguments, config: PreTrainedConfig, targets: Targets) -> EcgForSignalClassification:
+    """
+    Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights.
+
+    Args:
+        args (`EncoderArguments`): The command line's.
+        config (`PreTrainedConfig`): From [`encoder_config`]; it takes on the outputs.
+        targets (`Targets`): What the outputs are to say, which knows the training exams. A head for the same is kept.
+    """
+    other_head = not targets.fits(config)
+    targets.describe(config)
     model_class = classifier_class(config)
     if args.model_name_or_path is None:
         return model_class(config)
-    model = model_class.from_pretrained(
+    # A pair, of which transformers' types do not know.
+    loaded: Any = model_class.from_pretrained(
         args.model_name_or_path,
         config=config,
         revision=args.model_revision or "main",
         ignore_mismatched_sizes=other_head,
+        output_loading_info=True,
     )
+    model, found = loaded
     if other_head:
         # A head for something else, such as the age of lima2021 or six other labels: its weights mean nothing here.
         model.classifier = model_class(config).classifier
+    is_new = other_head or any(name.startswith(HEAD_PREFIX) for name in found["missing_keys"])
+    targets.begin(model.classifier, trained=not is_new)
     return model
 
 

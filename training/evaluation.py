@@ -1,9 +1,9 @@
-"""Predictions to `predictions.parquet`, `metrics.json` and a table; retrieval and zero-shot scores of embeddings."""
+"""Predictions to `predictions.parquet`, `metrics.json` and a table."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,12 @@ from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
     choose_thresholds,
     multilabel_metrics,
-    rank_metrics,
     undefined_thresholds,
 )
+from metrics.regression import regression_intervals, regression_metrics
+from metrics.single_label import single_label_intervals, single_label_metrics
 
 
-LABEL_PREFIX, PROBABILITY_PREFIX = "label_", "probability_"
-RECALL_AT = (1, 5, 10)
-# Cosines in float32 differ by this much with the order of summation; closer ones count as equal.
-TIE_TOLERANCE = 1e-6
-SIMILARITY_BLOCK = 16_000_000  # similarities held at once (64 MB), whatever the number of exams
 TABLE_COLUMNS = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -34,10 +30,54 @@ TABLE_COLUMNS = {
     "auroc": "AUROC",
     "average_precision": "avg. precision",
 }
+TARGET_COLUMNS = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "pearson": "Pearson's r"}
+UNITLESS = ("r2", "pearson")  # what a mean over targets of different units can be taken of
 
 
 @dataclass(frozen=True, eq=False)
-class SplitPredictions:
+class _OfSplit:
+    """What predictions of every kind share: exams of a split, each once, with their patients."""
+
+    columns: ClassVar[dict[str, str]] = {}  # of the file: prefix of a column's name, and the attribute it holds
+
+    split: str
+    exam_ids: np.ndarray
+    patient_ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("exam_ids", "patient_ids"):
+            values = list(getattr(self, name))
+            if len(values) != len(self.exam_ids):
+                raise ValueError(f"split {self.split}: expected {len(self.exam_ids)} {name}, found {len(values)}")
+            if None in values:
+                raise ValueError(f"split {self.split}: {name} of row {values.index(None)} is missing")
+            object.__setattr__(self, name, np.array(values, dtype=str))
+        distinct, counts = np.unique(self.exam_ids, return_counts=True)
+        if len(distinct) != len(self.exam_ids):
+            raise ValueError(f"split {self.split}: exam {distinct[counts > 1][0]} comes {counts.max()} times")
+
+    def _check(
+        self, truth: str, told: str, dtype: Any, right: Callable[[np.ndarray], np.ndarray], wanted: str
+    ) -> None:
+        """Makes arrays of both attributes, and refuses shapes that do not fit and rows that are not as `wanted`."""
+        object.__setattr__(self, truth, np.asarray(getattr(self, truth), dtype=dtype))
+        object.__setattr__(self, told, np.asarray(getattr(self, told), dtype=np.float64))
+        truths, tolds = getattr(self, truth), getattr(self, told)
+        if truths.ndim != 2 or len(truths) != len(self.exam_ids) or tolds.shape != truths.shape:
+            raise ValueError(
+                f"split {self.split}: expected {truth} and {told} of shape ({len(self.exam_ids)}, {truth}), "
+                f"found {truths.shape} and {tolds.shape}"
+            )
+        wrong = ~right(tolds).all(axis=1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"split {self.split}, exam {self.exam_ids[row]}: expected {wanted}, found {tolds[row].tolist()}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SplitPredictions(_OfSplit):
     """
     Labels and probabilities of one split, one row for each exam.
 
@@ -56,111 +96,108 @@ class SplitPredictions:
             batch's exams looks so), an id is missing, or a probability is not in [0, 1], naming the exam.
     """
 
-    split: str
-    exam_ids: np.ndarray
-    patient_ids: np.ndarray
+    columns = {"label_": "labels", "probability_": "probabilities"}
+
     labels: np.ndarray
     probabilities: np.ndarray
 
     def __post_init__(self) -> None:
-        n_exams = len(self.exam_ids)
-        for name in ("exam_ids", "patient_ids"):
-            values = list(getattr(self, name))
-            if len(values) != n_exams:
-                raise ValueError(f"split {self.split}: expected {n_exams} {name}, found {len(values)}")
-            if None in values:
-                raise ValueError(f"split {self.split}: {name} of row {values.index(None)} is missing")
-            object.__setattr__(self, name, np.array(values, dtype=str))
-        object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int8))
-        object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float64))
-        if self.labels.ndim != 2 or len(self.labels) != n_exams or self.probabilities.shape != self.labels.shape:
-            raise ValueError(
-                f"split {self.split}: expected labels and probabilities of shape ({n_exams}, labels), "
-                f"found {self.labels.shape} and {self.probabilities.shape}"
-            )
-        distinct, counts = np.unique(self.exam_ids, return_counts=True)
-        if len(distinct) != n_exams:
-            raise ValueError(f"split {self.split}: exam {distinct[counts > 1][0]} comes {counts.max()} times")
-        wrong = ~((self.probabilities >= 0) & (self.probabilities <= 1)).all(axis=1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise ValueError(
-                f"split {self.split}, exam {self.exam_ids[row]}: expected probabilities in [0, 1], "
-                f"found {self.probabilities[row].tolist()}"
-            )
+        super().__post_init__()
+        wanted = "probabilities in [0, 1]"
+        self._check("labels", "probabilities", np.int8, lambda values: (values >= 0) & (values <= 1), wanted)
 
 
-def to_numpy(values: Any) -> np.ndarray:
-    """Array of a numpy array, a sequence or a torch tensor on any device; half precisions become float32."""
-    if hasattr(values, "detach"):  # a tensor, without importing torch for those who have none
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.element_size() < 4:
-            values = values.float()
-        values = values.numpy()
-    return np.asarray(values)
+@dataclass(frozen=True, eq=False)
+class TargetPredictions(_OfSplit):
+    """
+    Numbers and their predictions of one split, one row for each exam.
+
+    Args:
+        split, exam_ids, patient_ids:
+            As in [`SplitPredictions`].
+        targets (`np.ndarray` of float, shape `(exams, targets)`):
+            NaN where unknown.
+        predictions (`np.ndarray` of float, shape `(exams, targets)`):
+            In the targets' own units.
+
+    Raises:
+        ValueError: as [`SplitPredictions`], and for a prediction that is not finite.
+    """
+
+    columns = {"target_": "targets", "prediction_": "predictions"}
+
+    targets: np.ndarray
+    predictions: np.ndarray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("targets", "predictions", np.float64, np.isfinite, "finite predictions")
 
 
-def write_predictions(
-    path: str | os.PathLike, predictions: Sequence[SplitPredictions], label_names: Sequence[str]
-) -> None:
+Predictions = SplitPredictions | TargetPredictions
+
+
+def write_predictions(path: str | os.PathLike, predictions: Sequence[Predictions], names: Sequence[str]) -> None:
     """
     Write the predictions of one or more splits as one Parquet file, aside and then renamed.
 
     Columns: `exam_id`, `patient_id`, `split` (string), then `label_<name>` (int8, -1 unknown) and `probability_<name>`
-    (float64) in the order of `label_names`.
+    (float64) in the order of `names`; of numbers `target_<name>` (float64, null unknown) and `prediction_<name>`.
 
     Raises:
         ValueError: if a split has another number of labels than there are names.
     """
     tables = []
     for part in predictions:
-        if part.labels.shape[1] != len(label_names):
-            raise ValueError(
-                f"split {part.split}: expected {len(label_names)} labels {list(label_names)}, "
-                f"found {part.labels.shape[1]}"
-            )
         columns = {
             "exam_id": pa.array(part.exam_ids.tolist(), pa.string()),
             "patient_id": pa.array(part.patient_ids.tolist(), pa.string()),
             "split": pa.array([part.split] * len(part.exam_ids), pa.string()),
         }
-        for prefix, values in ((LABEL_PREFIX, part.labels), (PROBABILITY_PREFIX, part.probabilities)):
-            columns |= {f"{prefix}{name}": pa.array(values[:, i]) for i, name in enumerate(label_names)}
+        for prefix, attribute in part.columns.items():
+            values = getattr(part, attribute)
+            if values.shape[1] != len(names):
+                raise ValueError(
+                    f"split {part.split}: expected {len(names)} {attribute} {list(names)}, found {values.shape[1]}"
+                )
+            columns |= {f"{prefix}{name}": pa.array(values[:, i], from_pandas=True) for i, name in enumerate(names)}
         tables.append(pa.table(columns))
     with written_aside(path) as aside:
         pq.write_table(pa.concat_tables(tables), aside)
 
 
-def read_predictions(path: str | os.PathLike) -> tuple[dict[str, SplitPredictions], tuple[str, ...]]:
+def read_predictions(path: str | os.PathLike) -> tuple[dict[str, Predictions], tuple[str, ...]]:
     """
-    Predictions by split, and the label names, from a file of [`write_predictions`].
+    Predictions by split, and the names of labels or targets, from a file of [`write_predictions`].
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if a column is missing.
     """
     table = pq.read_table(path)
-    label_names = tuple(name[len(LABEL_PREFIX) :] for name in table.column_names if name.startswith(LABEL_PREFIX))
-    wanted = ["exam_id", "patient_id", "split", *(f"{PROBABILITY_PREFIX}{name}" for name in label_names)]
+    of_targets = any(name.startswith("target_") for name in table.column_names)
+    kind = TargetPredictions if of_targets else SplitPredictions
+    first, second = kind.columns
+    names = tuple(name.removeprefix(first) for name in table.column_names if name.startswith(first))
+    wanted = ["exam_id", "patient_id", "split", *(f"{second}{name}" for name in names)]
     missing = [name for name in wanted if name not in table.column_names]
-    if missing or not label_names:
-        raise ValueError(f"{path}: expected predictions with {LABEL_PREFIX}* columns and {wanted}, missing {missing}")
+    if missing or not names:
+        raise ValueError(f"{path}: expected predictions with {first}* columns and {wanted}, missing {missing}")
     splits = {}
     of_row = table.column("split").to_numpy()
     for split in dict.fromkeys(of_row.tolist()):
         part = table.filter(pa.array(of_row == split))
-        labels, probabilities = (
-            np.stack([part.column(f"{prefix}{name}").to_numpy() for name in label_names], axis=1)
-            for prefix in (LABEL_PREFIX, PROBABILITY_PREFIX)
+        arrays = (
+            np.stack([part.column(f"{prefix}{name}").to_numpy() for name in names], axis=1) for prefix in kind.columns
         )
-        exam_ids, patient_ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
-        splits[split] = SplitPredictions(split, exam_ids, patient_ids, labels, probabilities)
-    return splits, label_names
+        ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
+        splits[split] = kind(split, *ids, *arrays)
+    return splits, names
 
 
 def evaluate_predictions(
     validation: SplitPredictions | None,
-    test: SplitPredictions,
+    test: SplitPredictions | None,
     label_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
     n_resamples: int = 1000,
@@ -173,8 +210,8 @@ def evaluate_predictions(
         validation (`SplitPredictions`, *optional*):
             Where thresholds are chosen (maximum F1); its own metrics are reported too, and flatter. May be None where
             `thresholds` are given.
-        test (`SplitPredictions`):
-            What is measured.
+        test (`SplitPredictions`, *optional*):
+            What is measured; None where there is none.
         label_names (`Sequence[str]`):
             In the order of the columns.
         thresholds (`Sequence[float]`, *optional*):
@@ -184,323 +221,198 @@ def evaluate_predictions(
 
     Returns:
         `dict` ready for `write_json`: `label_names`, `thresholds` {label: float}, `thresholds_from` ("validation" or
-        "given"), `undefined` (labels without a choice), and for each split `n_exams`, `n_patients` and the result of
-        `multilabel_metrics`; `test` has `intervals` of `bootstrap_intervals` as well.
+        "given"), `undefined` (labels without a choice), and for each split that is there `n_exams`, `n_patients` and
+        the result of `multilabel_metrics`; `test` has `intervals` of `bootstrap_intervals` as well.
 
     Raises:
         ValueError: if neither validation predictions nor thresholds are given, or if the splits share a patient.
     """
-    if thresholds is None and validation is None:
+    undefined: list[dict[str, str]] = []
+    if thresholds is not None:
+        chosen = np.asarray(thresholds, dtype=np.float64)
+    elif validation is not None:
+        chosen = choose_thresholds(validation.probabilities, validation.labels)
+        undefined = undefined_thresholds(validation.labels, label_names)
+    else:
         raise ValueError("expected validation predictions to choose thresholds on, or thresholds; found neither")
-    if validation is not None:
+    result = {
+        "label_names": list(label_names),
+        "thresholds": dict(zip(label_names, map(float, chosen), strict=True)),
+        "thresholds_from": "validation" if thresholds is None else "given",
+        "undefined": undefined,
+    }
+    settings = {"n_resamples": n_resamples, "seed": seed}
+    return result | _of_splits(
+        validation,
+        test,
+        lambda part: multilabel_metrics(part.probabilities, part.labels, chosen, label_names),
+        lambda part: bootstrap_intervals(
+            part.probabilities, part.labels, chosen, label_names, part.patient_ids, **settings
+        ),
+    )
+
+
+def evaluate_single_label(
+    validation: SplitPredictions | None,
+    test: SplitPredictions | None,
+    label_names: Sequence[str],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """
+    What `metrics.json` holds where the most probable label is the decision: no thresholds, and for each split the
+    result of `single_label_metrics`. Args as in [`evaluate_predictions`].
+    """
+    result = {"label_names": list(label_names), "thresholds": {}, "thresholds_from": "argmax", "undefined": []}
+    settings = {"n_resamples": n_resamples, "seed": seed}
+    return result | _of_splits(
+        validation,
+        test,
+        lambda part: single_label_metrics(part.probabilities, part.labels, label_names),
+        lambda part: single_label_intervals(
+            part.probabilities, part.labels, label_names, part.patient_ids, **settings
+        ),
+    )
+
+
+def evaluate_targets(
+    validation: TargetPredictions | None,
+    test: TargetPredictions | None,
+    target_names: Sequence[str],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """
+    What `metrics.json` holds of a regression: `target_names`, and for each split the result of `regression_metrics`.
+    Args as in [`evaluate_predictions`].
+    """
+    settings = {"n_resamples": n_resamples, "seed": seed}
+    return {"target_names": list(target_names)} | _of_splits(
+        validation,
+        test,
+        lambda part: regression_metrics(part.predictions, part.targets, target_names),
+        lambda part: regression_intervals(part.predictions, part.targets, target_names, part.patient_ids, **settings),
+    )
+
+
+def _of_splits(
+    validation: Any,
+    test: Any,
+    measure: Callable[[Any], dict[str, Any]],
+    intervals: Callable[[Any], dict[str, Any]],
+) -> dict[str, Any]:
+    """Results of the splits that are there, of the test split with intervals; no patient may be in both."""
+    if validation is not None and test is not None:
         shared = np.intersect1d(validation.patient_ids, test.patient_ids)
         if len(shared):
             raise ValueError(
                 f"{len(shared)} patients are in both split {validation.split} and split {test.split}, "
                 f"the first {shared[0]}: expected none"
             )
-    undefined: list[dict[str, str]] = []
-    chosen: Any = thresholds
-    if thresholds is None and validation is not None:
-        chosen = choose_thresholds(validation.probabilities, validation.labels)
-        undefined = undefined_thresholds(validation.labels, label_names)
-    result: dict[str, Any] = {
-        "label_names": list(label_names),
-        "thresholds": dict(zip(label_names, map(float, chosen), strict=True)),
-        "thresholds_from": "validation" if thresholds is None else "given",
-        "undefined": undefined,
-    }
+    result = {}
     for name, part in (("validation", validation), ("test", test)):
         if part is not None:
-            result[name] = {
-                "n_exams": len(part.exam_ids),
-                "n_patients": len(np.unique(part.patient_ids)),
-                **multilabel_metrics(part.probabilities, part.labels, chosen, label_names),
-            }
-    result["test"]["intervals"] = bootstrap_intervals(
-        test.probabilities, test.labels, chosen, label_names, test.patient_ids, n_resamples, seed=seed
-    )
+            sizes = {"n_exams": len(part.exam_ids), "n_patients": len(np.unique(part.patient_ids))}
+            result[name] = {**sizes, **measure(part)}
+    if test is not None:
+        result["test"]["intervals"] = intervals(test)
     return result
 
 
 def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
     """
-    Markdown table of the result of [`evaluate_predictions`], aligned for a terminal: a row per class, and the mean.
+    Markdown table of the result of [`evaluate_predictions`] or [`evaluate_single_label`], aligned for a terminal: a
+    row per class, and the mean.
 
     F1 carries its interval where the split has one. An undefined value is a dash, and the reasons follow the table.
     """
-    measured = metrics[split]
+    measured, thresholds = metrics[split], metrics["thresholds"]
     intervals = measured.get("intervals")
-    rows = [["class", "positives", "threshold", *TABLE_COLUMNS.values()]]
+    rows = [["class", "positives", *(["threshold"] if thresholds else []), *TABLE_COLUMNS.values()]]
     for name, values in [*measured["per_class"].items(), ("mean", measured["mean"])]:
         is_mean = name == "mean"
         of_row = intervals and (intervals["mean"] if is_mean else intervals["per_class"][name])
         cells = ["" if is_mean else f"{values['n_positive']} / {values['n_known']}"]
-        cells.append("" if is_mean else f"{metrics['thresholds'][name]:.3f}")
+        if thresholds:
+            cells.append("" if is_mean else f"{thresholds[name]:.3f}")
         for metric in TABLE_COLUMNS:
-            shown = "–" if values[metric] is None else f"{values[metric]:.3f}"
-            if metric == "f1" and of_row and of_row["f1"]["low"] is not None:
-                shown += f" [{of_row['f1']['low']:.3f}, {of_row['f1']['high']:.3f}]"
-            cells.append(shown)
+            cells.append(_shown(values[metric], of_row["f1"] if of_row and metric == "f1" else None))
         rows.append([name, *cells])
-    lines = [markdown_table(rows)]
-    lines += [
-        "",
-        f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients; "
-        f"thresholds from {'validation' if metrics['thresholds_from'] == 'validation' else 'outside (given)'}.",
-    ]
-    if intervals:
-        share = f"{100 * intervals['level']:g}"
-        lines[-1] += f" In brackets: {share} % interval, {intervals['n_resamples']} resamples of patients."
+    return "\n".join(
+        [
+            markdown_table(rows),
+            "",
+            f"{_about(split, measured)}; {_decision(metrics, measured)}.{_about_intervals(intervals)}",
+            *_undefined_lines([*metrics["undefined"], *measured["undefined"]], TABLE_COLUMNS),
+        ]
+    )
+
+
+def targets_table(metrics: Mapping[str, Any], split: str = "test") -> str:
+    """
+    Markdown table of the result of [`evaluate_targets`], aligned for a terminal: a row per target, and of several
+    targets the mean of what has no unit.
+    """
+    measured = metrics[split]
+    intervals = measured.get("intervals")
+    rows = [["target", "known", *TARGET_COLUMNS.values()]]
+    for name, values in measured["per_target"].items():
+        of_row = intervals["per_target"][name] if intervals else {}
+        cells = [_shown(values[metric], of_row.get(metric)) for metric in TARGET_COLUMNS]
+        rows.append([name, f"{values['n_known']}", *cells])
+    if len(measured["per_target"]) > 1:
+        of_row = intervals["mean"] if intervals else {}
+        cells = [
+            _shown(measured["mean"][metric], of_row.get(metric)) if metric in UNITLESS else ""
+            for metric in TARGET_COLUMNS
+        ]
+        rows.append(["mean", "", *cells])
+    return "\n".join(
+        [
+            markdown_table(rows),
+            "",
+            f"{_about(split, measured)}; MAE and RMSE in each target's own unit.{_about_intervals(intervals)}",
+            *_undefined_lines(measured["undefined"], TARGET_COLUMNS),
+        ]
+    )
+
+
+def _shown(value: float | None, interval: Mapping[str, Any] | None = None) -> str:
+    """A cell: the value, its interval where there is one, or a dash."""
+    if value is None:
+        return "–"
+    if not interval or interval["low"] is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def _about(split: str, measured: Mapping[str, Any]) -> str:
+    return f"Split {split}: {measured['n_exams']} exams of {measured['n_patients']} patients"
+
+
+def _decision(metrics: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """How labels were decided on."""
+    source = metrics["thresholds_from"]
+    if source == "argmax":
+        of_all = measured.get("intervals", {})
+        named = [
+            f"{name.replace('_', ' ')} {_shown(measured[name], of_all.get(name))}"
+            for name in ("accuracy", "balanced_accuracy")
+        ]
+        return f"the most probable label is the decision: {', '.join(named)}"
+    return f"thresholds from {source if source in ('validation', 'default') else 'outside (given)'}"
+
+
+def _about_intervals(intervals: Mapping[str, Any] | None) -> str:
+    if not intervals:
+        return ""
+    return f" In brackets: {100 * intervals['level']:g} % interval, {intervals['n_resamples']} resamples of patients."
+
+
+def _undefined_lines(entries: Sequence[Mapping[str, str]], titles: Mapping[str, str]) -> list[str]:
+    """A list of what is undefined, by reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for entry in [*metrics["undefined"], *measured["undefined"]]:
-        reasons.setdefault((entry["label"], entry["reason"]), []).append(
-            TABLE_COLUMNS.get(entry["metric"], entry["metric"])
-        )
-    if reasons:
-        lines += ["", "Undefined:", ""]
-        lines += [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
-    return "\n".join(lines)
-
-
-@dataclass(frozen=True, eq=False)
-class RetrievalRanks:
-    """
-    Rank of the best hit of each query, 1 the best.
-
-    Args:
-        ecg_to_text (`np.ndarray` of int64, shape `(ecgs,)`):
-            Place of each ECG's own report among the distinct reports.
-        text_to_ecg (`np.ndarray` of int64, shape `(reports,)`):
-            Place of the best of a report's own ECGs among the ECGs, its other own ECGs not counted.
-        ecgs_of_report (`np.ndarray` of int64, shape `(reports,)`):
-            How many ECGs have each report.
-    """
-
-    ecg_to_text: np.ndarray
-    text_to_ecg: np.ndarray
-    ecgs_of_report: np.ndarray
-
-    def recall(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Recall at each of `ks`, ECG to text and text to ECG: two float arrays of the length of `ks`."""
-        of_ecgs, of_reports = (
-            np.array([(ranks <= k).mean() for k in ks]) for ranks in (self.ecg_to_text, self.text_to_ecg)
-        )
-        return of_ecgs, of_reports
-
-    def chance(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What ranking at random would reach, in the shape of `recall`."""
-        n_ecgs, n_reports = len(self.ecg_to_text), len(self.text_to_ecg)
-        to_text = np.minimum(1.0, np.asarray(ks) / n_reports)
-        misses = (n_ecgs - self.ecgs_of_report)[:, None]
-        # No hit in the first k drawn without replacement; a factor of 0 where the misses have run out.
-        drawn = np.arange(min(max(ks), n_ecgs))
-        no_hit = np.cumprod(np.maximum(misses - drawn, 0) / (n_ecgs - drawn), axis=1).mean(axis=0)
-        return to_text, 1 - no_hit[np.minimum(np.asarray(ks), n_ecgs) - 1]
-
-
-def retrieval_ranks(ecg_embeds: Any, text_embeds: Any, report_ids: Any) -> RetrievalRanks:
-    """
-    Ranks by cosine similarity in both directions, in blocks, so that memory does not grow with exams x reports.
-
-    Reports repeat, so candidates and queries on the text side are the distinct reports, and a hit is any equal
-    `report_id`: a normal ECG's report must not take thousands of places. Equal similarities count against the hit, or
-    embeddings that have all collapsed into one would look perfect.
-
-    Args:
-        ecg_embeds, text_embeds (array or tensor of shape `(exams, width)`):
-            Of the same exams, row by row; any length, they are normalised here.
-        report_ids (array or tensor of int, shape `(exams,)`):
-            Equal for equal texts; exams with -1 (no report) are left out.
-
-    Raises:
-        ValueError: if shapes differ, no exam has a report, an embedding is zero or not finite, or rows with equal
-            `report_id` have different text embeddings.
-    """
-    ecg, text = to_numpy(ecg_embeds).astype(np.float32), to_numpy(text_embeds).astype(np.float32)
-    ids = to_numpy(report_ids)
-    if ecg.ndim != 2 or ecg.shape != text.shape or ids.shape != ecg.shape[:1]:
-        raise ValueError(
-            f"expected ECG and text embeddings of one shape (exams, width) and report ids (exams,), "
-            f"found {ecg.shape}, {text.shape} and {ids.shape}"
-        )
-    kept = ids >= 0
-    if not kept.any():
-        raise ValueError(f"expected exams with a report (report_id >= 0), found none among {len(ids)}")
-    ecg, text = _unit_rows(ecg[kept], "ecg_embeds"), _unit_rows(text[kept], "text_embeds")
-    distinct, first, report = np.unique(ids[kept], return_index=True, return_inverse=True)
-    # sqrt(2 - 2 cos) = 0.01: room for bf16 rounding, not for another text.
-    differing = np.einsum("ij,ij->i", text, text[first][report]) < 1 - 5e-5
-    if differing.any():
-        raise ValueError(f"report id {ids[kept][differing][0]}: expected one text embedding, found different ones")
-    text = text[first]
-
-    own = np.einsum("ij,ij->i", ecg, text[report])
-    best_of_report = np.full(len(distinct), -np.inf, dtype=np.float32)
-    np.maximum.at(best_of_report, report, own)
-    ecg_to_text = np.ones(len(ecg), dtype=np.int64)
-    text_to_ecg = np.ones(len(distinct), dtype=np.int64)
-    block = max(1, SIMILARITY_BLOCK // len(distinct))
-    for start in range(0, len(ecg), block):
-        rows = slice(start, start + block)
-        similarity = ecg[rows] @ text.T  # (block, reports)
-        similarity[np.arange(len(similarity)), report[rows]] = -np.inf  # hits do not outrank each other
-        ecg_to_text[rows] += (similarity >= own[rows, None] - TIE_TOLERANCE).sum(axis=1)
-        text_to_ecg += (similarity >= best_of_report - TIE_TOLERANCE).sum(axis=0)
-    return RetrievalRanks(ecg_to_text, text_to_ecg, np.bincount(report))
-
-
-def retrieval_metrics(ecg_embeds: Any, text_embeds: Any, report_ids: Any) -> dict[str, float]:
-    """
-    Recall at 1, 5 and 10 and median rank in both directions; arguments, ties and errors as [`retrieval_ranks`].
-
-    Returns:
-        Flat `dict` for logs: `ecg_to_text_recall_at_1` ... `ecg_to_text_median_rank`, `text_to_ecg_...`, and the sizes
-        `retrieval_ecgs` and `retrieval_reports`, without which a recall says nothing.
-    """
-    ranks = retrieval_ranks(ecg_embeds, text_embeds, report_ids)
-    result: dict[str, float] = {}
-    recalls = ranks.recall(RECALL_AT)
-    for name, recall in zip(("ecg_to_text", "text_to_ecg"), recalls, strict=True):
-        result |= {f"{name}_recall_at_{k}": float(value) for k, value in zip(RECALL_AT, recall, strict=True)}
-        result[f"{name}_median_rank"] = float(np.median(getattr(ranks, name)))
-    return result | {"retrieval_ecgs": len(ranks.ecg_to_text), "retrieval_reports": len(ranks.text_to_ecg)}
-
-
-def zero_shot_auroc(
-    ecg_embeds: Any,
-    prompt_embeds: Any,
-    labels: Any,
-    label_names: Sequence[str],
-    negative_prompt_embeds: Any | None = None,
-) -> dict[str, Any]:
-    """
-    AUROC and average precision of the cosine similarity between an ECG and the text that names a diagnosis.
-
-    Args:
-        ecg_embeds (array or tensor of shape `(exams, width)`), prompt_embeds (of shape `(labels, width)`):
-            Any length; normalised here.
-        labels (array or tensor of shape `(exams, labels)`):
-            1 present, 0 absent, -1 unknown.
-        label_names (`Sequence[str]`):
-            In the order of `prompt_embeds`.
-        negative_prompt_embeds (of shape `(labels, width)`, *optional*):
-            Texts that name the absence; the score is then the difference of the two similarities.
-
-    Returns:
-        `dict` of `rank_metrics`: `per_class`, `mean`, `undefined`.
-
-    Raises:
-        ValueError: if shapes do not fit, or an embedding is zero or not finite.
-    """
-    scores = _prompt_scores(ecg_embeds, prompt_embeds, label_names, negative_prompt_embeds)
-    return rank_metrics(scores, to_numpy(labels), label_names)
-
-
-def zero_shot_metrics(
-    ecg_embeds: Any,
-    prompt_embeds: Any,
-    labels: Any,
-    label_names: Sequence[str],
-    patient_ids: Sequence[str],
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """
-    The result of [`zero_shot_auroc`] with `intervals` by a bootstrap over patients.
-
-    Args:
-        ecg_embeds, prompt_embeds, labels, label_names:
-            As for [`zero_shot_auroc`].
-        patient_ids (`Sequence[str]` of length `exams`):
-            Patients group the exams.
-        n_resamples (`int`, defaults to 1000), seed (`int`, defaults to 0):
-            Of the bootstrap.
-
-    Returns:
-        `dict` ready for `write_json`: `per_class`, `mean`, `undefined`, and `intervals` of `bootstrap_intervals` for
-        the two metrics that need no threshold.
-    """
-    scores = _prompt_scores(ecg_embeds, prompt_embeds, label_names)
-    labels = to_numpy(labels)
-    # Any rising function of the cosine has the same ranks; the bootstrap takes probabilities.
-    as_probabilities = np.clip((scores.astype(np.float64) + 1) / 2, 0, 1)
-    unused = [0.5] * len(label_names)
-    intervals = bootstrap_intervals(
-        as_probabilities, labels, unused, label_names, patient_ids, n_resamples=n_resamples, seed=seed
-    )
-    ranked = rank_metrics(scores, labels, label_names)
-    kept = ranked["mean"]
-    intervals["per_class"] = {
-        name: {metric: values[metric] for metric in kept} for name, values in intervals["per_class"].items()
-    }
-    intervals["mean"] = {metric: intervals["mean"][metric] for metric in kept}
-    intervals["undefined"] = [entry for entry in intervals["undefined"] if entry["metric"] in kept]
-    return {**ranked, "intervals": intervals}
-
-
-def retrieval_report(
-    ranks: RetrievalRanks, patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """
-    Recall at 1, 5 and 10 in both directions with what chance would reach, as nested `dict` ready for `write_json`.
-
-    Args:
-        ranks (`RetrievalRanks`):
-            Of [`retrieval_ranks`].
-        patient_ids (`Sequence[str]` of length `ecgs`):
-            Of the ECGs that were ranked. The intervals of ECG to report come from a bootstrap over patients; a report
-            is no patient's own, so the other direction has none.
-        n_resamples (`int`, defaults to 1000), seed (`int`, defaults to 0):
-            Of the bootstrap.
-
-    Returns:
-        `dict` with `ecgs`, `reports` (distinct), and for `ecg_to_text` and `text_to_ecg`: `median_rank` and
-        `recall_at_<k>` {`value`, `chance`, and for ECG to report `low`, `high`}.
-    """
-    names = [f"recall_at_{k}" for k in RECALL_AT]
-    hits = (ranks.ecg_to_text[:, None] <= np.array(RECALL_AT)).astype(float)
-    # Where every query has a hit to find, the share of queries that found it is the recall of a classifier.
-    drawn = bootstrap_intervals(
-        hits, np.ones_like(hits, dtype=int), [0.5] * len(names), names, patient_ids, n_resamples=n_resamples, seed=seed
-    )
-    report: dict[str, Any] = {"ecgs": len(ranks.ecg_to_text), "reports": len(ranks.text_to_ecg)}
-    directions = zip(("ecg_to_text", "text_to_ecg"), ranks.recall(RECALL_AT), ranks.chance(RECALL_AT), strict=True)
-    for direction, recall, chance in directions:
-        report[direction] = {"median_rank": float(np.median(getattr(ranks, direction)))}
-        for name, value, by_chance in zip(names, recall, chance, strict=True):
-            report[direction][name] = {"value": float(value), "chance": float(by_chance)}
-            if direction == "ecg_to_text":
-                report[direction][name] |= {end: drawn["per_class"][name]["recall"][end] for end in ("low", "high")}
-    return report
-
-
-def _prompt_scores(
-    ecg_embeds: Any, prompt_embeds: Any, label_names: Sequence[str], negative_prompt_embeds: Any | None = None
-) -> np.ndarray:
-    """`(exams, labels)` cosines of ECGs and texts, less those of the negative texts where there are some."""
-    ecg = _unit_rows(to_numpy(ecg_embeds).astype(np.float32), "ecg_embeds")
-    scores = np.zeros((len(ecg), len(label_names)), dtype=np.float32)
-    for sign, name, given in (
-        (1, "prompt_embeds", prompt_embeds),
-        (-1, "negative_prompt_embeds", negative_prompt_embeds),
-    ):
-        if given is None:
-            continue
-        prompts = _unit_rows(to_numpy(given).astype(np.float32), name)
-        if prompts.shape != (len(label_names), ecg.shape[1]):
-            raise ValueError(f"{name}: expected shape ({len(label_names)}, {ecg.shape[1]}), found {prompts.shape}")
-        scores = scores + sign * (ecg @ prompts.T)
-    return scores
-
-
-def _unit_rows(embeds: np.ndarray, name: str) -> np.ndarray:
-    """Rows of length 1."""
-    if embeds.ndim != 2:
-        raise ValueError(f"{name}: expected shape (rows, width), found {embeds.shape}")
-    norms = np.linalg.norm(embeds, axis=1, keepdims=True)
-    wrong = ~(np.isfinite(norms) & (norms > 0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(f"{name}: expected finite rows that are not zero, found norm {norms[row, 0]} in row {row}")
-    return embeds / norms
+    for entry in entries:
+        reasons.setdefault((entry["label"], entry["reason"]), []).append(titles.get(entry["metric"], entry["metric"]))
+    lines = [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
+    return ["", "Undefined:", "", *lines] if lines else []

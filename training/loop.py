@@ -37,10 +37,8 @@ class Task(Protocol):
     """What the loop needs to know of a stage."""
 
     module: nn.Module  # what is trained, as accelerator.prepare returned it
-
-    @property
-    def exams(self) -> torch.utils.data.Dataset:
-        """Training split."""
+    exams: Any  # training split
+    validation: Any  # None: the last step is kept
 
     def backward(self, batches: list[Batch]) -> torch.Tensor:
         """Accumulates one step's gradients; returns the loss, detached, whose mean over processes is the batch's."""
@@ -48,8 +46,8 @@ class Task(Protocol):
     def after_step(self) -> None:
         """Puts parameters back into their bounds."""
 
-    def evaluate(self) -> dict[str, float]:
-        """Returns validation results, the same in every process; `loss` decides which step is best."""
+    def evaluate(self, exams: Any) -> dict[str, float]:
+        """Returns results on `validation`, the same in every process; `loss` decides which step is best."""
 
 
 @dataclass
@@ -178,6 +176,8 @@ class TrainingLoop:
         self.feed, self.accelerator, self.task = feed, feed.accelerator, task
         self.optimizer, self.schedule = optimizer, schedule
         self.plan, self.args, self.save_best = plan, args, save_best
+        if task.validation is None and args.early_stopping_patience is not None:
+            raise ValueError("--early_stopping_patience needs a validation split: found none")
         self.steps = total_steps(args, plan)
         self.eval_steps = args.eval_steps or plan.steps_per_epoch
         saving = args.checkpointing_steps
@@ -223,7 +223,8 @@ class TrainingLoop:
         with progress, logging_redirect_tqdm(), StopRequest() as stop:
             while True:
                 done = state.step >= self.steps
-                if (done or state.step % self.eval_steps == 0) and state.step != state.evaluated_step:
+                due = state.step % self.eval_steps == 0 and self.task.validation is not None
+                if (done or due) and state.step != state.evaluated_step:
                     self._evaluate()
                     clock = time.perf_counter()  # validation is not training time
                 exhausted = self._patience_is_over()
@@ -254,20 +255,28 @@ class TrainingLoop:
         return loss
 
     def _evaluate(self) -> None:
+        """Validates, and keeps the weights where they are the best so far; without validation, the last ones."""
         state = self.state
         self._check_finite()
         self.task.module.eval()
         with self.average.applied() if self.average is not None else nullcontext():
             broadcast_statistics(self.task.module)
-            results = self.task.evaluate()
-            if not math.isfinite(results["loss"]):
-                self._stop_for("validation loss", results["loss"])
-            if results["loss"] < state.best_loss:
-                state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
+            if self.task.validation is None:
+                state.best_step = state.step
                 self.save_best()
             else:
-                state.evaluations_since_best += 1
+                self._validate()
         state.evaluated_step = state.step
+
+    def _validate(self) -> None:
+        state, results = self.state, self.task.evaluate(self.task.validation)
+        if not math.isfinite(results["loss"]):
+            self._stop_for("validation loss", results["loss"])
+        if results["loss"] < state.best_loss:
+            state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
+            self.save_best()
+        else:
+            state.evaluations_since_best += 1
         self._record({f"eval_{name}": value for name, value in results.items()})
         shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
         logger.info(f"step {state.step}, validation: {shown}")

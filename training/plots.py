@@ -1,5 +1,5 @@
 """
-Pictures of a run: loss, precision-recall, calibration and retrieval.
+Pictures of a run: loss, precision-recall, calibration, confusion, predicted numbers, and retrieval.
 
 Each function returns a matplotlib `Figure` made directly, without pyplot: no window, no global state, safe in any
 thread and process. Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in style as
@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve
 
 from common.writing import written_aside
 from modeling_ecgclip.labels_ecgclip import is_positive
-from training.evaluation import RECALL_AT, RetrievalRanks, SplitPredictions
+from training.evaluation import SplitPredictions, TargetPredictions
+from training.retrieval import RECALL_AT, RetrievalRanks
 
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, 2008
@@ -27,6 +29,8 @@ INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # text that lines pass behind
 DPI = 150
 PANELS_PER_ROW = 3
+MAX_PANELS = 12  # of more labels the most frequent are drawn: nobody looks at 71 curves
+MAX_CELLS_WITH_NUMBERS = 12  # labels of a confusion matrix; below, each cell says how many
 CALIBRATION_BINS = 10
 WILSON_Z = 1.96  # 95 % interval of a proportion
 SMOOTHED_POINTS = 60  # a longer training curve gets a running mean of about this resolution
@@ -78,10 +82,10 @@ def plot_loss(history: Sequence[Mapping[str, float]], title: str = "Loss") -> Fi
 
 
 def plot_precision_recall(
-    predictions: SplitPredictions, thresholds: Mapping[str, float], label_names: Sequence[str]
+    predictions: SplitPredictions, thresholds: Mapping[str, float] | None, label_names: Sequence[str]
 ) -> Figure:
     """
-    Precision-recall curve of each class, the operating point of its threshold marked.
+    Precision-recall curve of each class, its operating point marked.
 
     Faint lines join points of equal F1; the dotted line is the share of positives, which calling at random reaches. A
     class with no positive has no curve, and its panel says so.
@@ -89,13 +93,16 @@ def plot_precision_recall(
     Args:
         predictions (`SplitPredictions`):
             Usually of the test split.
-        thresholds (`Mapping[str, float]`):
-            By label; a diagnosis is made where probability >= threshold.
+        thresholds (`Mapping[str, float]`, *optional*):
+            By label; a diagnosis is made where probability >= threshold. None where the most probable label is the
+            decision.
         label_names (`Sequence[str]`):
             In the order of the predictions' columns.
     """
-    figure, panels, _ = _panels(len(label_names))
-    for index, (name, axes) in enumerate(zip(label_names, panels, strict=True)):
+    drawn = _drawn(predictions)
+    figure, panels, _ = _panels(len(drawn))
+    for index, axes in zip(drawn, panels, strict=True):
+        name = label_names[index]
         truth, scores = _known(predictions, index)
         _finish(axes, None, "recall", "precision")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
@@ -110,20 +117,20 @@ def plot_precision_recall(
         average = -np.sum(np.diff(np.append(recall, 0.0)) * precision)
         axes.axhline(truth.mean(), color=MUTED, linewidth=1, linestyle=":")
         axes.step(recall, precision, where="post", color=BLUE, linewidth=1.8)
-        called = is_positive(scores, thresholds[name])
+        called = _called(predictions, index, None if thresholds is None else thresholds[name])
+        at_threshold = "" if thresholds is None else f" at {thresholds[name]:.3f}"
         if called.any():
             hits = (truth & called).sum()
             at = hits / truth.sum(), hits / called.sum()
             f1 = 2 * hits / (truth.sum() + called.sum())
             axes.plot(*at, "o", color=VERMILLION, markersize=8, markeredgecolor="white", zorder=5, clip_on=False)
-            note = f"F1 {f1:.3f} at {thresholds[name]:.3f}"
+            note = f"F1 {f1:.3f}{at_threshold}"
         else:
-            note = f"none called at {thresholds[name]:.3f}"
+            note = f"none called{at_threshold}"
         _panel_title(axes, name, f"avg. precision {average:.3f}, {truth.sum():,} of {len(truth):,} positive", note)
-    figure.suptitle(f"Precision and recall, {predictions.split}", fontsize=13, color=INK, fontweight="bold")
-    figure.supxlabel(
-        "dot: at the chosen threshold      dotted: share of positives      faint: equal F1", fontsize=9.5, color=MUTED
-    )
+    _figure_title(figure, f"Precision and recall, {predictions.split}", drawn, label_names)
+    dot = "where it is the most probable label" if thresholds is None else "at the chosen threshold"
+    figure.supxlabel(f"dot: {dot}      dotted: share of positives      faint: equal F1", fontsize=9.5, color=MUTED)
     return figure
 
 
@@ -138,9 +145,11 @@ def plot_calibration(predictions: SplitPredictions, label_names: Sequence[str]) 
         predictions (`SplitPredictions`), label_names (`Sequence[str]`):
             As for [`plot_precision_recall`].
     """
-    figure, panels, below = _panels(len(label_names), strip=True)
+    drawn = _drawn(predictions)
+    figure, panels, below = _panels(len(drawn), strip=True)
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    for index, (name, axes, counts_axes) in enumerate(zip(label_names, panels, below, strict=True)):
+    for index, axes, counts_axes in zip(drawn, panels, below, strict=True):
+        name = label_names[index]
         truth, scores = _known(predictions, index)
         _finish(axes, None, "", "observed share")
         axes.set(xlim=(0, 1), ylim=(-0.03, 1.03))
@@ -166,8 +175,74 @@ def plot_calibration(predictions: SplitPredictions, label_names: Sequence[str]) 
         counts_axes.yaxis.set_major_locator(FixedLocator(sorted({1, top})))
         counts_axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         counts_axes.yaxis.set_minor_locator(NullLocator())
-    figure.suptitle(f"Calibration, {predictions.split}", fontsize=13, color=INK, fontweight="bold")
+    _figure_title(figure, f"Calibration, {predictions.split}", drawn, label_names)
     figure.supxlabel("dotted: perfect calibration      bars: 95 % interval of the share", fontsize=9.5, color=MUTED)
+    return figure
+
+
+def plot_confusion(predictions: SplitPredictions, label_names: Sequence[str]) -> Figure:
+    """
+    Which label the most probable one is, for each label: a row adds up to 1. A label that no exam has is a row of
+    dashes.
+
+    Args:
+        predictions (`SplitPredictions`):
+            Of labels that exclude each other; exams whose label is unknown are left out.
+        label_names (`Sequence[str]`):
+            In the order of the predictions' columns.
+    """
+    known = (predictions.labels == 1).any(axis=1)
+    truth, told = predictions.labels[known].argmax(axis=1), predictions.probabilities[known].argmax(axis=1)
+    n = len(label_names)
+    counts = np.bincount(truth * n + told, minlength=n * n).reshape(n, n)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(max(3.6, 0.62 * n + 2.2), 16)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("blue", ["white", BLUE]), vmin=0, vmax=1)
+    if n <= MAX_CELLS_WITH_NUMBERS:
+        for row, column in np.ndindex(n, n):
+            shown = f"{counts[row, column]:,}" if counts[row].any() else "–"
+            colour = "white" if shares[row, column] > 0.6 else INK
+            axes.text(column, row, shown, ha="center", va="center", fontsize=9.5, color=colour)
+    _finish(axes, f"Confusion, {predictions.split}", "most probable label", "label")
+    axes.grid(False)
+    axes.set_xticks(range(n), label_names, rotation=45 if n > 4 else 0, ha="right" if n > 4 else "center")
+    axes.set_yticks(range(n), label_names)
+    figure.supxlabel("colour: share of the row", fontsize=9.5, color=MUTED)
+    return figure
+
+
+def plot_targets(predictions: TargetPredictions, target_names: Sequence[str]) -> Figure:
+    """
+    Predicted against known value, a panel for each target, with the diagonal and the error's size.
+
+    Args:
+        predictions (`TargetPredictions`):
+            Usually of the test split.
+        target_names (`Sequence[str]`):
+            In the order of the predictions' columns.
+    """
+    drawn = range(min(len(target_names), MAX_PANELS))
+    figure, panels, _ = _panels(len(drawn))
+    for index, axes in zip(drawn, panels, strict=True):
+        known = ~np.isnan(predictions.targets[:, index])
+        truth, told = predictions.targets[known, index], predictions.predictions[known, index]
+        _finish(axes, None, "known", "predicted")
+        if not len(truth):
+            _panel_title(axes, target_names[index], "known in no exam")
+            continue
+        error = np.abs(told - truth).mean()
+        _panel_title(axes, target_names[index], f"mean absolute error {error:.3g}, {len(truth):,} exams")
+        low, high = min(truth.min(), told.min()), max(truth.max(), told.max())
+        margin = 0.04 * (high - low) or 1.0
+        axes.axline((low, low), slope=1, color=MUTED, linewidth=1, linestyle=":")
+        # Thousands of points on each other: the more there are, the fainter each.
+        opacity = float(np.clip(60 / len(truth), 0.05, 0.7))
+        axes.plot(truth, told, "o", color=BLUE, markersize=4, markeredgewidth=0, alpha=opacity)
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    _figure_title(figure, f"Predicted numbers, {predictions.split}", drawn, target_names)
+    figure.supxlabel("dotted: predicted as known", fontsize=9.5, color=MUTED)
     return figure
 
 
@@ -245,6 +320,18 @@ def _panels(count: int, strip: bool = False) -> tuple[Figure, list[Axes], list[A
     return figure, panels, strips
 
 
+def _drawn(predictions: SplitPredictions) -> Sequence[int]:
+    """Places of the labels that are drawn, in their order: all, or of too many those with the most positives."""
+    positives = (predictions.labels == 1).sum(axis=0)
+    return np.sort(np.argsort(-positives, kind="stable")[:MAX_PANELS]).tolist()
+
+
+def _figure_title(figure: Figure, title: str, drawn: Sequence[int], names: Sequence[str]) -> None:
+    """The title, which says so where not every label has a panel."""
+    part = "" if len(drawn) == len(names) else f" ({len(drawn)} of {len(names)} labels, the most frequent)"
+    figure.suptitle(title + part, fontsize=13, color=INK, fontweight="bold")
+
+
 def _finish(axes: Axes, title: str | None, x_label: str, y_label: str) -> None:
     """The look that all axes share."""
     for side in ("top", "right"):
@@ -283,6 +370,14 @@ def _known(predictions: SplitPredictions, index: int) -> tuple[np.ndarray, np.nd
     """Truth (bool) and probabilities of the exams where one label is known."""
     known = predictions.labels[:, index] >= 0
     return predictions.labels[known, index] == 1, predictions.probabilities[known, index]
+
+
+def _called(predictions: SplitPredictions, index: int, threshold: float | None) -> np.ndarray:
+    """Whether a label is the decision, bool, for the exams of [`_known`]; without a threshold, the most probable."""
+    known = predictions.labels[:, index] >= 0
+    if threshold is None:
+        return predictions.probabilities[known].argmax(axis=1) == index
+    return is_positive(predictions.probabilities[known, index], threshold)
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str) -> np.ndarray:

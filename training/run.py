@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from torch import nn
 from transformers.utils import cached_file
 
 from common.files import write_json
-from data_scripts.tables.schema import check_patients
+from data_scripts.tables.schema import SPLITS, check_patients
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
-from training.arguments import TrainingArguments, check_output_dir
+from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
 from training.data import ExamSplit, ExamTable, StepPlan
+from training.targets import Targets
 
 
 logger = get_logger(__name__)
@@ -113,7 +113,7 @@ def print_plan(
         notes (`dict`): Further lines.
     """
     check_patients(table.splits, table.name_or_path)  # raises where a patient is in two splits
-    lines: dict[str, Any] = {f"exams in {name}": f"{len(split):,}" for name, split in splits.items()}
+    lines = {f"exams in {name}": f"{len(splits[name]):,}" if name in splits else "none" for name in SPLITS}
     lines["patients in two splits"] = 0
     lines["processes, device"] = f"{accelerator.num_processes}, {accelerator.device.type}"
     lines["exams per step"] = (
@@ -182,15 +182,38 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
     return found
 
 
-def used_exams(splits: dict[str, ExamSplit], labels: Sequence[str]) -> dict[str, Any]:
-    """Returns how many exams, patients and positives of each label this run's splits have, for `run.json`."""
+def used_exams(splits: dict[str, ExamSplit], targets: Targets) -> dict[str, Any]:
+    """Returns how many exams and patients, and of what is learned how many values, this run's splits have."""
     return {
         name: {
             "exams": len(split),
             "patients": len(np.unique(split.patient_ids.astype(str))),
-            "positives": dict(zip(labels, (split.labels == 1).sum(axis=0).tolist(), strict=True)),
+            **targets.counts(split.labels),
         }
         for name, split in splits.items()
+    }
+
+
+def run_facts(
+    stage: str, table: ExamTable, targets: Targets, splits: dict[str, ExamSplit], encoder: EncoderArguments
+) -> dict[str, Any]:
+    """
+    Returns what the run record says of a run: its stage, what its outputs mean and on what it was trained.
+
+    Args:
+        stage (`str`): `"contrastive"` or `"classification"`.
+        table (`ExamTable`): The whole one.
+        targets (`Targets`): The outputs, or of stage 1 the labels that zero-shot classification is measured on.
+        splits (`dict[str, ExamSplit]`): What of the table was used; one that is not there is absent from `used`.
+        encoder (`EncoderArguments`): Where the encoder started.
+    """
+    return {
+        "stage": stage,
+        "problem_type": targets.problem_type,
+        "labels": targets.details,
+        "signal": table.schema.signal.to_dict(),
+        "used": used_exams(splits, targets),
+        "starts_from": starting_point(encoder.model_name_or_path, encoder.model_revision),
     }
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
+from data_scripts.text.headings import check_headings
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, canonical_lead_name
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label
 from modeling_ecgclip.record_ecgclip import EcgRecord
 from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
+from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError, UnstatedError
 
 
 INDEPENDENT = "independent"  # of --leads
@@ -29,6 +31,20 @@ CLIPPED = "clipped"  # a value beyond +-32.767 mV was limited to it
 CROPPED = "cropped"  # longer than the table's window: both ends were cut off
 FLAT_LEAD = "flat_lead"  # a lead that does not move by one microvolt
 OFFSET = "offset"  # a lead whose mean is more than OFFSET_MV from zero
+
+# Reasons of rejections, by the code of what the extractor refuses; what follows a colon in a code names leads.
+REASONS = {
+    "amplitude_high": "amplitude of another unit",
+    "amplitude_low": "amplitude of another unit",
+    "inverted": "leads in another order or inverted",
+    "lead_order": "leads in another order or inverted",
+    "lead_order_unverified": "leads not named",
+    "limb_leads_disagree": "leads not named, and limb leads that disagree",
+    "no_signal": "no signal",
+    "not_recorded": "NaN or infinite values",
+    "too_short": "too short",
+    "whole_numbers": "amplitude of another unit",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ class SourceSettings:
     """
 
     source_dir: str = field(metadata={"help": "folder of the source as it was published"})
-    repair_nan: bool = field(default=False, metadata={"help": "interpolate NaN instead of rejecting the exam"})
+    repair_nan: bool = field(default=False, metadata={"help": "fill short gaps of NaN instead of rejecting the exam"})
     sampling_rate: int | None = field(
         default=None, metadata={"help": f"Hz of the exam table; default {SAMPLING_RATE}"}
     )
@@ -112,6 +128,22 @@ class SourceSettings:
         leads = tuple(canonical_lead_name(name, "--leads") for name in leads)
         n_samples = self.n_samples or round(self.table_rate() * N_SAMPLES / SAMPLING_RATE)
         return SignalSpec(leads, self.table_rate(), n_samples)
+
+
+@dataclass
+class ReportSettings(SourceSettings):
+    """Of sources whose reports are written by hand, and cut."""
+
+    conclusion_headings: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "words that head a conclusion in your reports, beside those in four languages (docs/data.md)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_headings(self.conclusion_headings)
 
 
 class EcgBuilder(abc.ABC):
@@ -199,18 +231,27 @@ def standard_recording(
         flags.append(CLIPPED)
         for values in (microvolts, lowest, highest):
             np.clip(values, -limit, limit, out=values)
-    if np.any(lowest == highest):
+    if np.any(lowest == highest) and FLAT_LEAD not in flags:
         flags.append(FLAT_LEAD)
     n_samples = min(signal.shape[1], extractor.n_samples)
     return {"ecg": extractor.center(microvolts.astype(np.int16)), "n_samples": n_samples, "quality": flags}
 
 
+def kind_of_flag(flag: str) -> str:
+    """Returns a flag without what differs from exam to exam: `"nan_repaired:V3"` of `"nan_repaired:V3:2.5%"`."""
+    return ":".join(flag.split(":")[:2])
+
+
 def _refusal(exam_id: str, record: EcgRecord, extractor: EcgFeatureExtractor, error: ValueError) -> Rejection:
     """Why the feature extractor refused a recording, in the short list's words."""
+    if isinstance(error, UnstatedError):
+        return Rejection(exam_id, f"{error.setting} not stated", str(error))
+    if not isinstance(error, ImplausibleEcgError):
+        return Rejection(exam_id, f"not a {len(extractor.lead_names)}-lead ECG", str(error))
     finite = np.isfinite(record.signal)
-    if finite.size and not (finite.any() and (extractor.repair_nan or finite.all())):
-        detail = f"{record.name}: {finite.size - int(finite.sum())} of {finite.size} values"
-        return Rejection(exam_id, "NaN or infinite values", detail)
-    if finite.size and not np.any(record.signal, where=finite):
+    if not np.any(record.signal, where=finite) and finite.any():
         return Rejection(exam_id, "all-zero tracing", str(error))
-    return Rejection(exam_id, f"not a {len(extractor.lead_names)}-lead ECG", str(error))
+    if error.code == "not_recorded" and not finite.all():
+        detail = f"{record.name}: {finite.size - int(finite.sum())} of {finite.size} values"
+        return Rejection(exam_id, REASONS[error.code], detail)
+    return Rejection(exam_id, REASONS[error.code.split(":")[0]], str(error))

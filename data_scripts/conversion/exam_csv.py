@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_scripts.conversion.builder import SourceSettings
-from data_scripts.conversion.index import blanked, numbers, read_index, refuse_duplicates
+from data_scripts.conversion.builder import ReportSettings
+from data_scripts.conversion.index import numbers, read_index, refuse_duplicates
 from data_scripts.tables.schema import NUMBER_COLUMNS, SPLITS
+from data_scripts.text.cells import blanked
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL, Label, labels_named
 
@@ -23,7 +24,7 @@ PARTS = ("record", "exam_id", "patient_id", "report", "age", "sex", "split")
 
 
 @dataclass
-class ExamCsvSettings(SourceSettings):
+class ExamCsvSettings(ReportSettings):
     """Where a user's own table lies, and how its columns are named; without a name, the default where it is there."""
 
     table: str | None = field(default=None, metadata={"help": "CSV with reports, labels, patients: a row per exam"})
@@ -52,9 +53,10 @@ class ExamCsvSettings(SourceSettings):
         super().__post_init__()
         if self.label_columns and self.class_column:
             raise ValueError("--label_columns and --class_column both say what the labels are: give one")
-        given = [name for name in ("label_columns", "class_column", "target_columns") if getattr(self, name)]
+        of_table = ("label_columns", "class_column", "target_columns", "conclusion_headings")
+        given = [name for name in of_table if getattr(self, name)]
         if given and self.table is None:
-            raise ValueError(f"--{given[0]} names columns of a table: give --table")
+            raise ValueError(f"--{given[0]} is about what a table holds: give --table")
 
 
 @dataclass(frozen=True)

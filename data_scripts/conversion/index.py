@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-
-# What tables write where they have nothing.
-NOTHING = frozenset(("", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "."))
+from data_scripts.text.cells import blanked
 
 
 def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -41,12 +39,6 @@ def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not len(index):
         raise ValueError(f"{path}: expected one row for each exam, found none")
     return index
-
-
-def blanked(cells: pd.Series) -> pd.Series:
-    """Returns text cells without blanks around them, and as `""` those that stand for nothing: NA, nan, NULL, -."""
-    cells = cells.str.strip()
-    return cells.where(~cells.str.lower().isin(NOTHING), "")
 
 
 def _not_utf8(path: Path) -> str:

@@ -28,9 +28,10 @@ from common.markdown import markdown_table
 from common.project import project_modules
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
-from data_scripts.conversion.builder import EcgBuilder, SourceSettings
+from data_scripts.conversion.builder import EcgBuilder, SourceSettings, kind_of_flag
 from data_scripts.tables.digest import combined_digest
 from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
+from data_scripts.text.words_left import lines_of
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
@@ -274,7 +275,11 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
         positive = ", ".join(positives[:MOST_NAMED] + more)
         note = "" if counts["exams"] else "; training needs exams in every split"
         print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
-    print(f"  reports: {json.dumps(record['reports'], ensure_ascii=False)}")
+    reports = dict(record["reports"])
+    left = reports.pop("diagnosis_words_left", None)
+    print(f"  reports: {json.dumps(reports, ensure_ascii=False)}")
+    for line in [] if left is None else lines_of(left):
+        print(f"  {line}")
     print(f"  quality: {record['quality'] or 'no flags'}")
     print(f"  written to {output_dir}")
 
@@ -342,7 +347,7 @@ def _conversion_record(
             for label, values in zip(schema.label_names, labels_array(rows).T, strict=True)
         }
         splits[split] = {"exams": len(rows), "patients": patients[split], "labels": counts}
-        quality.update(pc.list_flatten(rows.data.column("quality")).to_pylist())
+        quality.update(map(kind_of_flag, pc.list_flatten(rows.data.column("quality")).to_pylist()))
         ids = rows.data.column("report_id").to_numpy()
         n_reports += int((ids != NO_REPORT).sum())
         report_ids.update(ids[ids != NO_REPORT].tolist())

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.conversion.builder import Rejection
-from modeling_ecgclip.leads_ecgclip import only_leads
+from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.record_ecgclip import EcgRecord
-from modeling_ecgclip.wfdb_ecgclip import read_wfdb
 
 
 def read_wfdb_records(folder: Path, exams: list[dict[str, Any]]) -> Iterator[EcgRecord | Rejection]:
@@ -23,7 +22,10 @@ def read_wfdb_records(folder: Path, exams: list[dict[str, Any]]) -> Iterator[Ecg
     for exam in exams:
         try:
             # The header's name in full, so that a record whose own name ends in ".dat" keeps it.
-            yield only_leads(read_wfdb(folder / f"{exam['location']}.hea"))
+            record = read_ecg(folder / f"{exam['location']}.hea")
+            if record.sampling_rate is None or record.unit is None:
+                raise ValueError(f"{record.name}: expected a header that states sampling rate and gains: found none")
+            yield record
         except FileNotFoundError as error:
             yield Rejection(exam["exam_id"], "record not found", str(error))
         except (ValueError, OSError) as error:

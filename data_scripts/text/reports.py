@@ -1,18 +1,26 @@
-"""Splits a Portuguese ECG report into description, conclusion and labels, and says where these contradict each other.
+"""Splits an ECG report into description, conclusion and labels, and says where these contradict each other.
 
-The description alone goes to the text tower: conclusion and labels would give the answer away.
+The description alone goes to the text tower: conclusion and labels would give the answer away. Headings are looked for
+in four languages; what a conclusion states is read in Portuguese alone.
 """
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_scripts.text.cells import blanked
+from data_scripts.text.folding import fold
+from data_scripts.text.headings import check_headings, find_headings, opening_heading
+from data_scripts.text.languages import PORTUGUESE
+from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 
@@ -22,16 +30,8 @@ LABEL_ALIASES = {"1aavb": "1dAVb", "1davb": "1dAVb", "iavb": "1dAVb"}
 LABEL_ALIASES |= {label.lower(): label for label in LABEL_NAMES}
 
 # All patterns meet text without accents and in lower case.
-CONCLUSION_WORDS = re.compile(
-    r"\b(?:conclus(?:ao|oes)(?:\s+diagnostica)?|impressao(?:\s+diagnostica)?|(?:hipoteses?\s+)?diagnostic[ao]s?)\b"
-)
-# Within a sentence the words are a heading only before a colon, a dash or a list: "sem conclusao definida" is none.
-HEADING_MARK = re.compile(r"\s*[:\u2013\u2014-]|\s+(?=\d\s*[-.)\u2013])")
 LABEL_HEADING = re.compile(
     r"\b(?:labels?|rotulos?)\s*[:=]?\s*(?=\{)|\b(?:labels?|rotulos?)\s*[:=]|(?=\{[^{}]*(?:1[ad]avb|[rl]bbb)[^{}]*\})"
-)
-DESCRIPTION_HEADING = re.compile(
-    r"^\s*(?:descricao|laudo|analise)(?:\s+(?:do\s+)?(?:ecg|eletrocardiograma))?\s*[:\-]\s*"
 )
 LABEL_ENTRY = re.compile(r"[\"']?(\w+)[\"']?\s*[:=]\s*[\"']?(-?\d+(?:\.0+)?|true|false|sim|nao)\b")
 LABEL_VALUES = {"0": 0, "1": 1, "-1": UNKNOWN_LABEL, "true": 1, "false": 0, "sim": 1, "nao": 0}
@@ -70,7 +70,7 @@ class ParsedReport:
         labels (`dict[str, int]`): Label line by canonical name: 0, 1, or -1 for unknown; empty where there is none.
         stated (`dict[str, int]`):
             What the conclusion says of each label: 1 stated, 0 not stated or denied, -1 stated with doubt; empty
-            without a conclusion.
+            without a conclusion under a Portuguese heading.
         conflicts (`tuple[str, ...]`):
             Labels whose value in the label line contradicts the conclusion.
         has_heading (`bool`):
@@ -86,7 +86,7 @@ class ParsedReport:
     has_heading: bool
 
 
-def parse_report(report: str) -> ParsedReport:
+def parse_report(report: str, conclusion_headings: Sequence[str] = ()) -> ParsedReport:
     """
     Returns the parts of a report; text without accents, in any case and with any spacing and line breaks will do.
 
@@ -94,58 +94,84 @@ def parse_report(report: str) -> ParsedReport:
 
     Args:
         report (`str`): The report as written.
+        conclusion_headings (`Sequence[str]`): Words that head a conclusion, beside those of `languages.py`.
 
     Raises:
         `TypeError`: for anything but text.
+        `ValueError`: for a heading without a letter.
 
     Source: the example in the appendix of Fernandes et al., whose label line contradicts its own conclusion.
     """
+    return _parse(report, check_headings(conclusion_headings))
+
+
+class ReportCutter:
+    """
+    Cuts the reports of a table, one after the other, and keeps what is to be known of all of them.
+
+    Args:
+        conclusion_headings (`Sequence[str]`, *optional*): See [`parse_report`].
+    """
+
+    def __init__(self, conclusion_headings: Sequence[str] | None = None) -> None:
+        self.own_headings = check_headings(conclusion_headings)
+        self.counts: Counter[str] = Counter()
+        self.words_left = WordsLeft()
+
+    def cut(self, report: str) -> ParsedReport:
+        """Returns the parts of a report, and counts them."""
+        parts = _parse(report, self.own_headings)
+        named = self.words_left.look(parts.description)
+        self.counts.update(_report_counts(report, parts) | {"with_diagnosis_words": int(named)})
+        return parts
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the counts, the diagnosis words that descriptions still hold, and what follows from the headings."""
+        with_text = self.counts["reports"] - self.counts["empty"]
+        return dict(self.counts) | {
+            "diagnosis_words_left": self.words_left.facts(),
+            "sections": self.counts["without_heading"] < with_text,
+            "free_of_conclusions": self.counts["without_heading"] == 0,
+        }
+
+
+def _parse(report: str, own_headings: tuple[str, ...]) -> ParsedReport:
     if not isinstance(report, str):
         raise TypeError(f"a report must be text: found {type(report).__name__} {report!r}")
     text = unicodedata.normalize("NFC", report)
     plain = fold(text)
-    headings = _headings(plain)
+    headings = find_headings(plain, own_headings)
+    marks: list[tuple[int, int, str]] = [(heading.start, heading.end, heading.section) for heading in headings]
+    marks += [(match.start(), match.end(), "labels") for match in LABEL_HEADING.finditer(plain)]
+    marks.sort()
     sections: dict[str, list[str]] = {"description": [], "conclusion": [], "labels": []}
-    ends = [start for start, _, _ in headings] + [len(text)]
-    for (_, begin, name), end in zip([(0, 0, "description"), *headings], ends, strict=True):
+    ends = [start for start, _, _ in marks] + [len(text)]
+    for (_, begin, name), end in zip([(0, 0, "description"), *marks], ends, strict=True):
         section = text[begin:end]
         if name == "labels":
             section, rest = _cut_label_line(section)
             sections["description"].append(rest)
         sections[name].append(section)
     description = _tidy(" ".join(sections["description"]))
-    opening = DESCRIPTION_HEADING.match(fold(description))
-    if opening:
-        description = description[opening.end() :]
+    concluded = [heading.language for heading in headings if heading.section == "conclusion"]
+    description = description[opening_heading(fold(description), bool(concluded)) :]
     conclusion = _tidy(" ".join(sections["conclusion"])).lstrip(".: ")
     labels = _read_labels(" ".join(sections["labels"]))
-    stated = {label: _stated(conclusion, label) for label in LABEL_NAMES} if conclusion else {}
+    # What other languages call a diagnosis is not known here: nothing is stated, rather than denied.
+    known = conclusion and PORTUGUESE.name in concluded
+    stated = {label: _stated(conclusion, label) for label in LABEL_NAMES} if known else {}
     conflicts = tuple(
         label for label in LABEL_NAMES if labels and stated and {labels.get(label, -1), stated[label]} == {0, 1}
     )
-    return ParsedReport(description, conclusion, labels, stated, conflicts, bool(headings))
-
-
-def fold(text: str) -> str:
-    """Returns `text` in lower case without accents, of the same length, so that places found in it hold in `text`."""
-    return text.translate(_FOLDED)
-
-
-class _Folded(dict):
-    """Table for `str.translate` that works characters out when they are first met."""
-
-    def __missing__(self, code: int) -> str:
-        base = unicodedata.normalize("NFKD", chr(code))[0].lower()
-        self[code] = base if len(base) == 1 else chr(code)
-        return self[code]
-
-
-_FOLDED = _Folded()
+    has_heading = any(section != "description" for _, _, section in marks)
+    return ParsedReport(description, conclusion, labels, stated, conflicts, has_heading)
 
 
 def read_report_table(path: str | Path) -> Iterator[pd.DataFrame]:
     """
-    Yields a report table in pieces, with the columns `exam_id` and `report`, both text; a blank report is `""`.
+    Yields a report table in pieces, with the columns `exam_id` and `report`, both text.
+
+    A blank report is `""`, and so is one that says NA, nan, NULL, - or the like and nothing else.
 
     Args:
         path (`str` or `Path`): `.csv` (UTF-8, comma) or `.parquet`, with the columns `exam_id` and `report`.
@@ -168,7 +194,8 @@ def read_report_table(path: str | Path) -> Iterator[pd.DataFrame]:
             if len(twice):
                 raise ValueError(f"report table {path}: exam {twice.iloc[0]} has more than one report")
             seen.update(ids)
-            yield pd.DataFrame({"exam_id": ids, "report": piece["report"].fillna("").astype(str)})
+            reports = blanked(piece["report"].fillna("").astype(str).astype(object))
+            yield pd.DataFrame({"exam_id": ids, "report": reports})
     except UnicodeDecodeError as error:
         raise ValueError(f"report table {path}: expected UTF-8 text, found {error.object[error.start]:#x}") from error
     except (pd.errors.ParserError, pa.ArrowInvalid) as error:
@@ -180,8 +207,8 @@ def id_strings(ids: pd.Series) -> pd.Series:
     return ids.astype("string").fillna("").str.strip().str.replace(r"^(\d+)\.0$", r"\1", regex=True).astype(object)
 
 
-def report_counts(report: str, parts: ParsedReport) -> dict[str, int]:
-    """Returns what one report adds to the counts of a table."""
+def _report_counts(report: str, parts: ParsedReport) -> dict[str, int]:
+    """What one report adds to the counts of a table."""
     counts = {
         "reports": 1,
         "empty": int(not report.strip()),
@@ -219,18 +246,6 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         raise ValueError(
             f"report table {path}: missing columns {', '.join(missing)}; found {', '.join(columns) or 'none'}"
         )
-
-
-def _headings(plain: str) -> list[tuple[int, int, str]]:
-    """Where headings start and end in folded text, and what they head, in order."""
-    headings = []
-    for match in CONCLUSION_WORDS.finditer(plain):
-        mark = HEADING_MARK.match(plain, match.end())
-        before = plain[: match.start()].rstrip(" \t\r")
-        if mark or not before or before[-1] in ".;!}\n":
-            headings.append((match.start(), mark.end() if mark else match.end(), "conclusion"))
-    headings += [(match.start(), match.end(), "labels") for match in LABEL_HEADING.finditer(plain)]
-    return sorted(headings)
 
 
 def _cut_label_line(section: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Every label is scored on the exams where it is known. A metric that the data do 
 """
 
 # The scanner of `evaluate.load` reads these lines: `import a, b` would be a package named "a,".
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import datasets
@@ -116,8 +116,9 @@ def multilabel_metrics(
             In [0, 1].
         labels (`np.ndarray` of shape `(exams, labels)`):
             1 present, 0 absent, -1 unknown: that exam does not count for that label.
-        thresholds (`Sequence[float]` of length `labels`):
-            A diagnosis is made where probability >= threshold.
+        thresholds (`Sequence[float]` of length `labels`, or `np.ndarray` of shape `(exams, labels)`):
+            A diagnosis is made where probability >= threshold. One for each exam states decisions of another kind,
+            such as "the most probable label".
         label_names (`Sequence[str]` of length `labels`):
             Names for the result.
 
@@ -180,17 +181,44 @@ def bootstrap_intervals(
         ValueError: as `multilabel_metrics`, and for groups of another length or impossible settings.
     """
     probabilities, labels = _checked(probabilities, labels, label_names)
-    group_index, n_groups = _checked_groups(groups, len(labels))
-    _check_bootstrap(n_resamples, level)
+    group_index, n_groups = group_numbers(groups, len(labels))
     tally = _Tally(probabilities, labels, _checked_thresholds(thresholds, labels), group_index)
-    resampled = np.concatenate([tally.values(weights) for weights in _resamples(n_groups, n_resamples, seed)])
-    values, resampled = _with_mean(tally.values(np.ones((1, n_groups)))[0], resampled)
+    return interval_report(tally.values, n_groups, label_names, METRICS, n_resamples, level, seed)
+
+
+def interval_report(
+    values_of: Callable[[np.ndarray], np.ndarray],
+    n_groups: int,
+    names: Sequence[str],
+    metrics: Sequence[str],
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """
+    The result of `bootstrap_intervals` for any metrics.
+
+    Args:
+        values_of (`Callable`):
+            From weights of the groups `(resamples, groups)`, 1 meaning once, to values `(resamples, names, metrics)`,
+            NaN where a resample does not define one.
+        n_groups (`int`), names (`Sequence[str]`), metrics (`Sequence[str]`):
+            How many groups there are, and what the values' last two axes hold.
+        n_resamples, level, seed:
+            As for `bootstrap_intervals`.
+
+    Raises:
+        ValueError: for impossible settings.
+    """
+    _check_bootstrap(n_resamples, level)
+    resampled = np.concatenate([values_of(weights) for weights in _resamples(n_groups, n_resamples, seed)])
+    values, resampled = _with_mean(values_of(np.ones((1, n_groups)))[0], resampled)
 
     undefined: list[dict[str, str]] = []
     rows: dict[str, dict[str, Any]] = {}
-    for row, name in enumerate([*label_names, "mean"]):
+    for row, name in enumerate([*names, "mean"]):
         rows[name] = {}
-        for column, metric in enumerate(METRICS):
+        for column, metric in enumerate(metrics):
             if np.isnan(values[row, column]):
                 rows[name][metric] = {"low": None, "high": None, "n_resamples": 0}
                 undefined.append({"label": name, "metric": metric, "reason": "undefined on all data: no interval"})
@@ -236,7 +264,7 @@ def paired_bootstrap(
         ValueError: as `bootstrap_intervals`, and for runs whose shapes do not fit.
     """
     labels = np.asarray(labels)
-    group_index, n_groups = _checked_groups(groups, len(labels))
+    group_index, n_groups = group_numbers(groups, len(labels))
     _check_bootstrap(n_resamples, level)
     tallies = [
         _tallies_of_runs(probabilities, labels, thresholds, label_names, group_index)
@@ -505,15 +533,15 @@ def _checked(
 
 
 def _checked_thresholds(thresholds: Sequence[float] | np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Thresholds as float64, one for each label."""
+    """Thresholds as float64, one for each label, or one for each label of each exam."""
     checked = np.asarray(thresholds, dtype=np.float64)
-    if checked.shape != labels.shape[1:] or not np.isfinite(checked).all():
+    if checked.shape not in (labels.shape[1:], labels.shape) or not np.isfinite(checked).all():
         raise ValueError(f"thresholds: expected {labels.shape[1]} finite numbers, found {thresholds!r}")
     return checked
 
 
-def _checked_groups(groups: Sequence[Any] | np.ndarray | None, n_exams: int) -> tuple[np.ndarray, int]:
-    """Group of each exam as a number from 0, and how many groups there are."""
+def group_numbers(groups: Sequence[Any] | None, n_exams: int) -> tuple[np.ndarray, int]:
+    """Group of each exam as a number from 0, and how many groups there are; without groups every exam is one."""
     if groups is None:
         return np.arange(n_exams), n_exams
     if len(groups) != n_exams:

@@ -1,7 +1,7 @@
 """What is particular to one kind of run: what its folder holds and serves, and what its card says."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 
@@ -24,6 +24,7 @@ class Stage(abc.ABC):
             One of the Hub's own tasks: that of transformers' Auto class for a signal with a feature extractor, or that
             of embeddings. The pipelines that read ECGs have names of their own.
         needed (`tuple[str]`): Files of a finished run, besides those that every run has.
+        needed_with (`dict[str, tuple[str]]`): Those that it has besides where it had a validation or a test split.
         tags, metrics (`tuple[str]`): Of the card's metadata; metrics are those of hf.co/metrics.
         figures (`dict[str, str]`): Pictures that a run may hold, and their captions.
         serves_page (`bool`): Whether the Space can run the model.
@@ -35,10 +36,15 @@ class Stage(abc.ABC):
     pipeline: ClassVar[str]
     pipeline_tag: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
+    needed_with: ClassVar[dict[str, tuple[str, ...]]]
     tags: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[tuple[str, ...]]
     figures: ClassVar[dict[str, str]]
     serves_page: ClassVar[bool] = False
+
+    def files(self, splits: Collection[str]) -> list[str]:
+        """Returns the files of a finished run that had these splits, besides those that every run has."""
+        return [*self.needed, *(name for split in splits for name in self.needed_with.get(split, ()))]
 
     @abc.abstractmethod
     def summary(self, run: "RunFolder") -> str:
@@ -54,11 +60,11 @@ class Stage(abc.ABC):
 
     @abc.abstractmethod
     def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
-        """Returns how the numbers came about, and tables of them."""
+        """Returns how the test split's numbers came about, and tables of them."""
 
     @abc.abstractmethod
     def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
-        """Returns the one number that stands for the run, and what it is."""
+        """Returns the one number of the test split that stands for the run, and what it is."""
 
     @abc.abstractmethod
     def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:

@@ -15,6 +15,7 @@ from publishing.card_text import (
     metric_table,
     some_of,
     titled,
+    what_to_state,
     with_interval,
 )
 from publishing.stages.base import Stage, Table
@@ -40,6 +41,7 @@ class FineTuned(Stage):
     name = "classification"
     pipeline = "ecg-classification"
     pipeline_tag = "audio-classification"
+    needed = ("preprocessor_config.json",)
     serves_page = True
 
     def head(self, run: "RunFolder") -> str:
@@ -76,7 +78,7 @@ class MultiLabel(_Classifier):
     """Labels side by side: each is there or not, and has a threshold."""
 
     task, task_title = "ecg-classification", "ECG classification"
-    needed = ("preprocessor_config.json", "precision_recall.png", "calibration.png")
+    needed_with = {"test": ("precision_recall.png", "calibration.png")}
     metrics = ("f1", "precision", "recall", "roc_auc")
     figures = {
         "precision_recall.png": (
@@ -97,7 +99,7 @@ class MultiLabel(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f"for result in read(ecg, {what_to_state(run.signal)}):",
             '    print(result["label"], round(result["score"], 3), result["positive"])',
         ]
 
@@ -112,14 +114,16 @@ class MultiLabel(_Classifier):
 
     def _thresholds(self, run: "RunFolder") -> str:
         """Where the thresholds come from, and which of them nothing was there to choose by."""
-        if run.metrics["thresholds_from"] != "validation":
+        if run.metrics["thresholds_from"] == "given":
             return "Thresholds were given, and not chosen in this run."
-        chosen = run.metrics["validation"]
-        said = (
-            f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
-            f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the pipeline "
-            "uses them for `positive`."
-        )
+        said = "Thresholds were not chosen: the run had no validation split."
+        if run.metrics["thresholds_from"] == "validation":
+            chosen = run.metrics["validation"]
+            said = (
+                f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
+                f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the "
+                "pipeline uses them for `positive`."
+            )
         reasons: dict[str, list[str]] = {}
         for entry in run.metrics["undefined"]:
             if entry["metric"] == "threshold":
@@ -147,9 +151,10 @@ class MultiLabel(_Classifier):
                 f"Thresholds rest on fewer than {FEW_TO_CHOOSE} positives of {few} in validation. Choose them again "
                 "on exams of your own before you use `positive`."
             )
-        lines.append(
-            "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
-        )
+        if run.is_measured:
+            lines.append(
+                "Probabilities are as good as the calibration plot shows, for exams with the test split's prevalences."
+            )
         return lines
 
 
@@ -157,7 +162,7 @@ class MultiClass(_Classifier):
     """One label for each ECG: the most probable one."""
 
     task, task_title = "ecg-classification", "ECG classification"
-    needed = ("preprocessor_config.json",)
+    needed_with = {"test": ("confusion.png", "precision_recall.png", "calibration.png")}
     metrics = ("accuracy", "f1", "precision", "recall", "roc_auc")
     figures = {
         "confusion.png": "Which label was given to exams of each label, on the test split",
@@ -176,7 +181,7 @@ class MultiClass(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f"for result in read(ecg, {what_to_state(run.signal)}):",
             '    print(result["label"], round(result["score"], 3))  # the most probable one comes first',
         ]
 
@@ -214,8 +219,8 @@ class MultiClass(_Classifier):
         """As in the base class."""
         return [
             *few_to_measure(run),
-            "Of an ECG with several of the labels the model names one alone. Probabilities are meant for exams with "
-            "the test split's prevalences.",
+            "Of an ECG with several of the labels the model names one alone. Exams with several, or with none, had no "
+            "part in training and in the numbers above.",
         ]
 
 

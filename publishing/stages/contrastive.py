@@ -1,14 +1,14 @@
 """Dual encoders: ECGs and reports in one space."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
-from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
+from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, what_to_state, with_interval
 from publishing.stages.base import Stage, Table
-from training.evaluation import RECALL_AT, TABLE_COLUMNS
+from training.evaluation import TABLE_COLUMNS
 
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class Contrastive(Stage):
     task, task_title = "zero-shot-ecg-classification", "Zero-shot ECG classification"
     pipeline = "zero-shot-ecg-classification"
     pipeline_tag = "feature-extraction"
-    needed = ("processor_config.json", "tokenizer_config.json", "retrieval.png", "retrieval_test.png")
+    needed = ("processor_config.json", "tokenizer_config.json")
+    needed_with = {"validation": ("retrieval.png",), "test": ("retrieval_test.png",)}
     tags = ("contrastive-learning", "zero-shot")
     metrics = ("roc_auc", "recall")
     figures = {
@@ -53,7 +54,7 @@ class Contrastive(Stage):
             "words = [",
             *(f"    {phrase}," for phrase in phrases),
             "]",
-            f'for result in read(ecg, candidate_labels=words, sampling_rate={run.signal.sampling_rate}, unit="mV"):',
+            f"for result in read(ecg, candidate_labels=words, {what_to_state(run.signal)}):",
             '    print(round(result["score"], 3), result["label"])',
         ]
 
@@ -86,8 +87,8 @@ class Contrastive(Stage):
         """As in the base class; of many labels the mean alone."""
         test = run.metrics["test"]
         for key, title in DIRECTIONS.items():
-            for k in RECALL_AT:
-                yield "recall", f"recall at {k}, {title}", test["retrieval"][key][f"recall_at_{k}"]["value"]
+            for k, recall in _recalls(test["retrieval"][key]).items():
+                yield "recall", f"recall at {k}, {title}", recall["value"]
         if "zero_shot" not in test:
             return
         rows = [("mean", test["zero_shot"]["mean"]), *test["zero_shot"]["per_class"].items()]
@@ -133,10 +134,17 @@ class Contrastive(Stage):
         return reports.get("free_of_conclusions") is False
 
 
-def _retrieval(retrieval: dict[str, Any]) -> Table:
-    rows = [["direction", *(f"in the first {k}" for k in RECALL_AT), "median rank"]]
+def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
+    """What is known of each recall of one direction, by its number of candidates."""
+    prefix = "recall_at_"
+    return {int(key.removeprefix(prefix)): value for key, value in direction.items() if key.startswith(prefix)}
+
+
+def _retrieval(retrieval: Mapping[str, Any]) -> Table:
+    head = [f"in the first {k}" for k in _recalls(retrieval["ecg_to_text"])]
+    rows = [["direction", *head, "median rank"]]
     for key, title in DIRECTIONS.items():
-        found = [retrieval[key][f"recall_at_{k}"] for k in RECALL_AT]
+        found = _recalls(retrieval[key]).values()
         cells = [with_interval(cell["value"], cell if "low" in cell else None, {}) for cell in found]
         rows.append([title, *cells, f"{retrieval[key]['median_rank']:g}"])
         rows.append(["by chance", *(f"{cell['chance']:.3f}" for cell in found), ""])

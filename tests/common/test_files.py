@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.files import write_json, write_text
+from common.files import public_name, write_json, write_text
 
 
 def test_write_text_ends_in_one_newline_and_keeps_accents(tmp_path):
@@ -44,3 +44,10 @@ def test_write_json_names_where_a_value_or_key_has_no_place(tmp_path):
         write_json(tmp_path / "a.json", {"labels": {1}})
     with pytest.raises(TypeError, match="key at labels, found 1"):
         write_json(tmp_path / "a.json", {"labels": {1: 2}})
+
+
+def test_a_folder_is_called_by_its_name_and_a_repository_by_its_id(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "cls").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "cls")
+    assert public_name(tmp_path / "runs" / "cls") == public_name(".") == "cls"
+    assert public_name("clinic/cls") == "clinic/cls"

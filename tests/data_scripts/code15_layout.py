@@ -6,14 +6,14 @@ import pandas as pd
 from datasets import concatenate_datasets
 
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from tests.simulated import simulated
 
 
 def make_tracing(seed, n_samples=4096):
     """A tracing (4096, 12) in published units, 2 x mV, with zeros on both sides of `n_samples` samples."""
-    rng = np.random.default_rng(seed)
     padding = (4096 - n_samples) // 2
     tracing = np.zeros((4096, 12), dtype=np.float32)
-    tracing[padding : padding + n_samples] = rng.normal(0, 0.5, (n_samples, 12))
+    tracing[padding : padding + n_samples] = 2 * simulated(seed, n_samples).T
     return tracing
 
 

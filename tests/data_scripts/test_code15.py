@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from datasets import load_dataset, load_from_disk
 
-from data_scripts.code15 import main
+from data_scripts.code15 import main, read_exams_csv
 from data_scripts.conversion import shards
 from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ecg_array, split_of
 from tests.data_scripts.code15_layout import edit_csv, make_tracing, microvolts, rows_of
@@ -127,6 +127,42 @@ def test_reports_are_cut_and_counted(code15_folder, convert, tmp_path):
     assert (facts["conflicts"], facts["conflicts_AF"], facts["free_of_conclusions"]) == (1, 1, False)
     assert not any("Conclus" in (row["report"] or "") for row in rows.values())
     assert str(tmp_path) not in (tmp_path / "table" / "conversion.json").read_text()
+
+
+def test_headings_of_ones_own_and_diagnoses_that_are_left(code15_folder, convert, tmp_path, capsys):
+    reports = ["P absent. BEDÖMNING: AF", "Secondary to RBBB. Impression: RBBB", "nan", "NULL", "P absent."]
+    pd.DataFrame({"exam_id": range(61, 66), "report": reports}).to_csv(tmp_path / "r.csv", index=False)
+    record, table = convert(
+        code15_folder, "--reports", tmp_path / "r.csv", "--conclusion_headings", "Bedömning", "Slutsats"
+    )
+    rows, facts = rows_of(table), record["reports"]
+    expected = ["P absent.", "Secondary to RBBB.", None, None, "P absent."]
+    assert [rows[str(exam_id)]["report"] for exam_id in range(61, 66)] == expected
+    assert (facts["empty"], facts["without_heading"], facts["with_diagnosis_words"]) == (2, 1, 1)
+    left = {"bundle branch block": {"reports": 1, "examples": ["Secondary to RBBB."]}}
+    assert facts["diagnosis_words_left"] == left and facts["free_of_conclusions"] is False
+    assert record["settings"]["conclusion_headings"] == ["Bedömning", "Slutsats"]
+    assert '    bundle branch block: 1, such as "Secondary to RBBB."\n' in capsys.readouterr().out
+    assert json.loads((tmp_path / "table" / "conversion.json").read_text())["reports"] == facts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--conclusion_headings", "Bedömning"], "--conclusion_headings is about reports: give --reports"),
+        (["--conclusion_headings", ":"], "--conclusion_headings: expected the words of a heading, found :"),
+    ],
+)
+def test_headings_that_cannot_be_used(code15_folder, refused, arguments, match):
+    refused(code15_folder, ValueError, match, *arguments)
+
+
+def test_cells_that_stand_for_nothing_are_unknown(code15_folder, convert):
+    exam_id = edit_csv(code15_folder, is_male="None", AF="NA", age="-", patient_id="nan")
+    row = read_exams_csv(code15_folder / "exams.csv").iloc[0]
+    assert np.isnan(row["age"]) and row["sex"] is None and row["AF"] == -1 and row["patient_id"] == ""
+    record, table = convert(code15_folder)
+    assert record["rejected_by_reason"] == {"no patient_id": 1} and exam_id not in rows_of(table)
 
 
 def test_reports_of_another_archive_are_refused(code15_folder, tmp_path, refused):

@@ -85,20 +85,20 @@ def test_nan_is_repaired_lead_by_lead(tmp_path):
     rows = make_tree(tmp_path / "mimic", n=4)
     names = [LEADS[lead] for lead in MIMIC_LEADS]
     nan = np.zeros((12, 5000), dtype=bool)
-    nan[8, 1000:1200] = True  # V3, for 0.4 s
+    nan[8, 1000:1100] = True  # V3, for 0.2 s
     folders = [tmp_path / "mimic" / path.rpartition("/")[0] for path in rows["path"]]
     write_record(folders[0], str(rows["study_id"][0]), make_signal(0)[MIMIC_LEADS], names, nan=nan)
     whole = np.zeros((12, 5000), dtype=bool)
     whole[5] = True  # all of aVL: I and II determine it
-    write_record(folders[1], str(rows["study_id"][1]), make_signal(1)[MIMIC_LEADS], names, nan=whole)
+    write_record(folders[1], str(rows["study_id"][1]), make_signal(3)[MIMIC_LEADS], names, nan=whole)
     whole[6] = True  # and V1, which nothing determines
     write_record(folders[2], str(rows["study_id"][2]), make_signal(2)[MIMIC_LEADS], names, nan=whole)
     record, exams = convert(tmp_path / "mimic", tmp_path / "table", "--max_rejected_fraction", 0.5)
     ids = rows["study_id"].astype(str)
-    assert exams[ids[0]]["quality"] == ["nan_repaired"]
-    repaired = np.reshape(exams[ids[0]]["ecg"], (12, 4096))[8, 48 + 810 : 48 + 950]
+    assert exams[ids[0]]["quality"] == ["nan_repaired:V3:2.0%"]
+    repaired = np.reshape(exams[ids[0]]["ecg"], (12, 4096))[8, 48 + 810 : 48 + 870]
     assert np.abs(np.diff(repaired, n=2)).max() <= 20  # a straight line, but for what the filter brings in
-    assert sorted(exams[ids[1]]["quality"]) == ["derived:aVL", "nan_repaired"]
+    assert sorted(exams[ids[1]]["quality"]) == ["derived:aVL", "nan_lead:aVL:100.0%"]
     assert record["rejected_by_reason"] == {"not a 12-lead ECG": 1} and ids[2] not in exams
     record, exams = convert(tmp_path / "mimic", tmp_path / "strict", "--no_repair_nan", "--max_rejected_fraction", 0.8)
     assert record["rejected_by_reason"] == {"NaN or infinite values": 3} and list(exams) == [ids[3]]

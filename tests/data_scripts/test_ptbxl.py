@@ -10,13 +10,14 @@ import wfdb
 
 from data_scripts.ptbxl import language_of, main, read_statements
 from data_scripts.tables.schema import SPLITS, ecg_array, load_exam_table
+from tests.data_scripts.wfdb_layout import make_signal
 
 
 LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 
 
 def make_folder(folder, n=20):
-    """Records of random microvolts at 500 Hz, and the columns that are read."""
+    """Records of simulated ECGs in whole microvolts at 500 Hz, and the columns that are read."""
     rows = []
     (folder / "records500" / "00000").mkdir(parents=True)
     for i in range(1, n + 1):
@@ -26,7 +27,7 @@ def make_folder(folder, n=20):
             fs=500,
             units=["mV"] * 12,
             sig_name=LEADS,
-            p_signal=np.random.default_rng(i).integers(-2000, 2000, (5000, 12)) / 1000,
+            p_signal=make_signal(i).T / 1000,
             fmt=["16"] * 12,
             adc_gain=[1000.0] * 12,
             baseline=[0] * 12,

@@ -25,3 +25,16 @@ def test_command_line_splits_a_table(tmp_path, capsys):
     main(["--reports", str(tmp_path / "reports.csv"), "--output", str(tmp_path / "parts.parquet")])
     again = pq.read_table(tmp_path / "parts.parquet").to_pandas()
     pd.testing.assert_frame_equal(again, parts, check_dtype=False)
+
+
+def test_headings_of_ones_own_and_diagnoses_that_are_left(tmp_path, capsys):
+    reports = ["P normal. Parecer: FA", "Secundárias ao BRD. Conclusion: RBBB"]
+    pd.DataFrame({"exam_id": [1, 2], "report": reports}).to_csv(tmp_path / "reports.csv", index=False)
+    arguments = ["--reports", str(tmp_path / "reports.csv"), "--output", str(tmp_path / "parts.csv")]
+    assert main(arguments)["without_heading"] == 1
+    assert 'such as "P normal. Parecer: FA"' in capsys.readouterr().out
+    facts = main([*arguments, "--conclusion_headings", "Parecer"])
+    assert facts["without_heading"] == 0 and facts["with_diagnosis_words"] == 1
+    assert '  bundle branch block: 1, such as "Secundárias ao BRD."\n' in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "parts.csv")["description"].tolist() == ["P normal.", "Secundárias ao BRD."]
+    assert pd.read_csv(tmp_path / "parts.csv")["conclusion"].tolist() == ["FA", "RBBB"]

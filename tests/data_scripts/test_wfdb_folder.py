@@ -132,6 +132,20 @@ def test_table_with_columns_of_other_names(archive, tmp_path):
     assert {**record, "settings": None} == {**again, "settings": None} and rows == same
 
 
+def test_headings_of_ones_own(archive, tmp_path):
+    folder, arguments = archive
+    text = (tmp_path / "archive.csv").read_text().replace("Conclusão:", "Bedömning:").replace("QRS 3", "BRD")
+    (tmp_path / "archive.csv").write_text(text)
+    record, rows = convert(folder, tmp_path / "whole", *arguments)
+    assert record["reports"]["without_heading"] == 12 and "Bedömning" in rows["E0"]["report"]
+    record, rows = convert(folder, tmp_path / "cut", *arguments, "--conclusion_headings", "bedomning")
+    assert rows["E0"]["report"] == "Onda P normal. QRS 0." and record["reports"]["without_heading"] == 0
+    left = record["reports"]["diagnosis_words_left"]
+    assert left == {"bundle branch block": {"reports": 3, "examples": ["Onda P normal. BRD."]}}
+    with pytest.raises(ValueError, match="--conclusion_headings is about what a table holds: give --table"):
+        convert(folder, tmp_path / "none", "--conclusion_headings", "Bedömning")
+
+
 def test_what_has_no_counterpart_is_listed(archive, tmp_path):
     folder, arguments = archive
     table = pd.read_csv(tmp_path / "archive.csv", dtype=str)

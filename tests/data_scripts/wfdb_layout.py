@@ -4,15 +4,16 @@ import numpy as np
 import scipy.io
 import wfdb
 
+from tests.simulated import simulated
+
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
 def make_signal(seed, n_samples=5000):
-    """Microvolts (12, n_samples), int16: noise in I, II and V1 to V6, the other limb leads as these determine them."""
-    rng = np.random.default_rng(seed)
-    one, two = 2 * rng.integers(-400, 400, (2, n_samples))
-    chest = rng.integers(-800, 800, (6, n_samples))
+    """Microvolts (12, n_samples), int16: I, II and V1 to V6 simulated, the others as I and II have it."""
+    signal = np.rint(500 * simulated(seed, n_samples)).astype(int)
+    one, two, chest = 2 * signal[0], 2 * signal[1], 2 * signal[6:]
     limbs = (one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2)
     return np.stack([*limbs, *chest]).astype(np.int16)
 

@@ -31,7 +31,7 @@ class LoopbackHub:
     may write, but not there. Repositories are named like `"models/user/name"`.
 
     `actions_left` makes it fail on purpose: each LFS upload and each commit uses one up, and the next is refused.
-    None, the default, lets all through; so does `POST /mend`, by which the process itself ends the failure.
+    None, the default, lets all through; so does `POST /fix`, by which the process itself ends the failure.
     """
 
     user, stranger = "clinic", "stranger"

@@ -178,7 +178,7 @@ def put_object(request: Any, oid: str) -> None:
     request.send(200)
 
 
-def mend(request: Any) -> None:
+def fix(request: Any) -> None:
     """Ends a failure that a test has arranged."""
     request.hub.actions_left = None
     request.send(200, {})
@@ -261,7 +261,7 @@ ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("POST", _API + "/commit/(?P<revision>[^/]+)", commit),
     ("POST", _PAGE + r"\.git/info/lfs/objects/batch", lfs_batch),
     ("HEAD GET", _PAGE + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)", resolve),
-    ("POST", "/mend", mend),
+    ("POST", "/fix", fix),
     ("PUT", "/objects/(?P<oid>[0-9a-f]{64})", put_object),
     ("HEAD GET", "/objects/(?P<oid>[0-9a-f]{64})", get_object),
 ]

@@ -40,3 +40,18 @@ def wfdb_record(tmp_path, ecg):
         "rec1", 500, units, names, values, fmt=["16"] * 12, adc_gain=gains, baseline=[0] * 12, write_dir=str(tmp_path)
     )
     return tmp_path / "rec1"
+
+
+@pytest.fixture
+def segmented_record(tmp_path, ecg):
+    """Folder of the same ECG as `wfdb_record`, in two segments that the record `rec` names."""
+    folder = tmp_path / "segmented"
+    folder.mkdir()
+    for i, part in enumerate((ecg[:, :400], ecg[:, 400:])):
+        wfdb.wrsamp(
+            f"rec_{i}", 500, ["mV"] * 12, list(LEAD_NAMES), part.T / 1000, fmt=["16"] * 12, adc_gain=[1000.0] * 12,
+            baseline=[0] * 12, write_dir=str(folder),
+        )  # fmt: skip
+    n_samples = ecg.shape[1]
+    (folder / "rec.hea").write_text(f"rec/2 12 500 {n_samples}\nrec_0 400\nrec_1 {n_samples - 400}\n")
+    return folder

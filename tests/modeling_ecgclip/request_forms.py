@@ -60,7 +60,7 @@ def request_forms(folder: Path, ecg: np.ndarray) -> dict[str, tuple[Any, dict[st
     """
     files = write_files(folder, ecg)
     mv = ecg / 1000.0
-    rate = {"sampling_rate": RATE}
+    stated = {"sampling_rate": RATE, "unit": "mV"}
     shape = list(ecg.shape)
     row = np.zeros((12, 4096), np.int16)
     left = (4096 - ecg.shape[1]) // 2
@@ -68,16 +68,16 @@ def request_forms(folder: Path, ecg: np.ndarray) -> dict[str, tuple[Any, dict[st
     row = {"ecg": row.reshape(-1).tolist(), "n_samples": ecg.shape[1]}
     buffer = io.BytesIO()
     np.save(buffer, ecg.T)
-    own = {"ecg": mv.tolist(), **rate, "unit": "mV", "lead_names": list(LEAD_NAMES), "name": "bed 4"}
+    own = {"ecg": mv.tolist(), **stated, "lead_names": list(LEAD_NAMES), "name": "bed 4"}
     pair = {"hea": base64_of(files["hea"]), "dat": base64_of(files["dat"])}
-    microvolts = {**rate, "unit": "uV"}
-    array, record = (mv, rate), (folder / "ecg", {})
-    raw = {**rate, "format": "float32"}
-    file = {ending: (folder / f"ecg.{ending}", rate) for ending in ("npy", "csv")}
+    microvolts = {**stated, "unit": "uV"}
+    array, record = (mv, stated), (folder / "ecg", {})
+    raw = {**stated, "format": "float32"}
+    file = {ending: (folder / f"ecg.{ending}", stated) for ending in ("npy", "csv")}
     return {
-        "leads x samples": (mv.tolist(), rate, *array),
-        "samples x leads": (mv.T.tolist(), rate, *array),
-        "array": (mv, rate, *array),
+        "leads x samples": (mv.tolist(), stated, *array),
+        "samples x leads": (mv.T.tolist(), stated, *array),
+        "array": (mv, stated, *array),
         "float32": (base64_of(mv.astype("<f4").tobytes()), {**raw, "shape": shape}, *file["npy"]),
         "float32, samples first": (
             base64_of(mv.T.astype("<f4").tobytes()), {**raw, "shape": shape[::-1]}, *file["npy"],
@@ -85,19 +85,21 @@ def request_forms(folder: Path, ecg: np.ndarray) -> dict[str, tuple[Any, dict[st
         "int16": (
             base64_of(ecg.astype("<i2").tobytes()), {**microvolts, "format": "int16", "shape": shape}, ecg, microvolts,
         ),
-        "npy": (base64_of(files["npy"]), rate, *file["npy"]),
-        "npy as bytes": (files["npy"], {**rate, "format": "npy"}, *file["npy"]),
+        "npy": (base64_of(files["npy"]), stated, *file["npy"]),
+        "npy as bytes": (files["npy"], {**stated, "format": "npy"}, *file["npy"]),
         "npy of int16": (base64_of(buffer.getvalue()), microvolts, ecg, microvolts),
         "npz": (base64_of(files["npz"]), {}, folder / "ecg.npz", {}),
-        "CSV text": (files["csv"].decode(), rate, *file["csv"]),
-        "CSV as base64": (base64_of(files["csv"]), rate, *file["csv"]),
-        "CSV as bytes, settings as text": (files["csv"], {"sampling_rate": "500", "format": "csv"}, *file["csv"]),
+        "CSV text": (files["csv"].decode(), stated, *file["csv"]),
+        "CSV as base64": (base64_of(files["csv"]), stated, *file["csv"]),
+        "CSV as bytes, settings as text": (
+            files["csv"], {**stated, "sampling_rate": "500", "format": "csv"}, *file["csv"],
+        ),
         "hdf5": (base64_of(files["hdf5"]), {"exam_id": 7}, folder / "ecg.hdf5", {"exam_id": 7}),
         "WFDB pair": (pair, {}, *record),
         "WFDB pair, header as text": ({**pair, "hea": files["hea"].decode()}, {}, *record),
         "WFDB zip": (base64_of(files["zip"]), {}, *record),
         "WFDB zip as bytes": (files["zip"], {"format": "wfdb"}, *record),
         "dictionary with its own settings": (own, {"sampling_rate": 100, "unit": "uV"}, *array),
-        "dictionary with data": ({"data": base64_of(files["npy"]), "format": "npy", **rate}, {}, *file["npy"]),
+        "dictionary with data": ({"data": base64_of(files["npy"]), "format": "npy", **stated}, {}, *file["npy"]),
         "exam-table row": (row, {}, row, {}),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The endpoint's answers: as the pipeline's, from the folder alone, and by name where there is none."""
 
 import base64
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import torch
 from transformers import AutoTokenizer, pipeline
 
 from modeling_ecgclip import (
+    LEAD_NAMES,
     EcgClipModel,
     EcgClipProcessor,
     EcgFeatureExtractor,
@@ -28,9 +31,11 @@ from modeling_ecgclip.handler_ecgclip import EndpointHandler
 from modeling_ecgclip.limits_ecgclip import MAX_REQUEST_ECGS, MAX_VALUES
 from modeling_ecgclip.requests_ecgclip import ERROR_TYPES, FORMATS
 from tests.modeling_ecgclip.request_forms import base64_of, request_forms, write_files
+from tests.simulated import simulated
 
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.5, 0.6, 0.7)
+STATED = {"sampling_rate": 500, "unit": "mV"}
 TEXTS = ["ritmo regular", "RSR em V1"]
 # Blocks the project, also where it is installed, and imports handler.py as Inference Endpoints does.
 FRESH_INTERPRETER = """
@@ -72,7 +77,7 @@ def folders(text_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ecg():
     """(12, 2500) whole microvolts."""
-    return np.random.default_rng(0).integers(-2000, 2000, (12, 2500)).astype(np.int16)
+    return np.rint(simulated(0, 2500) * 1000).astype(np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,19 @@ def error_of(answer):
 
 
 class TestAnswers:
+    @pytest.mark.parametrize("problem", ["regression", "single_label_classification"])
+    def test_outputs_that_are_not_decided_on(self, problem, forms, tmp_path):
+        torch.manual_seed(0)
+        config = EcgResNetConfig.from_preset("tiny", id2label={0: "k", 1: "age"}, problem_type=problem)
+        save_for_hub(EcgResNetForSignalClassification(config), tmp_path / "model", EcgFeatureExtractor())
+        handler = EndpointHandler(str(tmp_path / "model"))
+        inputs, rate = forms["npy"][:2]
+        answer = handler({"inputs": inputs, "parameters": rate})
+        assert {tuple(one) for one in answer} == {("label", "score")}
+        assert {one["label"] for one in answer} == {"k", "age"}
+        kind, message = error_of(handler({"inputs": inputs, "parameters": {**rate, "thresholds": {"age": 0.5}}}))
+        assert kind == "InvalidParameter" and message.endswith(f"this one's problem_type is {problem}")
+
     def test_every_form_as_the_pipeline(self, handler, classifier, forms):
         assert len(forms) > 20
         for name, (inputs, parameters, source, arguments) in forms.items():
@@ -116,15 +134,15 @@ class TestAnswers:
 
     def test_batches(self, handler, classifier, forms):
         names = ["CSV text", "npz", "WFDB pair", "dictionary with its own settings", "npy"]
-        found = handler({"inputs": [forms[name][0] for name in names], "parameters": {"sampling_rate": 500}})
+        found = handler({"inputs": [forms[name][0] for name in names], "parameters": STATED})
         assert len(found) == len(names)
         for name, answer in zip(names, found, strict=True):
             assert_same(answer, classifier(forms[name][2], **forms[name][3]))
         several = np.stack([forms["array"][0]] * 3)
         for inputs in (several.tolist(), several):
-            answers = handler({"inputs": inputs, "parameters": {"sampling_rate": 500}})
+            answers = handler({"inputs": inputs, "parameters": STATED})
             assert len(answers) == 3
-            assert_same(answers[2], classifier(several[2], sampling_rate=500))
+            assert_same(answers[2], classifier(several[2], **STATED))
 
     def test_answer_is_json(self, handler, forms):
         answer = handler({"inputs": forms["npy"][0], "parameters": forms["npy"][1]})
@@ -155,17 +173,19 @@ class TestAnswers:
         mv = np.array(forms["leads x samples"][0])
         mv[3, 100:110] = np.nan
         leads = [[None if np.isnan(value) else value for value in lead] for lead in mv.tolist()]
-        refused = handler({"inputs": leads, "parameters": {"sampling_rate": 500}})
+        refused = handler({"inputs": leads, "parameters": STATED})
         assert error_of(refused)[0] == "InvalidEcg" and "aVR: 10 of 2500" in error_of(refused)[1]
-        found = handler({"inputs": leads, "parameters": {"sampling_rate": 500, "repair_nan": "true"}})
-        assert_same(found, classifier(mv, sampling_rate=500, repair_nan=True))
+        found = handler({"inputs": leads, "parameters": {**STATED, "repair_nan": "true"}})
+        assert_same(found, classifier(mv, **STATED, repair_nan=True))
 
     def test_missing_leads(self, handler, classifier, forms):
-        mv = np.array(forms["leads x samples"][0])[:8]
-        arguments = {"sampling_rate": 500, "lead_names": ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]}
+        whole = np.array(forms["leads x samples"][0])
+        mv = whole[[0, 1, 6, 7, 8, 9, 10, 11]]
+        arguments = {**STATED, "lead_names": ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]}
         found = handler({"inputs": mv.tolist(), "parameters": arguments})
         assert_same(found, classifier(mv, **arguments))
-        few = {"sampling_rate": 500, "lead_names": "I,II,V1,V2,V3,V4,V5,aVR"}
+        mv = whole[[0, 1, 6, 7, 8, 9, 10, 3]]
+        few = {**STATED, "lead_names": "I,II,V1,V2,V3,V4,V5,aVR"}
         assert "missing V6" in error_of(handler({"inputs": mv.tolist(), "parameters": few}))[1]
         allowed = handler({"inputs": mv.tolist(), "parameters": {**few, "allow_missing_leads": True}})
         few = {**few, "lead_names": few["lead_names"].split(",")}
@@ -180,7 +200,7 @@ class TestAnswers:
     def test_zero_shot(self, folders, forms):
         handler = EndpointHandler(str(folders / "clip"))
         classifier = pipeline("zero-shot-ecg-classification", model=str(folders / "clip"), trust_remote_code=True)
-        arguments = {"sampling_rate": 500, "candidate_labels": TEXTS, "hypothesis_template": "ECG: {}"}
+        arguments = {**STATED, "candidate_labels": TEXTS, "hypothesis_template": "ECG: {}"}
         found = handler({"inputs": [forms["npy"][0]] * 2, "parameters": arguments})
         expected = classifier(forms["npy"][2], **arguments)
         for answer in found:
@@ -192,15 +212,29 @@ class TestAnswers:
             {"candidate_labels": ["a", "a"]},
             {"candidate_labels": "a" * 600},
         ):
-            answer = handler({"inputs": forms["npy"][0], "parameters": {"sampling_rate": 500, **parameters}})
+            answer = handler({"inputs": forms["npy"][0], "parameters": {**STATED, **parameters}})
             assert error_of(answer)[0] == "InvalidParameter"
         for template in ("no place", "{} {}", 3):
-            parameters = {"sampling_rate": 500, "candidate_labels": TEXTS, "hypothesis_template": template}
+            parameters = {**STATED, "candidate_labels": TEXTS, "hypothesis_template": template}
             answer = handler({"inputs": forms["npy"][0], "parameters": parameters})
             assert error_of(answer) == (
                 "InvalidParameter",
                 "expected hypothesis_template as a text that holds {} once",
             )
+
+    def test_what_is_doubtful_is_said(self, handler, classifier, forms):
+        noise = np.random.default_rng(0).normal(0, 0.3, (12, 2500))
+        named = {**STATED, "lead_names": list(LEAD_NAMES)}
+        inputs = [{"ecg": noise.tolist(), **named}, forms["npy"][0]]
+        doubtful, clean = handler({"inputs": inputs, "parameters": {**STATED, "top_k": 2}})
+        assert doubtful == json.loads(json.dumps(classifier(noise, **named, top_k=2)))
+        codes = [one["code"] for one in doubtful[1]["quality"]]
+        assert codes == ["limb_leads_disagree", "not_an_ecg"]
+        assert all("quality" not in one for one in clean)
+        parameters = {**STATED, "task": "ecg-feature-extraction", "with_model": True}
+        embedded = handler({"inputs": inputs, "parameters": parameters})
+        assert [[one["code"] for one in quality] for quality in embedded["quality"]] == [codes, []]
+        assert np.shape(embedded["results"]) == (2, len(embedded["results"][0]))
 
     def test_several_threads(self, handler, forms):
         inputs, rate = forms["npy"][:2]
@@ -241,6 +275,8 @@ class TestErrors:
             ({"inputs": "http://127.0.0.1/ecg.npy"}, "InvalidRequest", "inputs: expected base64"),
             ({"inputs": ""}, "InvalidEcg", "inputs: expected an ECG: found nothing"),
             ({"inputs": [[1.0] * 9] * 12}, "InvalidParameter", "inputs: expected sampling_rate in Hz"),
+            ({"inputs": [[1.0] * 9] * 12, "parameters": {"sampling_rate": 500}}, "InvalidParameter", "expected unit"),
+            ({"inputs": [[1.0] * 9] * 8, "parameters": STATED}, "InvalidParameter", "inputs: expected lead_names"),
             ({"inputs": [[1.0, "a"]] * 12}, "InvalidEcg", "inputs: expected numbers: found str"),
             ({"inputs": [[1.0, True]] * 12}, "InvalidEcg", "inputs: expected numbers: found bool"),
             ({"inputs": [[1.0, 2.0], [1.0]]}, "InvalidEcg", r"expected lists of one length: found \[1, 2\]"),
@@ -285,18 +321,18 @@ class TestErrors:
     )
     def test_parameters(self, handler, parameters, message):
         inputs = base64_of(bytes(4 * 12 * 100))
-        found_type, found = error_of(handler({"inputs": inputs, "parameters": {"sampling_rate": 500, **parameters}}))
+        found_type, found = error_of(handler({"inputs": inputs, "parameters": {**STATED, **parameters}}))
         assert found_type == "InvalidParameter", found
         assert re.search(message, found), found
 
     def test_the_ecg_at_fault_is_named(self, handler, forms):
         good = forms["leads x samples"][0]
-        flat = [[0.0] * 100] * 12
-        answer = handler({"inputs": [good, good, flat], "parameters": {"sampling_rate": 500}})
+        flat = [[0.0] * 1000] * 12
+        answer = handler({"inputs": [good, good, flat], "parameters": STATED})
         assert error_of(answer)[0] == "InvalidEcg"
-        assert error_of(answer)[1].startswith("inputs[2]: no signal: every lead is constant")
-        answer = handler({"inputs": {"ecg": flat, "name": "bed 4"}, "parameters": {"sampling_rate": 500}})
-        assert error_of(answer)[1].startswith("inputs (bed 4): no signal")
+        assert error_of(answer)[1].startswith("inputs[2] (unit mV): every lead is constant")
+        answer = handler({"inputs": {"ecg": flat, "name": "bed 4"}, "parameters": STATED})
+        assert error_of(answer)[1].startswith("inputs (bed 4) (unit mV): every lead is constant")
 
     def test_contradictions(self, handler, forms):
         answer = handler({"inputs": forms["WFDB pair"][0], "parameters": {"sampling_rate": 250}})
@@ -306,7 +342,7 @@ class TestErrors:
         assert "expected 3,696 bytes of float32 for shape [12, 77]: found 120,000" in error_of(answer)[1]
 
     def test_too_large(self, handler, forms):
-        rate = {"sampling_rate": 500}
+        rate = STATED
         many = handler({"inputs": ["YQ=="] * (MAX_REQUEST_ECGS + 1), "parameters": rate})
         assert error_of(many)[0] == "TooLarge"
         long = handler({"inputs": [[0] * (MAX_VALUES // 12 + 1)] * 12, "parameters": rate})
@@ -326,7 +362,7 @@ class TestErrors:
 
         payload = pickle.dumps(Opens())
         for form in (None, *FORMATS):
-            parameters = {"sampling_rate": 500, "shape": [12, 100], "exam_id": 7, "format": form}
+            parameters = {**STATED, "shape": [12, 100], "exam_id": 7, "format": form}
             for inputs in (payload, base64_of(payload), {"data": base64_of(payload)}):
                 error_of(handler({"inputs": inputs, "parameters": parameters}))
         assert not witness.exists()
@@ -340,6 +376,22 @@ class TestErrors:
             assert error_of(answer)[0] == "InvalidEcg", name
         renamed = handler({"inputs": {"hea": header.replace("ecg.dat", "other.dat"), "dat": dat}})
         assert renamed == handler({"inputs": {"hea": header, "dat": dat}})
+
+    def test_wfdb_record_of_segments(self, handler, ecg, segmented_record, wfdb_record):
+        whole = handler(
+            {"inputs": {one: base64_of(wfdb_record.with_suffix(f".{one}").read_bytes()) for one in ("hea", "dat")}}
+        )
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for path in segmented_record.iterdir():
+                archive.write(path, path.name)
+        assert_same(handler({"inputs": base64_of(buffer.getvalue())}), whole)
+        without = io.BytesIO()
+        with zipfile.ZipFile(without, "w") as archive:
+            for path in segmented_record.glob("rec_*"):
+                archive.write(path, path.name)
+        kind, message = error_of(handler({"inputs": base64_of(without.getvalue())}))
+        assert (kind, message) == ("InvalidEcg", "inputs: expected one WFDB header: found 2")
 
     def test_defects_are_answered_and_logged_without_the_recording(self, handler, forms, monkeypatch, caplog):
         def fails(*args, **kwargs):
@@ -361,7 +413,7 @@ class TestErrors:
 def test_folder_alone_answers(folders, handler, forms, tmp_path):
     names = ["leads x samples", "CSV text", "WFDB pair", "npy", "hdf5"]
     requests = [{"inputs": forms[name][0], "parameters": forms[name][1]} for name in names]
-    requests += [{"inputs": [forms["CSV text"][0]] * 2, "parameters": {"sampling_rate": 500}}, {"inputs": 3}]
+    requests += [{"inputs": [forms["CSV text"][0]] * 2, "parameters": STATED}, {"inputs": 3}]
     (tmp_path / "requests.json").write_text(json.dumps(requests))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}

@@ -1,8 +1,11 @@
+import contextlib
+
 import h5py
 import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, pipeline
+from transformers.utils import logging
 
 from modeling_ecgclip import (
     LABEL_NAMES,
@@ -15,6 +18,10 @@ from modeling_ecgclip import (
     EcgResNetForSignalClassification,
     save_for_hub,
 )
+from tests.simulated import simulated
+
+
+STATED = {"sampling_rate": 400, "unit": "uV"}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +56,8 @@ def zero_shot(clip, processor):
 
 @pytest.fixture
 def ecgs():
-    """Five ECGs of different length and amplitude, whole microvolts at 400 Hz."""
-    generator = np.random.default_rng(0)
-    return [
-        generator.integers(-400 * (i + 1), 400 * (i + 1), (12, n))
-        for i, n in enumerate((4096, 3000, 2934, 4096, 1000))
-    ]
+    """Five simulated ECGs of different length and amplitude, whole microvolts at 400 Hz."""
+    return [np.rint(simulated(i, n) * 500 * (i + 1)).astype(int) for i, n in enumerate((4096, 3000, 2934, 4096, 2100))]
 
 
 def scores(results):
@@ -66,14 +69,14 @@ class TestClassification:
         results = classify(ecgs[1], sampling_rate=400, unit="uV")
         assert [result["score"] for result in results] == sorted((r["score"] for r in results), reverse=True)
         assert all(set(result) == {"label", "score"} for result in results)
-        inputs = EcgFeatureExtractor()(ecgs[1] / 1000, sampling_rate=400, return_tensors="pt")
+        inputs = EcgFeatureExtractor()(ecgs[1] / 1000, sampling_rate=400, unit="mV", return_tensors="pt")
         with torch.no_grad():
             expected = classifier(**inputs).logits[0].sigmoid().tolist()
         assert scores(results) == pytest.approx(dict(zip(LABEL_NAMES, expected, strict=True)), abs=1e-6)
 
     def test_positive_where_there_are_thresholds(self, ecgs):
         model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", thresholds=[0.0, 1.0] * 3)).eval()
-        results = EcgClassificationPipeline(model, feature_extractor=EcgFeatureExtractor())(ecgs[0], unit="uV")
+        results = EcgClassificationPipeline(model, feature_extractor=EcgFeatureExtractor())(ecgs[0], **STATED)
         positive = {result["label"]: result["positive"] for result in results}
         assert positive == dict(zip(LABEL_NAMES, [True, False] * 3, strict=True))
 
@@ -82,7 +85,7 @@ class TestClassification:
         pipe = EcgClassificationPipeline(
             EcgResNetForSignalClassification(config).eval(), feature_extractor=EcgFeatureExtractor()
         )
-        assert sum(scores(pipe(ecgs[0], unit="uV")).values()) == pytest.approx(1)
+        assert sum(scores(pipe(ecgs[0], **STATED)).values()) == pytest.approx(1)
 
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
     def test_batches_equal_one_by_one(self, classify, ecgs, batch_size):
@@ -93,30 +96,32 @@ class TestClassification:
 
     def test_array_tuple_and_generator(self, classify, ecgs):
         pair = [ecgs[0], ecgs[3]]
-        expected = classify(pair, unit="uV")
-        assert classify(tuple(pair), unit="uV") == expected
-        assert classify(np.stack(pair), unit="uV") == expected
-        assert classify(torch.from_numpy(np.stack(pair)), unit="uV") == expected
-        assert list(classify((ecg for ecg in pair), unit="uV")) == expected
+        expected = classify(pair, **STATED)
+        assert classify(tuple(pair), **STATED) == expected
+        assert classify(np.stack(pair), **STATED) == expected
+        assert classify(torch.from_numpy(np.stack(pair)), **STATED) == expected
+        assert list(classify((ecg for ecg in pair), **STATED)) == expected
         assert classify([]) == []
 
     def test_top_k(self, classify, ecgs):
-        assert classify(ecgs[0], unit="uV", top_k=2) == classify(ecgs[0], unit="uV")[:2]
+        assert classify(ecgs[0], **STATED, top_k=2) == classify(ecgs[0], **STATED)[:2]
 
     def test_missing_leads_on_request(self, classify, ecgs):
         source = {"ecg": ecgs[0][:11], "lead_names": LEAD_NAMES[:11], "sampling_rate": 400, "unit": "uV"}
         with pytest.raises(ValueError, match="missing V6"):
             classify(source)
         assert len(classify(source, allow_missing_leads=True)) == 6
-        mixed = classify([source, ecgs[1]], allow_missing_leads=True, unit="uV", batch_size=2)
+        mixed = classify([source, ecgs[1]], allow_missing_leads=True, **STATED, batch_size=2)
         assert scores(mixed[0]) == pytest.approx(scores(classify(source, allow_missing_leads=True)), abs=1e-5)
 
     def test_nan_on_request(self, classify, ecgs):
         broken = ecgs[0] / 1000
         broken[4, 7] = np.nan
         with pytest.raises(ValueError, match="aVL: 1 of 4096"):
-            classify(broken)
-        assert len(classify(broken, repair_nan=True)) == 6
+            classify(broken, sampling_rate=400, unit="mV")
+        results = classify(broken, sampling_rate=400, unit="mV", repair_nan=True)
+        assert len(results) == 6
+        assert {one["quality"][0]["code"] for one in results} == {"nan_repaired:aVL:0.0%"}
 
     def test_defaults_given_to_the_constructor(self, classifier, ecgs, classify):
         pipe = pipeline(
@@ -132,7 +137,7 @@ class TestClassification:
     def test_bfloat16(self, ecgs):
         model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny")).eval().to(torch.bfloat16)
         pipe = EcgClassificationPipeline(model, feature_extractor=EcgFeatureExtractor())
-        assert all(0 < score < 1 for score in scores(pipe(ecgs[0], unit="uV")).values())
+        assert all(0 < score < 1 for score in scores(pipe(ecgs[0], **STATED)).values())
 
     def test_plot(self, classify, ecgs):
         figure = classify.plot({"ecg": ecgs[2], "name": "bed 4"}, unit="uV", sampling_rate=400)
@@ -161,11 +166,10 @@ class TestSources:
             file["exam_id"] = np.array([3, 9])
             file["tracings"] = np.stack([padded.T * 0, padded.T * 2 / 1000]).astype(np.float32)
         expected = scores(classify({"ecg": ecg, "unit": "uV", "sampling_rate": 400}))
-        stated = {"sampling_rate": 400, "unit": "uV"}
         found = {
-            "npy": classify(tmp_path / "a.npy", **stated),
+            "npy": classify(tmp_path / "a.npy", **STATED),
             "npz": classify(str(tmp_path / "a.npz")),
-            "csv": classify(str(tmp_path / "a.csv"), **stated),
+            "csv": classify(str(tmp_path / "a.csv"), **STATED),
             "hdf5": classify(str(tmp_path / "a.hdf5"), exam_id=9),
             "hdf5 in a dictionary": classify({"path": tmp_path / "a.hdf5", "exam_id": 9}),
             "several exams": classify(str(tmp_path / "a.hdf5"), exam_id=[9, 9])[1],
@@ -193,6 +197,92 @@ class TestSources:
         assert [scores(one) for one in results] == [pytest.approx(scores(classify(row)), abs=1e-5) for row in rows]
 
 
+class TestQuality:
+    """Refused where it would be read wrongly, said where it is doubtful, in every entry of that ECG alone."""
+
+    NOISE = {**STATED, "lead_names": LEAD_NAMES, "ecg": np.random.default_rng(0).normal(0, 300, (12, 4096))}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"sampling_rate": None}, "expected sampling_rate in Hz: neither"),
+            ({"unit": None}, "expected unit .mV, uV, V.: neither"),
+            ({"unit": "mV"}, "amplitudes of .* mV"),
+            ({"unit": "V"}, "expected samples below 1e.06 mV.*Is the unit another one"),
+            ({"lead_names": [*LEAD_NAMES[6:], *LEAD_NAMES[:6]]}, "the leads look like I II III aVR aVL aVF V1-V6"),
+        ],
+    )
+    def test_refused(self, classify, ecgs, change, message):
+        with pytest.raises(ValueError, match=f"bed 4.*{message}"):
+            classify({"ecg": ecgs[1], "name": "bed 4", **STATED, **change})
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3])
+    def test_said(self, classify, zero_shot, ecgs, batch_size):
+        sources = [ecgs[0], self.NOISE, ecgs[1], {"ecg": ecgs[2][:, :1600], **STATED}]
+        for results in (
+            classify(sources, **STATED, batch_size=batch_size, top_k=3),
+            zero_shot(sources, ["a", "b", "c"], **STATED, batch_size=batch_size),
+        ):
+            codes = [[[one["code"] for one in entry.get("quality", [])] for entry in entries] for entries in results]
+            doubtful = ["limb_leads_disagree", "not_an_ecg"]
+            assert codes == [[[]] * 3, [doubtful] * 3, [[]] * 3, [["short"]] * 3]
+            assert all("quality" not in entry for entry in results[0])
+            one = results[1][0]["quality"][1]
+            assert one["severity"] == "warning"
+            assert one["message"].startswith("this does not look like an ECG but like noise")
+
+    def test_said_of_embeddings(self, classifier, ecgs, caplog):
+        extract = pipeline("ecg-feature-extraction", model=classifier, feature_extractor=EcgFeatureExtractor())
+        sources = [ecgs[0], {**self.NOISE, "name": "bed 4"}]
+        with caplog.at_level("WARNING"), _propagated():
+            plain = extract(sources, **STATED, batch_size=2)
+        assert sum(record.message.startswith("bed 4: ") for record in caplog.records) == 2
+        beside = extract(sources, **STATED, batch_size=2, return_quality=True)
+        assert [one["embedding"] for one in beside] == plain
+        assert [[finding["code"] for finding in one["quality"]] for one in beside] == [
+            [],
+            ["limb_leads_disagree", "not_an_ecg"],
+        ]
+
+    def test_old_tables_keep_their_rows(self, classify, exam_table):
+        """A row states rate, unit and leads; what the detective doubts is said and refuses nothing."""
+        from datasets import load_from_disk
+
+        row = load_from_disk(str(exam_table))["test"][0]  # noise
+        for one in (row, {"ecg": row["ecg"], "n_samples": row["n_samples"]}):
+            assert {finding["code"] for finding in classify(one)[0]["quality"]} >= {"not_an_ecg"}
+
+    def test_archives_under_other_names(self, classify, ecgs, tmp_path):
+        """What an archive states under another usual name is used, like what the caller states."""
+        path, signal = tmp_path / "a.npz", ecgs[0] / 1e6
+        expected = scores(classify(ecgs[0], sampling_rate=500, unit="uV"))
+        order = [*range(6, 12), *range(6)]
+        leads = np.array(LEAD_NAMES)[order]
+        for stated, given in (
+            ({"fs": 500, "units": "V"}, {}),
+            ({"sfreq": 500.0, "leads": leads, "units": ["V"] * 12}, {}),
+            ({"channels": leads, "unit": "V"}, {"sampling_rate": 500}),
+        ):
+            named = "leads" in stated or "channels" in stated
+            np.savez(path, ecg=signal[order] if named else signal, **stated)
+            assert scores(classify(str(path), **given)) == pytest.approx(expected, abs=1e-5), stated
+            with pytest.raises(ValueError, match="contradicts"):
+                classify(str(path), **{"unit": "mV", **given})
+        np.savez(path, ecg=signal, fs=500)
+        with pytest.raises(ValueError, match="expected unit"):
+            classify(str(path))
+
+
+@contextlib.contextmanager
+def _propagated():
+    """The logs of transformers where pytest sees them."""
+    logging.enable_propagation()
+    try:
+        yield
+    finally:
+        logging.disable_propagation()
+
+
 class TestZeroShot:
     LABELS = ("RSR em V1", "intervalo PR aumentado", "sem onda P")
 
@@ -207,22 +297,22 @@ class TestZeroShot:
 
     @pytest.mark.parametrize("batch_size", [1, 2, 5])
     def test_batches_equal_one_by_one(self, zero_shot, ecgs, batch_size):
-        alone = [scores(zero_shot(ecg, self.LABELS, unit="uV")) for ecg in ecgs]
-        together = zero_shot(ecgs, self.LABELS, unit="uV", batch_size=batch_size)
+        alone = [scores(zero_shot(ecg, self.LABELS, **STATED)) for ecg in ecgs]
+        together = zero_shot(ecgs, self.LABELS, **STATED, batch_size=batch_size)
         assert [scores(results) for results in together] == [pytest.approx(one, abs=1e-5) for one in alone]
         assert len({round(one[self.LABELS[0]], 6) for one in alone}) == 5
 
     def test_labels_as_text_and_template(self, zero_shot, ecgs):
-        as_text = zero_shot(ecgs[0], "RSR em V1, sem onda P", unit="uV", hypothesis_template="Laudo: {}")
-        as_list = zero_shot(ecgs[0], ["Laudo: RSR em V1", "Laudo: sem onda P"], unit="uV", hypothesis_template="{}")
+        as_text = zero_shot(ecgs[0], "RSR em V1, sem onda P", **STATED, hypothesis_template="Laudo: {}")
+        as_list = zero_shot(ecgs[0], ["Laudo: RSR em V1", "Laudo: sem onda P"], **STATED, hypothesis_template="{}")
         assert [result["score"] for result in as_text] == [result["score"] for result in as_list]
         assert {result["label"] for result in as_text} == {"RSR em V1", "sem onda P"}
         # Braces in a label are text, not a template.
-        assert len(zero_shot(ecgs[0], ["a{0}", "b"], unit="uV")) == 2
+        assert len(zero_shot(ecgs[0], ["a{0}", "b"], **STATED)) == 2
 
     def test_defaults_given_to_the_constructor(self, clip, processor, ecgs, zero_shot):
         pipe = pipeline("zero-shot-ecg-classification", model=clip, processor=processor, candidate_labels=self.LABELS)
-        assert pipe(ecgs[0], unit="uV") == zero_shot(ecgs[0], self.LABELS, unit="uV")
+        assert pipe(ecgs[0], **STATED) == zero_shot(ecgs[0], self.LABELS, **STATED)
 
     @pytest.mark.parametrize(
         ("labels", "template", "message"),
@@ -237,7 +327,7 @@ class TestZeroShot:
     )
     def test_refused(self, zero_shot, ecgs, labels, template, message):
         with pytest.raises(ValueError, match=message):
-            zero_shot(ecgs[0], labels, hypothesis_template=template, unit="uV")
+            zero_shot(ecgs[0], labels, hypothesis_template=template, **STATED)
 
     def test_needs_a_tokenizer(self, clip):
         with pytest.raises(ValueError, match="needs a tokenizer"):
@@ -247,15 +337,15 @@ class TestZeroShot:
 class TestFeatureExtraction:
     def test_dual_encoder_gives_the_joint_space(self, clip, processor, ecgs):
         extract = pipeline("ecg-feature-extraction", model=clip, processor=processor)
-        embeds = extract(ecgs, unit="uV", batch_size=2)
+        embeds = extract(ecgs, **STATED, batch_size=2)
         assert np.shape(embeds) == (5, 32)
         np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-5)
-        np.testing.assert_allclose(embeds[3], extract(ecgs[3], unit="uV"), atol=1e-5)
+        np.testing.assert_allclose(embeds[3], extract(ecgs[3], **STATED), atol=1e-5)
 
     def test_classifier_and_its_tower_give_the_embedding(self, classifier, ecgs):
         tensors = [
             pipeline("ecg-feature-extraction", model=model, feature_extractor=EcgFeatureExtractor())(
-                ecgs[0], unit="uV", return_tensors=True
+                ecgs[0], **STATED, return_tensors=True
             )
             for model in (classifier, classifier.ecg_model)
         ]
@@ -267,6 +357,6 @@ def test_installed_package_serves_a_saved_folder(classifier, classify, ecgs, tmp
     save_for_hub(classifier, tmp_path, EcgFeatureExtractor())
     loaded = pipeline("ecg-classification", model=str(tmp_path), trust_remote_code=True)
     assert type(loaded.model) is EcgResNetForSignalClassification
-    assert loaded(ecgs[0], unit="uV") == classify(ecgs[0], unit="uV")
+    assert loaded(ecgs[0], **STATED) == classify(ecgs[0], **STATED)
     local = pipeline("ecg-classification", model=str(tmp_path), pipeline_class=EcgClassificationPipeline)
-    assert local(ecgs[0], unit="uV") == classify(ecgs[0], unit="uV")
+    assert local(ecgs[0], **STATED) == classify(ecgs[0], **STATED)

@@ -58,6 +58,13 @@ def test_short_recording_shows_every_lead(ecg):
     assert [len(x) for x, _ in traces_of(plot_ecg(ecg[:, :600], 400))] == [600] * 13
 
 
+def test_a_single_lead_is_one_strip_whose_time_does_not_overlap(ecg):
+    figure = plot_ecg(ecg[:1, :2934], 400, lead_names=["V2"])
+    assert [len(x) for x, _ in traces_of(figure)] == [2934]
+    assert any(text.endswith("7.3 s recorded") for text in texts_of(figure))
+    assert any("columns overlap" in text for text in texts_of(plot_ecg(ecg[:, :2934], 400)))
+
+
 def test_start(ecg):
     figure = plot_ecg(ecg, 400, start_s=4)
     assert len(traces_of(figure)[-1][0]) == 6 * 400

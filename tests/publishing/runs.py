@@ -76,7 +76,7 @@ def write_run(
     write_json(folder / "metrics.json", metrics(labels))
     write_json(folder / "history.json", [{"step": 1, "loss": 0.5}])
     write_json(folder / "run.json", run_record(labels, problem_type, signal, source))
-    for name in ("loss", "precision_recall", "calibration"):
+    for name in ("loss", "precision_recall", "calibration", "confusion", "scatter"):
         Image.new("RGB", (2, 2)).save(folder / f"{name}.png")
     return folder
 

@@ -304,7 +304,7 @@ table, home, refusals = json.loads(sys.argv[1])
 options = ["--max_shard_size", "2500KB", "--output_dir", home + "/made"]
 publish = ["--dataset_name_or_path", table, "--repo_id", "clinic/exams", "--include_text_table", *options]
 seen = {"pushes": [outcome(run, publish)]}
-urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/mend", data=b"")
+urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/fix", data=b"")
 seen["pushes"] += [outcome(run, publish), outcome(run, publish)]
 
 os.environ["HF_TOKEN"] = "hf_testread"

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from modeling_ecgclip import EcgFeatureExtractor, SignalSpec
+from publishing.card import eval_result_file, model_card
 from publishing.run_folder import read_run
 from publishing.stages import CLASSIFIERS, CONTRASTIVE, stage_of
 from tests.publishing.runs import change_json
@@ -55,6 +56,26 @@ def test_a_folder_that_states_two_signals_is_refused_in_one_line(copied):
     change_json(copied / "run.json", signal=SignalSpec(("I",)).to_dict())
     with pytest.raises(ValueError, match=r"expected one signal: .* found run.json with 1 lead \(I\)"):
         read_run(copied)
+
+
+def test_a_run_without_validation_and_test_is_finished_and_says_that_nothing_was_measured(copied):
+    record, metrics = (json.loads((copied / name).read_text()) for name in ("run.json", "metrics.json"))
+    change_json(copied / "run.json", used={"train": record["used"]["train"]})
+    undefined = [{"label": name, "metric": "threshold", "reason": "no validation"} for name in metrics["label_names"]]
+    for split in ("validation", "test"):
+        del metrics[split]
+    (copied / "metrics.json").write_text(json.dumps(metrics))
+    change_json(copied / "metrics.json", thresholds_from="default", undefined=undefined)
+    for name in ("precision_recall", "calibration"):
+        (copied / f"{name}.png").unlink()
+    run = read_run(copied)
+    card = model_card(run, dataset_id="clinic/exams")
+    text = str(card)
+    assert run.label_names == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert "**Trained on recorded ECGs** of PTB-XL." in text
+    assert text.count("The run had no test split: nothing was measured") == 2  # results and limits
+    assert "the last: there was no validation" in text and "calibration" not in text
+    assert card.data.eval_results is None and eval_result_file(run, "clinic/exams") is None
 
 
 def test_code_that_the_configuration_names_must_be_there(copied):

@@ -4,9 +4,17 @@ import h5py
 import numpy as np
 import pytest
 
-from modeling_ecgclip import LEAD_NAMES
+from modeling_ecgclip import CODE_LABELS, LEAD_NAMES, EcgRecord, Label, SignalSpec
 from space.analysis import Analyser
-from tests.space_models import write_models
+from tests.space_models import MANY, write_classifier, write_models
+
+
+KINDS = {
+    "many": {"labels": MANY, "thresholds": (0.5,) * 71},
+    "one_of_six": {"labels": CODE_LABELS, "problem_type": "single_label_classification"},
+    "values": {"labels": (Label("k", "potassium"), Label("age", "age in years")), "problem_type": "regression"},
+    "one_lead": {"labels": CODE_LABELS[:1], "signal": SignalSpec(("II",), 500, 5001), "thresholds": (0.5,)},
+}
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +28,26 @@ def analyser(models):
 
 
 @pytest.fixture(scope="session")
+def analysis_of(tmp_path_factory, signal):
+    """Gives analyser and analysis of one ECG by the name of a model's kind; each is made once."""
+    folder, made = tmp_path_factory.mktemp("kinds"), {}
+
+    def find(kind):
+        if kind not in made:
+            analyser = Analyser.load(str(write_classifier(folder / kind, **KINDS[kind])))
+            made[kind] = analyser, analyser.analyse(EcgRecord(signal, 400.0, LEAD_NAMES, "mV", "ecg.npy"))
+        return made[kind]
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def signal():
-    """Ten seconds of a beat a second in each lead, millivolts at 400 Hz."""
+    """Ten seconds of a beat a second in each lead, millivolts at 400 Hz; the limb leads obey their laws."""
     t = np.arange(4000) / 400
     beat = np.exp(-(((t % 1) - 0.5) ** 2) / 2e-4)
-    return (np.arange(1, 13)[:, None] / 8 * beat + 0.02 * np.sin(9 * t)).astype(np.float32)
+    size = np.array([0.8, 1.2, 0.4, -1.0, 0.2, 0.8, 0.3, 0.6, 0.9, 1.5, 1.3, 1.1])[:, None]
+    return (size * (beat + 0.02 * np.sin(9 * t))).astype(np.float32)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import pipeline
 
-from modeling_ecgclip import EcgClassificationPipeline, EcgRecord, read_ecg
+from modeling_ecgclip import LEAD_NAMES, EcgClassificationPipeline, EcgRecord, read_ecg
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
 from tests.space_models import THRESHOLDS
@@ -21,17 +21,15 @@ def test_probabilities_are_those_of_the_pipeline(analyser, models, example):
     path = example.paths[0]
     classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
     analysis = analyser.analyse(read_ecg(path))
-    without_thresholds = [
-        {key: value for key, value in one.items() if key != "threshold"} for one in analysis.probabilities
-    ]
-    assert without_thresholds == classify(str(path))
-    by_label = {one["label"]: one["threshold"] for one in analysis.probabilities}
-    assert [by_label[label] for label in analyser.labels] == pytest.approx(THRESHOLDS)
-    assert analysis.strongest_label == analysis.probabilities[0]["label"]
+    found = analysis.findings.entries
+    assert [{"label": one.name, "score": one.score, "positive": one.positive} for one in found] == classify(str(path))
+    by_label = {one.name: one.threshold for one in found}
+    assert [by_label[label.name] for label in analyser.labels] == pytest.approx(THRESHOLDS)
+    assert analysis.strongest_label == found[0].name
 
 
 def test_shown_is_what_the_model_saw(analyser, signal):
-    long = np.concatenate([signal, signal + 0.5], axis=1)  # 20 s
+    long = np.concatenate([signal, 1.2 * signal], axis=1)  # 20 s
     analysis = analyser.analyse(record_of(long))
     np.testing.assert_array_equal(analysis.signal, analysis.input_values[0].numpy())
     np.testing.assert_allclose(analysis.signal, long[:, 1952:6048], atol=1e-6)
@@ -44,17 +42,29 @@ def test_shown_is_what_the_model_saw(analyser, signal):
 def test_what_was_done_is_noted(analyser, signal):
     broken = signal.copy()
     broken[3, 5] = np.nan
-    record = EcgRecord(broken[[0, 1, *range(3, 12)]], 500.0, None, None, "x")
-    with pytest.raises(ValueError, match="x: expected 12 leads"):
+    record = EcgRecord(broken[[0, 1, *range(3, 12)]], 500.0, None, "mV", "x")
+    with pytest.raises(ValueError, match="x: expected lead_names for each lead"):
         analyser.analyse(record)
     names = ("I", "II", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5")
-    record = EcgRecord(broken[[0, 1, *range(3, 11)]], 500.0, names, None, "x")
+    record = EcgRecord(broken[[0, 1, *range(3, 11)]], 500.0, names, "mV", "x")
     notes = analyser.analyse(record, ["said before"], repair_nan=True, allow_missing_leads=True).notes
     assert notes[0] == "said before"
     assert "Computed from I and II: III." in notes
     assert "Not recorded, set to 0 mV: V6." in notes
-    assert "Samples that were not numbers were interpolated." in notes
+    assert "aVR: 0.0% of the samples were not recorded, and filled by straight lines." in notes
     assert "Resampled to the model's rate." in notes
+
+
+def test_what_is_doubtful_is_noted(analyser):
+    noise = np.random.default_rng(0).normal(0, 0.3, (12, 1600))
+    analysis = analyser.analyse(EcgRecord(noise, 400.0, LEAD_NAMES, "mV", "x"))
+    assert any(note.startswith("This does not look like an ECG but like noise") for note in analysis.notes)
+    assert any(note.startswith("The limb leads disagree: ") for note in analysis.notes)
+    assert any(note.startswith("4.0 s is little") for note in analysis.notes)
+    codes = [one["code"] for one in analysis.quality]
+    assert codes == ["limb_leads_disagree", "not_an_ecg", "short"]
+    with pytest.raises(ValueError, match="x .unit mV.: the limb leads disagree"):
+        analyser.analyse(EcgRecord(noise, 400.0, None, "mV", "x"))
 
 
 def test_saliency_lies_on_the_samples_shown(analyser, signal):
@@ -68,6 +78,24 @@ def test_saliency_lies_on_the_samples_shown(analyser, signal):
     assert beats[180:220].mean() > 3 * beats[:100].mean()
 
 
+@pytest.mark.parametrize("n", [3000, 2999, 4096])  # of 400 Hz: the last is longer than the window
+def test_another_window_s_saliency_lies_on_the_samples_shown(analysis_of, signal, monkeypatch, n):
+    # Of 5,001 samples the network reads 5,120: 59 zeros on the left, 60 on the right, more around a short recording.
+    analyser, _ = analysis_of("one_lead")
+    longer = np.pad(signal, ((0, 0), (0, 96)), mode="edge")
+    analysis = analyser.analyse(EcgRecord(longer[:, :n], 400.0, LEAD_NAMES, "mV", "ecg.npy"))
+    inputs, shown = analysis.input_values[0].numpy(), analysis.signal
+    assert analysis.lead_names == ("II",) and inputs.shape == (1, 5120)
+    first = np.flatnonzero(inputs[0])[0]
+    np.testing.assert_array_equal(inputs[:, first : first + shown.shape[1]], shown)
+    places = np.arange(5120, dtype=np.float32)[None]
+    monkeypatch.setattr("space.analysis.integrated_gradients", lambda *_: places)
+    monkeypatch.setattr("space.analysis.smooth_saliency", lambda attributions, _: attributions)
+    saliency = analyser.explain(analysis, "1dAVb").saliency
+    np.testing.assert_array_equal(saliency.strength, places[:, first : first + shown.shape[1]])
+    assert saliency.strongest == ""  # of a single lead
+
+
 def test_own_words_are_those_of_the_pipeline(analyser, signal):
     analysis = analyser.compare(analyser.analyse(record_of(signal)), " onda P \n\nQRS alargado\n", "English")
     expected = analyser.zero_shot(
@@ -75,6 +103,7 @@ def test_own_words_are_those_of_the_pipeline(analyser, signal):
         candidate_labels=["onda P", "QRS alargado"],
         hypothesis_template="Electrocardiogram with {}.",
         sampling_rate=400,
+        unit="mV",
     )
     assert analysis.words == expected
     assert sum(one["score"] for one in analysis.words) == pytest.approx(1)

@@ -1,9 +1,11 @@
+import re
 from dataclasses import replace
 
 import pytest
 
-from modeling_ecgclip import EcgRecord
+from modeling_ecgclip import EcgRecord, Label
 from space import page
+from space.findings import Finding, Findings
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +22,56 @@ def test_names_and_reports_are_escaped(analysis):
     assert "a &amp; b" in page.facts(hostile)
 
 
+def rows_of(html):
+    return re.findall(r'data-label="([^"]*)"', html)
+
+
 def test_findings_state_number_threshold_and_decision(analysis):
-    html = page.probabilities(analysis)
-    for one in analysis.probabilities:
-        assert f'data-label="{one["label"]}" data-score="{one["score"]:.9f}"' in html
-    decisions = [one["positive"] for one in analysis.probabilities]
+    html = page.findings(analysis)
+    for one in analysis.findings.entries:
+        assert f'data-label="{one.name}" data-score="{one.score:.9f}"' in html
+    decisions = [one.positive for one in analysis.findings.entries]
     assert html.count("positive <span") == sum(decisions)
     assert html.count("negative <span") == len(decisions) - sum(decisions)
+    assert 'First-degree AV block <span class="ec-muted">1dAVb</span>' in html
+    assert "<details" not in html
+
+
+def test_many_findings_are_folded_behind_the_first(analysis_of):
+    _, analysis = analysis_of("many")
+    shown, fold = page.findings(analysis).split("<details")
+    assert rows_of(shown) == [one.name for one in analysis.findings.first]
+    assert len(rows_of(shown)) + len(rows_of(fold)) == 71
+    assert "Show all 71" in fold and "negative" in fold and "positive <span" not in fold
+    assert "Statement number" in shown and "Statement number" in fold
+
+
+def test_one_label_of_several_has_no_thresholds(analysis_of):
+    html = page.findings(analysis_of("one_of_six")[1])
+    assert "One of 6 findings: together they make 100 %" in html
+    assert "decision" not in html and "ec-threshold" not in html
+    assert html.count("ec-chosen") == 1 and html.count("ec-bar") == 6
+
+
+def test_values_have_neither_bar_nor_percent(analysis_of):
+    analyser, analysis = analysis_of("values")
+    html = page.findings(analysis)
+    assert rows_of(html) == ["k", "age"]  # as the model has them
+    assert "%" not in html and "ec-bar" not in html and "finding" not in re.sub(r'class="[^"]*"', "", html)
+    assert 'Potassium <span class="ec-muted">k</span>' in html
+    marked = page.saliency(analyser.explain(analysis, "age"))
+    assert "raises age" in marked and "lowers age" in marked
+
+
+def test_titles_are_escaped(analysis):
+    entries = (Finding(Label('<b "x">', "<i>&"), 0.5),)
+    html = page.findings(replace(analysis, findings=Findings("multi_label_classification", entries)))
+    assert "<i>&" not in html and "<b " not in html and "&lt;i&gt;&amp;" in html
 
 
 def test_findings_of_a_model_without_thresholds(analysis):
-    plain = [{"label": one["label"], "score": one["score"]} for one in analysis.probabilities]
-    html = page.probabilities(replace(analysis, probabilities=plain))
+    entries = tuple(Finding(one.label, one.score) for one in analysis.findings.entries)
+    html = page.findings(replace(analysis, findings=replace(analysis.findings, entries=entries)))
     assert "decision" not in html
     assert "threshold" not in html
 
@@ -42,6 +82,10 @@ def test_drawing_has_words_for_those_who_cannot_see_it(analysis, analyser):
     assert "marked where it drove SB" in page.paper(marked, b"x", 0.5)
     assert "integrated gradients" in page.saliency(marked)
     assert page.saliency(analysis) == ""
+
+
+def test_drawing_says_how_many_leads_it_shows(analysis_of):
+    assert 'aria-label="1-lead ECG ecg.npy' in page.paper(analysis_of("one_lead")[1], b"x", 0.5)
 
 
 def test_page_says_what_it_is_and_what_becomes_of_uploads():

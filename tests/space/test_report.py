@@ -34,10 +34,35 @@ def test_png_is_the_print_out(analysis, analyser):
     assert image.tobytes() != marked.tobytes()
 
 
-def test_pdf_grows_with_what_is_known(analysis, analyser):
-    def pages(pdf):
-        return pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ")
+def pages(pdf):
+    return pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ")
 
+
+@pytest.mark.parametrize(("kind", "n_pages"), [("many", 2), ("one_of_six", 1), ("values", 1), ("one_lead", 1)])
+def test_reports_of_other_outputs_and_signals(analysis_of, kind, n_pages):
+    analyser, analysis = analysis_of(kind)
+    assert pages(build_pdf(analysis)) == n_pages
+    assert pages(build_pdf(analyser.explain(analysis, analysis.strongest_label))) == n_pages + 1
+    content = json.loads(build_json(analysis))
+    if kind == "values":
+        assert "probabilities" not in content
+        assert [(one["label"], one["title"]) for one in content["values"]] == [
+            ("k", "potassium"),
+            ("age", "age in years"),
+        ]
+        assert all(one.keys() == {"label", "title", "value"} for one in content["values"])
+    else:
+        assert len(content["probabilities"]) == len(analyser.labels)
+        assert ("threshold" in content["probabilities"][0]) == (kind != "one_of_six")
+
+
+def test_one_lead_is_one_strip(analysis_of, analysis):
+    png, ratio = draw_png(analysis_of("one_lead")[1], dpi=60)
+    assert pixels(png).size[0] == pixels(draw_png(analysis, dpi=60)[0]).size[0]
+    assert ratio < 0.2
+
+
+def test_pdf_grows_with_what_is_known(analysis, analyser):
     only = replace(analysis, nearest=None)
     assert build_pdf(only).startswith(b"%PDF-")
     assert pages(build_pdf(only)) == 1
@@ -49,7 +74,8 @@ def test_pdf_grows_with_what_is_known(analysis, analyser):
 def test_json_is_the_analysis(analysis):
     content = json.loads(build_json(analysis))
     assert content["file"] == "ecg $a$ [1].npy"
-    assert content["probabilities"] == analysis.probabilities
+    assert content["probabilities"] == analysis.findings.to_list()
+    assert content["probabilities"][0].keys() == {"label", "title", "score", "positive", "threshold"}
     assert content["own_words"] is None
 
 

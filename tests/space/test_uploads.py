@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import wfdb
 
 from modeling_ecgclip import LEAD_NAMES
 from space.example_list import EXAMPLES
@@ -13,9 +14,9 @@ WFDB_PATHS = EXAMPLES[0].paths
 
 def test_every_kind_gives_the_same_ecg(files, signal):
     forms = {
-        "npy": Form(sampling_rate=400),
+        "npy": Form(sampling_rate=400, unit="mV"),
         "npz": Form(),
-        "csv": Form(sampling_rate=400),
+        "csv": Form(sampling_rate=400, unit="mV"),
         "hdf5": Form(exam_id=" 8 "),
     }
     for suffix, form in forms.items():
@@ -23,7 +24,7 @@ def test_every_kind_gives_the_same_ecg(files, signal):
         np.testing.assert_allclose(record.signal, signal, atol=1e-5, err_msg=suffix)
         assert record.sampling_rate == 400, suffix
         assert record.name == ("ecg.hdf5, exam 8" if suffix == "hdf5" else f"ecg.{suffix}")
-        assert len(notes) == {"npy": 2, "csv": 1}.get(suffix, 0), suffix
+        assert len(notes) == {"npy": 1}.get(suffix, 0), suffix
 
 
 def test_wfdb_files_from_two_folders(tmp_path):
@@ -47,6 +48,8 @@ def test_form_states_what_the_file_does_not(files):
     ("suffix", "form", "message"),
     [
         ("npy", Form(), "ecg.npy: the file does not state its sampling rate"),
+        ("npy", Form(sampling_rate=400), 'does not state its unit: choose it under "What the file does not say"'),
+        ("csv", Form(unit="mV"), "ecg.csv: the file does not state its sampling rate: enter it in Hz under"),
         ("hdf5", Form(), "ecg.hdf5: an HDF5 file holds many exams"),
         ("hdf5", Form(exam_id="9"), "exam 9 not found"),
         ("npz", Form(sampling_rate=500), "ecg.npz: the source states 400.0 Hz"),
@@ -78,9 +81,19 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
     for name in names:
         (tmp_path / name).write_bytes(b"\x00\xffnot an ECG\n")
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        read_upload([tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None))
+        read_upload(
+            [tmp_path / name for name in names], Form(exam_id="1" if names == ["a.hdf5"] else None), LEAD_NAMES
+        )
     assert str(tmp_path) not in str(caught.value)
     assert "ecgclip-" not in str(caught.value)
+
+
+def test_leads_of_fewer_than_twelve_are_asked_for(tmp_path, signal):
+    np.save(tmp_path / "two.npy", signal[:2])
+    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them in the order"):
+        read_upload([tmp_path / "two.npy"], Form(400, "mV"))
+    record, notes = read_upload([tmp_path / "two.npy"], Form(400, "mV", "I II"))
+    assert (record.lead_names, notes) == (("I", "II"), [])
 
 
 def test_header_without_its_signal_file():
@@ -95,3 +108,16 @@ def test_header_that_names_a_file_elsewhere(tmp_path):
     header.write_text(WFDB_PATHS[0].read_text().replace("simulated_normal.dat", f"../{tmp_path.name}/secret.dat"))
     with pytest.raises((ValueError, FileNotFoundError), match="a"):
         read_upload([header], Form())
+
+
+def test_wfdb_record_of_segments(tmp_path, signal):
+    names = list(LEAD_NAMES)
+    for i, part in enumerate((signal[:, :1000], signal[:, 1000:])):
+        wfdb.wrsamp(
+            f"rec_{i}", 400, ["mV"] * 12, names, part.T.astype(float), fmt=["16"] * 12, adc_gain=[1000.0] * 12,
+            baseline=[0] * 12, write_dir=str(tmp_path),
+        )  # fmt: skip
+    (tmp_path / "rec.hea").write_text("rec/2 12 400 4000\nrec_0 1000\nrec_1 3000\n")
+    record, notes = read_upload(sorted(tmp_path.iterdir()), Form())
+    assert (record.name, record.sampling_rate, notes) == ("rec.hea", 400, [])
+    np.testing.assert_allclose(record.signal, signal, atol=1e-3)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from datasets import Dataset, List, Value, concatenate_datasets
 
 from data_scripts.tables.schema import ExamSchema, load_exam_table, text_features
@@ -16,6 +17,7 @@ from training.data import (
     microvolts_per_unit,
     ordered_batches,
     training_batches,
+    usable_splits,
 )
 
 
@@ -188,3 +190,18 @@ def test_a_cache_that_does_not_fit_says_how_much_is_missing(train, monkeypatch):
     monkeypatch.setattr("training.data.psutil.virtual_memory", Memory)
     with pytest.raises(MemoryError, match=r"90 exams need 0.0 GiB, but cpu has 0.0 GiB free.*leave the flag out"):
         ExamSplit(train).cache_on(torch.device("cpu"))
+
+
+def test_training_needs_exams_whatever_is_allowed_and_other_splits_are_named(train):
+    PartialState(cpu=True)  # of the logger
+    splits = {name: ExamSplit(train, np.arange(n)) for name, n in (("train", 4), ("validation", 0), ("test", 2))}
+
+    def usable(allow_empty, least=1):
+        return usable_splits(splits, lambda split: len(split) >= least, "a report", "add some", allow_empty)
+
+    assert list(usable(allow_empty=True)) == ["train", "test"]
+    message = "split validation: none of 0 exams has a report: add some, .*--allow_empty_splits .the last step is kept"
+    with pytest.raises(ValueError, match=message):
+        usable(allow_empty=False)
+    with pytest.raises(ValueError, match="split train: none of 4 exams has a report, and training needs some: add"):
+        usable(allow_empty=True, least=5)

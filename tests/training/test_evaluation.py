@@ -1,28 +1,24 @@
-"""Predictions, metrics and tables of a split; retrieval against a slow twin."""
+"""Predictions, metrics and tables of a split."""
 
 import json
 
 import numpy as np
 import pytest
-import torch
 from scipy.special import expit
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from common.files import write_json
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, choose_thresholds, multilabel_metrics
-from training import evaluation
 from training.evaluation import (
-    RetrievalRanks,
     SplitPredictions,
+    TargetPredictions,
     evaluate_predictions,
+    evaluate_single_label,
+    evaluate_targets,
     metrics_table,
     read_predictions,
-    retrieval_metrics,
-    retrieval_ranks,
-    retrieval_report,
+    targets_table,
     write_predictions,
-    zero_shot_auroc,
-    zero_shot_metrics,
 )
 
 
@@ -155,159 +151,68 @@ def test_table_is_aligned_and_shows_the_numbers():
     assert "[" not in metrics_table(metrics, "validation")
 
 
-def embeddings(n=60, n_reports=25, width=16, seed=0):
+def one_label(name, n=300, seed=0):
     generator = np.random.default_rng(seed)
-    ids = generator.integers(0, n_reports, n)
-    text = generator.normal(size=(n_reports, width))[ids]
-    return text + 1.5 * generator.normal(size=text.shape), text, ids
+    truth = generator.integers(0, 3, n)
+    probabilities = generator.dirichlet([1, 1, 1], n)
+    probabilities[np.arange(n), truth] += 0.5
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    ids = [f"{name}{i}" for i in range(n)]
+    return SplitPredictions(name, ids, ids, np.eye(3, dtype=np.int8)[truth], probabilities), truth
 
 
-def slow_ranks(ecg, text, ids):
-    """Each query against each candidate, as the definition reads."""
-    ecg = ecg / np.linalg.norm(ecg, axis=1, keepdims=True)
-    text = text / np.linalg.norm(text, axis=1, keepdims=True)
-    text_of = {report: text[ids == report][0] for report in np.unique(ids)}
-    to_text = [
-        1 + sum(row @ text_of[other] >= row @ text_of[own] for other in text_of if other != own)
-        for row, own in zip(ecg, ids, strict=True)
-    ]
-    to_ecg = [
-        1 + sum(row @ query >= max(ecg[ids == report] @ query) for row in ecg[ids != report])
-        for report, query in text_of.items()
-    ]
-    return to_text, to_ecg
+def test_one_label_of_several_is_measured_without_thresholds(tmp_path):
+    (validation, _), (test, truth) = one_label("validation", seed=1), one_label("test", seed=2)
+    metrics = evaluate_single_label(validation, test, NAMES, n_resamples=20)
+    assert (metrics["thresholds"], metrics["thresholds_from"]) == ({}, "argmax")
+    expected = accuracy_score(truth, test.probabilities.argmax(axis=1))
+    assert metrics["test"]["accuracy"] == pytest.approx(expected)
+    low, high = (metrics["test"]["intervals"]["accuracy"][end] for end in ("low", "high"))
+    write_json(tmp_path / "metrics.json", metrics)
+    table = metrics_table(metrics)
+    assert "threshold" not in table
+    assert f"the most probable label is the decision: accuracy {expected:.3f} [{low:.3f}, {high:.3f}]" in table
+    assert f"accuracy {metrics['validation']['accuracy']:.3f}, balanced" in metrics_table(metrics, "validation")
 
 
-@pytest.mark.parametrize("block", [evaluation.SIMILARITY_BLOCK, 100])
-def test_ranks_equal_their_definition_whatever_the_block(monkeypatch, block):
-    monkeypatch.setattr(evaluation, "SIMILARITY_BLOCK", block)
-    ecg, text, ids = embeddings()
-    ranks = retrieval_ranks(torch.tensor(ecg), torch.tensor(text), torch.tensor(ids))
-    to_text, to_ecg = slow_ranks(ecg, text, ids)
-    assert ranks.ecg_to_text.tolist() == to_text
-    assert ranks.text_to_ecg.tolist() == to_ecg
-    assert len(set(to_text)) > 5 and len(set(to_ecg)) > 2
-    assert ranks.ecgs_of_report.tolist() == np.bincount(ids)[np.unique(ids)].tolist()
+def numbers(name, n=200, seed=0):
+    generator = np.random.default_rng(seed)
+    targets = generator.normal([60, 4], [15, 0.5], (n, 2))
+    predictions = targets + generator.normal(scale=[8, 0.4], size=(n, 2))
+    targets[::4, 1] = np.nan
+    ids = [f"{name}{i}" for i in range(n)]
+    return TargetPredictions(name, ids, ids, targets, predictions)
 
 
-def test_retrieval_metrics_by_hand():
-    # Reports 0 (two ECGs) and 1; ECGs at 10, 50 and 60 degrees, texts at 0 and 90: only ECG 1 prefers the wrong text.
-    angles = np.radians([10, 50, 60])
-    ecg = np.stack([np.cos(angles), np.sin(angles)], axis=1) * [[1], [5], [0.1]]
-    text = np.array([[2.0, 0], [2, 0], [0, 1]])
-    metrics = retrieval_metrics(ecg, text, [0, 0, 1])
-    assert metrics == {
-        "ecg_to_text_recall_at_1": pytest.approx(2 / 3),
-        "ecg_to_text_recall_at_5": 1.0,
-        "ecg_to_text_recall_at_10": 1.0,
-        "ecg_to_text_median_rank": 1.0,
-        "text_to_ecg_recall_at_1": 1.0,
-        "text_to_ecg_recall_at_5": 1.0,
-        "text_to_ecg_recall_at_10": 1.0,
-        "text_to_ecg_median_rank": 1.0,
-        "retrieval_ecgs": 3,
-        "retrieval_reports": 2,
-    }
+def test_numbers_are_measured_and_shown_with_intervals(tmp_path):
+    names = ("age", "potassium")
+    metrics = evaluate_targets(numbers("validation"), numbers("test", seed=1), names, n_resamples=20)
+    test = numbers("test", seed=1)
+    age = metrics["test"]["per_target"]["age"]
+    assert age["r2"] == pytest.approx(r2_score(test.targets[:, 0], test.predictions[:, 0]))
+    assert metrics["target_names"] == list(names) and "intervals" not in metrics["validation"]
+    write_json(tmp_path / "metrics.json", metrics)
+    lines = targets_table(metrics).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:5]] == [*names, "mean"]
+    low, high = (metrics["test"]["intervals"]["per_target"]["age"]["mae"][end] for end in ("low", "high"))
+    assert f"{age['mae']:.3f} [{low:.3f}, {high:.3f}]" in lines[2]
+    assert [cell.strip() for cell in lines[4].split("|")[2:5]] == ["", "", ""]  # no mean of years and mmol/L
 
 
-def test_collapsed_embeddings_get_the_worst_rank_and_not_the_best():
-    collapsed = np.tile(np.random.default_rng(0).normal(size=48), (30, 1))
-    ranks = retrieval_ranks(collapsed, collapsed, np.arange(30))
-    assert set(ranks.ecg_to_text.tolist()) == set(ranks.text_to_ecg.tolist()) == {30}
+def test_numbers_and_their_unknown_values_come_back_from_the_file(tmp_path):
+    before = numbers("test", n=9)
+    write_predictions(tmp_path / "p.parquet", [before], ("age", "potassium"))
+    back, names = read_predictions(tmp_path / "p.parquet")
+    assert names == ("age", "potassium") and isinstance(back["test"], TargetPredictions)
+    np.testing.assert_array_equal(back["test"].targets, before.targets)
+    np.testing.assert_array_equal(back["test"].predictions, before.predictions)
+    with pytest.raises(ValueError, match=r"exam a: expected finite predictions, found \[nan\]"):
+        TargetPredictions("test", ["a"], ["p"], [[1.0]], [[np.nan]])
 
 
-def test_exams_without_a_report_are_left_out():
-    ecg, text, ids = embeddings()
-    ids[::4] = -1
-    kept = ids >= 0
-    assert retrieval_metrics(ecg, text, ids) == retrieval_metrics(ecg[kept], text[kept], ids[kept])
-    with pytest.raises(ValueError, match="found none among 60"):
-        retrieval_metrics(ecg, text, np.full(60, -1))
-
-
-def test_recall_of_random_embeddings_is_that_of_chance():
-    generator = np.random.default_rng(0)
-    ids = np.repeat(np.arange(200), generator.integers(1, 8, 200))
-    text = generator.normal(size=(200, 32))[ids]
-    ranks = retrieval_ranks(generator.normal(size=text.shape), text, ids)
-    ks = (1, 10, 50, len(ids))
-    for found, expected in zip(ranks.recall(ks), ranks.chance(ks), strict=True):
-        assert found == pytest.approx(expected, abs=0.06)
-    assert ranks.chance([len(ids)])[1].tolist() == [1.0]
-    # One of n ECGs drawn: the mean over reports of h / n is 1 / reports.
-    assert ranks.chance([1])[1][0] == pytest.approx(1 / 200)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"text_embeds": np.ones((3, 5))}, r"one shape .*found \(3, 4\), \(3, 5\) and \(3,\)"),
-        ({"report_ids": np.arange(2)}, r"found \(3, 4\), \(3, 4\) and \(2,\)"),
-        (
-            {"ecg_embeds": np.zeros((3, 4))},
-            "ecg_embeds: expected finite rows that are not zero, found norm 0.0 in row 0",
-        ),
-        ({"ecg_embeds": np.full((3, 4), np.nan)}, "found norm nan in row 0"),
-        ({"report_ids": np.zeros(3, dtype=int)}, "report id 0: expected one text embedding, found different ones"),
-    ],
-)
-def test_embeddings_that_do_not_fit_are_named(change, message):
-    given = {"ecg_embeds": np.ones((3, 4)), "text_embeds": np.eye(3, 4), "report_ids": np.arange(3)}
-    with pytest.raises(ValueError, match=message):
-        retrieval_ranks(**(given | change))
-
-
-def test_zero_shot_auroc_equals_scikit_learn_on_cosines():
-    generator = np.random.default_rng(0)
-    labels = (generator.random((200, 3)) < 0.3).astype(int)
-    prompts, negatives = generator.normal(size=(2, 3, 8))
-    ecg = labels @ (prompts - negatives) + 2 * generator.normal(size=(200, 8))
-
-    def unit(rows):
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    for negative, scores in (
-        (None, unit(ecg) @ unit(prompts).T),
-        (negatives, unit(ecg) @ (unit(prompts) - unit(negatives)).T),
-    ):
-        result = zero_shot_auroc(torch.tensor(ecg), prompts, labels, NAMES, negative)
-        expected = [roc_auc_score(labels[:, i], scores[:, i]) for i in range(3)]
-        assert [result["per_class"][name]["auroc"] for name in NAMES] == pytest.approx(expected, abs=1e-3)
-        assert result["mean"]["auroc"] == pytest.approx(np.mean(expected), abs=1e-3)
-        assert min(expected) > 0.5
-
-
-def test_zero_shot_states_what_is_undefined_and_refuses_wrong_prompts():
-    ecg, prompts = np.eye(4), np.eye(3, 4)
-    result = zero_shot_auroc(ecg, prompts, np.zeros((4, 3), dtype=int), NAMES)
-    assert result["mean"]["auroc"] is None and result["undefined"][0]["reason"] == "no positive among 4 known labels"
-    with pytest.raises(ValueError, match=r"prompt_embeds: expected shape \(3, 4\), found \(2, 4\)"):
-        zero_shot_auroc(ecg, prompts[:2], np.zeros((4, 3), dtype=int), NAMES)
-
-
-def test_zero_shot_metrics_add_intervals_that_hold_the_value():
-    generator = np.random.default_rng(3)
-    labels = generator.integers(0, 2, (120, 2))
-    prompts = np.eye(2, 5)
-    ecg = generator.normal(size=(120, 5)) + labels @ prompts
-    found = zero_shot_metrics(ecg, prompts, labels, ("A", "B"), [f"p{i // 2}" for i in range(120)], n_resamples=200)
-    plain = zero_shot_auroc(ecg, prompts, labels, ("A", "B"))
-    assert {name: found[name] for name in plain} == plain
-    assert found["intervals"]["n_groups"] == 60
-    for name in ("A", "B"):
-        assert set(found["intervals"]["per_class"][name]) == {"auroc", "average_precision"}
-        ends = found["intervals"]["per_class"][name]["auroc"]
-        assert ends["low"] < found["per_class"][name]["auroc"] < ends["high"] < 1
-    assert found["intervals"]["mean"]["auroc"]["low"] < found["mean"]["auroc"]
-
-
-def test_retrieval_report_resamples_patients():
-    # Four ECGs with a report each, of which the first two (one patient) find theirs at once and the others last.
-    ranks = RetrievalRanks(np.array([1, 1, 4, 4]), np.array([1, 2, 3, 40]), np.ones(4, dtype=int))
-    report = retrieval_report(ranks, ["p", "p", "q", "q"], n_resamples=500)
-    first = report["ecg_to_text"]["recall_at_1"]
-    assert (first["value"], first["chance"]) == (0.5, 0.25)
-    assert (first["low"], first["high"]) == (0.0, 1.0)  # of two patients one may be drawn twice
-    assert report["ecg_to_text"]["recall_at_5"]["low"] == 1.0
-    assert report["text_to_ecg"]["median_rank"] == 2.5 and "low" not in report["text_to_ecg"]["recall_at_1"]
-    assert (report["ecgs"], report["reports"]) == (4, 4)
+def test_a_split_that_is_not_there_is_not_in_the_result():
+    validation = split("validation")
+    metrics = evaluate_predictions(validation, None, NAMES)
+    assert "test" not in metrics and metrics["thresholds_from"] == "validation"
+    assert "Split validation" in metrics_table(metrics, "validation")
+    assert set(evaluate_targets(None, None, ("age",))) == {"target_names"}

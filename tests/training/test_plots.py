@@ -9,19 +9,30 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from scipy.special import expit
-from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
 
-from training.evaluation import SplitPredictions, retrieval_metrics, retrieval_ranks
+from training.evaluation import SplitPredictions, TargetPredictions
 from training.plots import (
     BLUE,
+    MAX_PANELS,
     VERMILLION,
     plot_calibration,
+    plot_confusion,
     plot_loss,
     plot_precision_recall,
     plot_retrieval,
     plot_retrieval_history,
+    plot_targets,
     save_figure,
 )
+from training.retrieval import retrieval_metrics, retrieval_ranks
 
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -177,3 +188,59 @@ def test_retrieval_history_has_a_panel_for_each_direction():
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     with pytest.raises(ValueError, match="eval_ecg_to_text_recall_at_10, found none"):
         plot_retrieval_history(entries[:1])
+
+
+def one_label(n_labels, n_exams=300, seed=0):
+    generator = np.random.default_rng(seed)
+    truth = np.sort(generator.integers(0, n_labels, n_exams) ** 2 // n_labels)  # low labels are more frequent
+    probabilities = generator.dirichlet(np.ones(n_labels), n_exams)
+    labels = np.eye(n_labels, dtype=np.int8)[truth]
+    labels[::10] = -1
+    ids = [str(i) for i in range(n_exams)]
+    return SplitPredictions("test", ids, ids, labels, probabilities)
+
+
+def test_without_thresholds_the_dot_is_where_a_label_is_the_most_probable():
+    data = one_label(3)
+    figure = plot_precision_recall(data, None, NAMES[:3])
+    known = data.labels[:, 1] >= 0
+    truth, called = data.labels[known, 1] == 1, data.probabilities[known].argmax(axis=1) == 1
+    (dot,) = lines(figure.axes[1], VERMILLION)
+    expected = recall_score(truth, called), precision_score(truth, called)
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == pytest.approx(expected)
+    assert f"F1 {f1_score(truth, called):.3f}" in texts(figure.axes[1]) and " at " not in texts(figure.axes[1])
+    assert "most probable" in figure.get_supxlabel()
+
+
+def test_of_many_labels_the_most_frequent_are_drawn_and_the_title_says_so():
+    data, names = one_label(30), [f"L{i}" for i in range(30)]
+    for figure in (plot_precision_recall(data, None, names), plot_calibration(data, names)):
+        assert f"({MAX_PANELS} of 30 labels, the most frequent)" in figure.get_suptitle()
+        drawn = [name for name in names if any(name == text.get_text() for axes in figure.axes for text in axes.texts)]
+        positives = (data.labels == 1).sum(axis=0)
+        assert len(drawn) == MAX_PANELS
+        assert min(positives[names.index(name)] for name in drawn) >= np.sort(positives)[-MAX_PANELS]
+
+
+def test_confusion_counts_as_scikit_learn():
+    data = one_label(3)
+    data.labels[(data.labels == 1)[:, 2]] = -1  # the last label is known nowhere
+    axes = plot_confusion(data, NAMES[:3]).axes[0]
+    known = (data.labels == 1).any(axis=1)
+    expected = confusion_matrix(data.labels[known].argmax(1), data.probabilities[known].argmax(1), labels=[0, 1, 2])
+    shown = [text.get_text() for text in axes.texts]
+    assert shown == [*map(str, expected[:2].ravel()), "–", "–", "–"]
+
+
+def test_numbers_lie_where_they_were_predicted():
+    generator = np.random.default_rng(0)
+    targets = generator.normal(60, 15, (40, 2))
+    targets[::4, 0], targets[:, 1] = np.nan, np.nan
+    told = np.nan_to_num(targets) + 5
+    ids = [str(i) for i in range(40)]
+    figure = plot_targets(TargetPredictions("test", ids, ids, targets, told), ("age", "height"))
+    (points,) = (line for line in lines(figure.axes[0], BLUE))
+    known = ~np.isnan(targets[:, 0])
+    np.testing.assert_array_equal(points.get_xydata(), np.stack([targets[known, 0], told[known, 0]], axis=1))
+    assert "mean absolute error 5, 30 exams" in texts(figure.axes[0])
+    assert "known in no exam" in texts(figure.axes[1])

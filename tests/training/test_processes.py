@@ -16,6 +16,7 @@ from modeling_ecgclip import (
     EcgResNetConfig,
     EcgResNetForSignalClassification,
 )
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label
 from modeling_ecgclip.signal_ecgclip import SignalSpec
 from tests.two_processes import run_two
 from training.augmentation import SignalInput
@@ -23,6 +24,7 @@ from training.classification import ClassificationTask
 from training.contrastive import ContrastiveTask
 from training.data import StepPlan
 from training.feed import ExamFeed
+from training.targets import MultiClass, MultiLabel, Regression
 
 
 N_EXAMS, TEXT_WIDTH = 12, 16
@@ -38,7 +40,13 @@ CONTRASTIVE = {
     "siglip_accumulated": {"loss": "siglip", "positives": "same_report", "n_exams": 11, "passes": 2},
     "bf16": {"positives": "same_report", "n_exams": 11, "bf16": True},
 }
-CLASSIFICATION = {"labels": {}, "labels_uneven": {"n_exams": 11}, "labels_accumulated": {"n_exams": 11, "passes": 2}}
+CLASSIFICATION = {
+    "labels": {},
+    "labels_uneven": {"n_exams": 11},
+    "labels_accumulated": {"n_exams": 11, "passes": 2},
+    "one_label": {"kind": "multi_class", "n_exams": 11, "passes": 2},
+    "numbers": {"kind": "regression", "n_exams": 11, "passes": 2},
+}
 
 
 def in_evaluation(accelerator, model):
@@ -68,14 +76,42 @@ def contrastive_task(accelerator, positives="paired", loss="clip"):
     return ContrastiveTask(feed_of(accelerator), in_evaluation(accelerator, model), None, None, positives)
 
 
-def classification_task(accelerator):
+def targets_of_kind(kind):
+    if kind == "multi_class":
+        return MultiClass(CODE_LABELS)
+    if kind == "regression":
+        targets = Regression([Label("age"), Label("potassium")])
+        targets.learn_from(labels_of_kind(kind).numpy(), allow_one_sided=False)
+        return targets
+    targets = MultiLabel(CODE_LABELS)
+    targets.pos_weight = torch.full((6,), 3.0)
+    return targets
+
+
+def labels_of_kind(kind):
+    """Of N_EXAMS exams; some are unknown, and not equally many in each half."""
+    generator = torch.Generator().manual_seed(3)
+    if kind == "multi_class":
+        labels = torch.eye(6, dtype=torch.int8)[torch.randint(0, 6, (N_EXAMS,), generator=generator)]
+        labels[[0, 1, 7]] = -1
+        return labels
+    if kind == "regression":
+        numbers = torch.randn(N_EXAMS, 2, generator=generator) * torch.tensor([15.0, 0.5]) + torch.tensor([60.0, 4.0])
+        numbers[[0, 1, 7], 0] = torch.nan
+        return numbers
+    return None
+
+
+def classification_task(accelerator, kind="multi_label"):
     torch.manual_seed(0)
-    model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", dropout=0.0))
-    module = in_evaluation(accelerator, model)
-    return ClassificationTask(feed_of(accelerator), module, None, None, torch.full((6,), 3.0))
+    targets = targets_of_kind(kind)
+    config = EcgResNetConfig.from_preset("tiny", dropout=0.0)
+    targets.describe(config)
+    module = in_evaluation(accelerator, EcgResNetForSignalClassification(config))
+    return ClassificationTask(feed_of(accelerator), module, None, None, targets)
 
 
-def batches_of(accelerator, n_exams, passes):
+def batches_of(accelerator, n_exams, passes, kind=None):
     generator = torch.Generator().manual_seed(2)
     exams = {
         "ecg": torch.randint(-1000, 1000, (N_EXAMS, 12, 4096), generator=generator, dtype=torch.int16),
@@ -83,6 +119,8 @@ def batches_of(accelerator, n_exams, passes):
         "report_ids": torch.randint(0, 4, (N_EXAMS,), generator=generator),
         "text_embeds": torch.randn(N_EXAMS, TEXT_WIDTH, generator=generator),
     }
+    if labels_of_kind(kind) is not None:
+        exams["labels"] = labels_of_kind(kind)
     world = accelerator.num_processes
     plan = StepPlan(n_exams, N_EXAMS // (passes * world), passes, world)
     return [
@@ -95,9 +133,9 @@ def run_case(accelerator, name):
     """Returns the loss of the whole batch, and the gradient of every weight that is trained."""
     case = dict(CONTRASTIVE.get(name) or CLASSIFICATION.get(name) or {})
     n_exams, passes, bf16 = case.pop("n_exams", N_EXAMS), case.pop("passes", 1), case.pop("bf16", False)
-    task = contrastive_task(accelerator, **case) if name in CONTRASTIVE else classification_task(accelerator)
+    task = contrastive_task(accelerator, **case) if name in CONTRASTIVE else classification_task(accelerator, **case)
     with torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext():
-        loss = task.backward(batches_of(accelerator, n_exams, passes))
+        loss = task.backward(batches_of(accelerator, n_exams, passes, case.get("kind")))
     results = {"loss": accelerator.reduce(loss, reduction="mean")}
     for weight, parameter in task.model.named_parameters():
         if parameter.requires_grad:
@@ -146,3 +184,14 @@ def test_accumulation_gives_the_gradient_of_one_large_batch(name):
     loss = task.backward(batches_of(accelerator, N_EXAMS, passes=3))
     found = {"loss": loss} | {n: p.grad for n, p in task.model.named_parameters() if p.requires_grad}
     assert largest_difference(found, run_case(accelerator, name)) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "multi_class", "regression"])
+def test_accumulation_gives_the_gradient_of_one_mean_over_what_is_known(kind):
+    accelerator = Accelerator(cpu=True)
+    results = []
+    for passes in (1, 3):
+        task = classification_task(accelerator, kind)
+        loss = task.backward(batches_of(accelerator, N_EXAMS, passes, kind))
+        results.append({"loss": loss} | {n: p.grad for n, p in task.model.named_parameters()})
+    assert largest_difference(results[1], results[0]) < FLOAT32_TOLERANCE

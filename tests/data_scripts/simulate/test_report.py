@@ -10,6 +10,7 @@ from data_scripts.simulate.exam import draft_exam
 from data_scripts.simulate.report import label_line, write_report
 from data_scripts.simulate.streams import Purpose, stream
 from data_scripts.text.reports import STATEMENTS, fold, parse_report
+from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
 
 
@@ -51,6 +52,14 @@ def test_descriptions_name_no_diagnosis(reports):
         plain = fold(parts.description)
         assert not DIAGNOSIS.search(plain), parts.description
         assert not any(statement.search(plain) for statement in STATEMENTS.values()), parts.description
+
+
+def test_the_check_of_converters_finds_none_left(reports):
+    descriptions, conclusions = WordsLeft(), WordsLeft()
+    for _, parts in reports:
+        descriptions.look(parts.description)
+        conclusions.look(parts.conclusion)
+    assert descriptions.facts() == {} and len(conclusions.facts()) >= 9
 
 
 def test_the_guard_would_notice_a_diagnosis():

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import pandas as pd
 import pytest
 
 from data_scripts.text.reports import fold, parse_report, read_report_table
@@ -145,3 +146,19 @@ def test_report_tables_that_cannot_be_read(tmp_path):
         read("latin.csv", "exam_id,report\n1,Conclusão: normal\n", encoding="latin-1")
     with pytest.raises(ValueError, match="broken.parquet: cannot be read"):
         read("broken.parquet", "not parquet at all")
+
+
+@pytest.mark.parametrize("nothing", ["", "NA", "nan", "NULL", "None", "-", " n/a ", "."])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_cells_that_stand_for_nothing_are_no_reports(tmp_path, nothing, suffix):
+    table = pd.DataFrame({"exam_id": ["1", "2", "3"], "report": ["Onda P normal.", nothing, "NA onda P: nan"]})
+    path = tmp_path / f"reports{suffix}"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    assert pd.concat(read_report_table(path))["report"].tolist() == ["Onda P normal.", "", "NA onda P: nan"]
+
+
+def test_missing_values_of_parquet_are_no_reports(tmp_path):
+    pd.DataFrame({"exam_id": [1, 2], "report": ["P normal.", None]}).to_parquet(tmp_path / "some.parquet")
+    pd.DataFrame({"exam_id": [1, 2], "report": [float("nan")] * 2}).to_parquet(tmp_path / "none.parquet")
+    assert pd.concat(read_report_table(tmp_path / "some.parquet"))["report"].tolist() == ["P normal.", ""]
+    assert pd.concat(read_report_table(tmp_path / "none.parquet"))["report"].tolist() == ["", ""]
