@@ -99,16 +99,18 @@ def outcome_of(writing: Writing) -> str:
     except (ValueError, TypeError):
         return "refused"
     difference = difference_of_record(writing, record)
-    if difference or None in (record.unit, record.sampling_rate):
-        return difference or "read"
+    if difference:
+        return difference
     rate = record.sampling_rate
-    extractor = EcgFeatureExtractor(sampling_rate=round(rate))
+    extractor = EcgFeatureExtractor(sampling_rate=round(rate or 400))
     try:
         standard = extractor.standardize(record.signal, rate, record.lead_names, record.unit, record.name)
     except (ValueError, TypeError):
         return "refused"
+    if None in (record.unit, rate):
+        return "guessed by the feature extractor"
     if record.lead_names is None and writing.ecg.names != LEAD_NAMES:
-        return "read"
+        return f"order: {writing.ecg.names} taken for the standard one"
     return difference_of_standard(writing, standard, rate) or "read"
 
 
