@@ -36,7 +36,7 @@ EPILOG = """
 examples:
   python serve.py --model_name_or_path runs/cls
   curl http://127.0.0.1:8080/health
-  curl -H 'Content-Type: text/csv' --data-binary @ecg.csv 'http://127.0.0.1:8080/?sampling_rate=500'
+  curl -H 'Content-Type: text/csv' --data-binary @ecg.csv 'http://127.0.0.1:8080/?sampling_rate=500&unit=mV'
   curl -H 'Content-Type: application/json' --data @request.json http://127.0.0.1:8080/
 
 docs/endpoint.md describes requests, answers and limits. The code in the folder is run: serve what you trust.

@@ -239,7 +239,8 @@ class ZeroShotEcgClassificationPipeline(EcgPipeline):
 
     ```python
     classifier = pipeline("zero-shot-ecg-classification", model="folder", trust_remote_code=True)
-    classifier("ecg.csv", candidate_labels=["ritmo sinusal normal", "bloqueio de ramo direito"], sampling_rate=500)
+    labels = ["ritmo sinusal normal", "bloqueio de ramo direito"]
+    classifier("ecg.csv", candidate_labels=labels, sampling_rate=500, unit="mV")
     # [{"score": 0.81, "label": "bloqueio de ramo direito"}, ...]
     ```
     """

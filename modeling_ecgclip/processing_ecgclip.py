@@ -71,7 +71,7 @@ class EcgClipProcessor(ProcessorMixin):
             text (`str` or `list[str]`, *optional*): Descriptions or hypotheses; padded to the longest and truncated to
                 what the text tower takes, unless `kwargs` say otherwise.
             sampling_rate (`float`), lead_names (`list[str]`), unit (`str`):
-                Of `ecg`: Hz, names in its order, and `"mV"` (where left out), `"uV"` or `"V"`.
+                Of `ecg`: Hz, names in its order, and `"mV"`, `"uV"` or `"V"`. Nothing is guessed.
             kwargs: Further arguments of feature extractor (`record_names`, `allow_missing_leads`, `repair_nan`) and
                 tokenizer (`max_length`, ...), and `return_tensors`, which holds for both.
 

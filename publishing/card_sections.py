@@ -51,17 +51,17 @@ def snippet(run: RunFolder, model: str) -> str:
         run (`RunFolder`): Its feature extractor says what the array must look like.
         model (`str`): Hub id or folder.
     """
-    rate, n_leads = run.signal.sampling_rate, len(run.signal.lead_names)
+    rate = run.signal.sampling_rate
     lines = [
         "import numpy as np",
         "from transformers import pipeline",
         "",
         f'read = pipeline("{run.stage.pipeline}", model="{model}", trust_remote_code=True)',
         "",
-        "# Made up, to show the shape: leads, samples, in millivolts.",
-        "# It is no ECG, so its result means nothing.",
-        f"time = np.arange({10 * rate}) / {rate}",
-        f"ecg = np.sin(2 * np.pi * time) * np.linspace(0.2, 1.0, {n_leads})[:, None]",
+        "# Noise, to show the shape: leads, samples, in millivolts. It is no ECG,",
+        '# as the "quality" of each result says, so that they mean nothing.',
+        f'leads = "{" ".join(run.signal.lead_names)}".split()',
+        f"ecg = np.random.default_rng(0).normal(0, 0.3, (len(leads), {10 * rate}))",
         "",
     ]
     return "\n".join([*lines, *run.stage.snippet(run)])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from modeling_ecgclip.labels_ecgclip import Label
-from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ def ecg_kind(signal: SignalSpec) -> str:
     """Returns `12-lead ECG` or `single-lead ECG`."""
     n_leads = len(signal.lead_names)
     return "single-lead ECG" if n_leads == 1 else f"{n_leads}-lead ECG"
-
-
-def what_to_state(signal: SignalSpec) -> str:
-    """Returns the arguments that a bare array of this signal needs, as code; twelve leads need no names."""
-    leads = "" if tuple(signal.lead_names) == LEAD_NAMES else f", lead_names={list(signal.lead_names)!r}"
-    return f'sampling_rate={signal.sampling_rate}, unit="mV"{leads}'
 
 
 def in_order(run: "RunFolder", split: str = "test") -> list[Label]:

@@ -96,12 +96,12 @@ def real_ecgs(sample_data: Path, extractor: EcgFeatureExtractor, table: str) -> 
     for part in sorted((sample_data / "code15_sample").glob("*.hdf5")):
         with h5py.File(part) as file:
             tracings = file["tracings"][:][file["exam_id"][:] != 0] / 2  # CODE-15% stores twice the millivolts
-        ecgs += list(extractor(tracings.transpose(0, 2, 1), 400, unit="mV")["input_values"])
+        ecgs += list(extractor(tracings.transpose(0, 2, 1), 400, LEAD_NAMES, "mV")["input_values"])
     if not ecgs:
         print(f"no real samples in {sample_data}: decisions are compared on the exam table", file=sys.stderr)
         exams = ExamSplit(load_exam_table(table)["validation"])
         microvolts = exams.ecg(np.arange(min(300, len(exams)))).numpy()
-        ecgs = list(extractor(microvolts, 400, unit="uV")["input_values"])
+        ecgs = list(extractor(microvolts, 400, LEAD_NAMES, "uV")["input_values"])
     return np.stack(ecgs)
 
 

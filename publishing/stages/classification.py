@@ -15,7 +15,6 @@ from publishing.card_text import (
     metric_table,
     some_of,
     titled,
-    what_to_state,
     with_interval,
 )
 from publishing.stages.base import Stage, Table
@@ -99,7 +98,7 @@ class MultiLabel(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f"for result in read(ecg, {what_to_state(run.signal)}):",
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3), result["positive"])',
         ]
 
@@ -181,7 +180,7 @@ class MultiClass(_Classifier):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f"for result in read(ecg, {what_to_state(run.signal)}):",
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3))  # the most probable one comes first',
         ]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
-from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, what_to_state, with_interval
+from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
 from publishing.stages.base import Stage, Table
 from training.evaluation import TABLE_COLUMNS
 
@@ -54,7 +54,8 @@ class Contrastive(Stage):
             "words = [",
             *(f"    {phrase}," for phrase in phrases),
             "]",
-            f"for result in read(ecg, candidate_labels=words, {what_to_state(run.signal)}):",
+            f'stated = {{"sampling_rate": {run.signal.sampling_rate}, "unit": "mV", "lead_names": leads}}',
+            "for result in read(ecg, candidate_labels=words, **stated):",
             '    print(round(result["score"], 3), result["label"])',
         ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from publishing.card_text import ecg_kind, listed, metric_table, some_of, titled, what_to_state
+from publishing.card_text import ecg_kind, listed, metric_table, some_of, titled
 from publishing.stages.base import Table
 from publishing.stages.classification import FineTuned, measured_on
 
@@ -37,7 +37,7 @@ class Regression(FineTuned):
     def snippet(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         return [
-            f"for result in read(ecg, {what_to_state(run.signal)}):",
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
             '    print(result["label"], round(result["score"], 3))  # the value itself, no probability',
         ]
 

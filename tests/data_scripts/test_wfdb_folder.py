@@ -253,7 +253,7 @@ def test_columns_that_are_not_there(archive, tmp_path):
 
 def test_splits_are_by_patient(tmp_path):
     for i in range(40):
-        write_record(tmp_path / "folder", f"{i}", make_signal(i, 400), fs=400)
+        write_record(tmp_path / "folder", f"{i}", make_signal(i, 1000), fs=400)
     pd.DataFrame({"exam_id": range(40), "patient_id": [i // 4 for i in range(40)]}).to_csv(
         tmp_path / "t.csv", index=False
     )
