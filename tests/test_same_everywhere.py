@@ -65,7 +65,8 @@ def ways(folders):
 
     def by_space(folder):
         analyser = Analyser.load(folder)
-        return lambda path: analyser.analyse(*read_upload([path], Form(sampling_rate=RATE))).probabilities
+        form = Form(sampling_rate=RATE)
+        return lambda path: analyser.analyse(*read_upload([path], form, analyser.lead_names)).findings.to_list()
 
     return {
         "pipeline": by_pipeline(torch_folder),
