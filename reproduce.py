@@ -1,5 +1,5 @@
 """
-The paper's tables 2 to 6 and its figure 4, on any exam table, from one command.
+The paper's tables 2 to 6 and its figure 4, on any exam table with its own labels, from one command.
 
 Example:
     python reproduce.py --preset demo --output_dir build/reproduction

@@ -120,8 +120,8 @@ class EndpointRequestHandler(BaseHTTPRequestHandler):
             return
         self.deadline.cancel()
         answer = self.server.handler(data)
-        error = answer.get("error") if isinstance(answer, dict) else None
-        status = HTTPStatus(self.server.statuses.get(error["type"], 400)) if error else HTTPStatus.OK
+        failed = answer.get("error") if isinstance(answer, dict) else None
+        status = HTTPStatus(self.server.statuses.get(failed["type"], 400)) if failed else HTTPStatus.OK
         self._send(status, answer)
 
     def handle_expect_100(self) -> bool:
@@ -266,7 +266,7 @@ def load_handler(model_name_or_path: str) -> Any:
         raise FileNotFoundError(
             f"{folder}: found no handler.py: expected a folder written by train_cls, train_clip or save_for_hub"
         )
-    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", path)
+    spec: Any = importlib.util.spec_from_file_location("handler.EndpointHandler", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.EndpointHandler(str(folder))
@@ -300,7 +300,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     with server:
-        host, port = server.server_address[:2]
+        address: Any = server.server_address
+        host, port = address[:2]
         print(f"{server.model_info.get('architecture', 'model')} at http://{host}:{port}", flush=True)
         try:
             server.serve_forever()

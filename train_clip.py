@@ -60,7 +60,7 @@ from training.targets import MultiLabel
 logger = get_logger(__name__)
 
 # Zhai et al. 2023, section 3.1: at first nearly every pair is a no.
-SIGLIP_START = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
+SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
 def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -> dict[str, ExamSplit]:
@@ -134,15 +134,15 @@ def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
 
 
 def measure(
-    task: ContrastiveTask, best_step: int, test: ExamSplit | None
+    task: ContrastiveTask, splits: dict[str, ExamSplit], best_step: int
 ) -> tuple[dict[str, Any], RetrievalRanks | None]:
     """What `metrics.json` holds of the splits there are, and the ranks of the test split for its figure."""
     metrics: dict[str, Any] = {}
-    if task.validation is not None:
-        metrics["validation"] = {"step": best_step, **task.evaluate()}
+    if "validation" in splits:
+        metrics["validation"] = {"step": best_step, **task.evaluate(splits["validation"])}
     ranks = None
-    if test is not None:
-        metrics["test"], ranks = task.report(test)
+    if "test" in splits:
+        metrics["test"], ranks = task.report(splits["test"])
     return metrics, ranks
 
 
@@ -169,17 +169,17 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     accelerator = start(args, "ecgclip-clip", arguments)
     output_dir = Path(args.output_dir)
 
-    # ---- 3 model
+    # ---- 3 exam table and model
     table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
-    signal, labels = table.schema.signal, table.schema.labels
+    signal, measured = table.schema.signal, MultiLabel(table.schema.labels)  # by zero-shot classification
     config = encoder_config(encoder, signal)
     feature_extractor = load_feature_extractor(encoder, config)
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
-    model = build_model(encoder, contrastive, config, labels)
+    model = build_model(encoder, contrastive, config, measured.labels)
     tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
-    # ---- 4 data
+    # ---- 4 texts and splits
     text_table = load_text_table(
         contrastive.text_table_dir or data.dataset_name_or_path,
         contrastive.text_model_name_or_path,
@@ -216,11 +216,10 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     # ---- 9 final evaluation, save, push
     best.load()
     module.eval()
-    metrics, ranks = measure(task, loop.state.best_step, splits.get("test"))
+    metrics, ranks = measure(task, splits, loop.state.best_step)
     if accelerator.is_main_process:
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
-        measured = MultiLabel(table.schema.labels)  # by zero-shot classification
         of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, accelerator, arguments, facts, **of_run)
         # Last: a folder with metrics is a finished one.

@@ -18,7 +18,6 @@ import numpy as np
 from accelerate.logging import get_logger
 from datasets import DatasetDict
 from torch import nn
-from torch.utils.data import Dataset
 
 from common.files import write_json
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification, save_for_hub
@@ -34,7 +33,7 @@ from training.arguments import (
 )
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
-from training.classification import ClassificationTask, embed_split
+from training.classification import ClassificationTask, Exams, embed_split
 from training.data import ExamSplit, ExamTable, cache_splits, fraction_of_patients, usable_splits
 from training.encoder import encoder_config, load_classifier, load_feature_extractor
 from training.evaluation import Predictions, write_predictions
@@ -96,14 +95,14 @@ def read_splits(data: DataArguments, table: DatasetDict, targets: Targets) -> di
 
 def freeze_encoder(
     feed: ExamFeed, model: EcgForSignalClassification, splits: dict[str, ExamSplit]
-) -> tuple[nn.Module, dict[str, Dataset]]:
+) -> tuple[nn.Module, dict[str, Exams]]:
     """Returns the head alone, and the splits as embeddings of the encoder, computed once."""
     model.ecg_model.requires_grad_(False)
     encoder = model.ecg_model.to(feed.accelerator.device)
     return model.classifier, {name: embed_split(feed, encoder, split) for name, split in splits.items()}
 
 
-def predict(task: ClassificationTask, splits: dict[str, Dataset]) -> dict[str, Predictions]:
+def predict(task: ClassificationTask, splits: dict[str, Exams]) -> dict[str, Predictions]:
     """Returns the predictions of validation and test, of those that there are."""
     return {
         name: task.targets.predictions(name, split, task.outputs(split))
@@ -174,7 +173,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
     model = load_classifier(encoder, config, targets)
     trained: nn.Module = model
-    exams: dict[str, Dataset] = splits
+    exams: dict[str, Exams] = {**splits}
     if data.cache_dataset_on_device:
         cache_splits(splits, accelerator.device)
     if classification.freeze_encoder:

@@ -16,9 +16,10 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
         more_errors (`type[Exception]`): What a user of this command can fix, beside the Hub's refusals, files and
             values.
     """
+    can_be_fixed: tuple[type[Exception], ...] = (HubAccessError, OSError, ValueError, *more_errors)
     try:
         command()
-    except (HubAccessError, OSError, ValueError, *more_errors) as error:
+    except can_be_fixed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

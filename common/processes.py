@@ -3,6 +3,7 @@
 import os
 import threading
 from multiprocessing import parent_process
+from typing import Any
 
 
 def end_with_parent() -> None:
@@ -15,5 +16,6 @@ def end_with_parent() -> None:
 
 
 def _wait_and_end() -> None:
-    parent_process().join()
+    parent: Any = parent_process()  # it is there, since this runs in a child
+    parent.join()
     os._exit(1)

@@ -55,7 +55,7 @@ def put_in_place(aside: Path, path: Path) -> None:
 
 
 @contextmanager
-def written_aside(path: str | Path) -> Iterator[Path]:
+def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     Yields the name under which to write what shall appear as `path`, a file or a folder, once all of it is written.
 
@@ -63,7 +63,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     left aside is removed first. When the block raises, what it wrote is removed and `path` stays as it was.
 
     Args:
-        path (`str` or `Path`):
+        path (`str` or `os.PathLike`):
             The final name. Its folder is made if needed; what has this name already is replaced, a folder by a folder
             only.
 

@@ -52,7 +52,8 @@ class Folder(WfdbFolder):
         Raises:
             `ValueError`: where there is none.
         """
-        paths, parts = [], set()
+        paths: list[str] = []
+        parts: set[Path] = set()
         headers = list(folder.rglob(f"*{WFDB.suffixes[0]}"))
         if headers:
             records, parts = super().find_records(folder)
@@ -87,7 +88,7 @@ class Folder(WfdbFolder):
     def _read(self, path: Path) -> EcgRecord:
         """An ECG, with what the command line states where the file does not."""
         record = read_ecg(path)
-        stated = {
+        stated: dict[str, Any] = {
             "sampling_rate": self.config.recorded_rate,
             "unit": self.config.unit,
             "lead_names": self.config.recorded_leads,

@@ -56,7 +56,7 @@ def split_report_table(
 
 
 def _parts_table(exam_ids: Sequence[str], parsed: Sequence[ParsedReport]) -> pa.Table:
-    columns = {
+    columns: dict[str, Any] = {
         "exam_id": exam_ids,
         "description": [parts.description for parts in parsed],
         "conclusion": [parts.conclusion for parts in parsed],

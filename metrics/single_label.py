@@ -57,11 +57,11 @@ def single_label_intervals(
     Args and the result are those of `bootstrap_intervals`, with `accuracy` and `balanced_accuracy` besides.
     """
     hits, known = _hits(probabilities, labels)
-    settings = {"n_resamples": n_resamples, "level": level, "seed": seed}
-    result = bootstrap_intervals(probabilities, labels, _limits(probabilities), label_names, groups, **settings)
+    draws = (groups, n_resamples, level, seed)
+    result = bootstrap_intervals(probabilities, labels, _limits(probabilities), label_names, *draws)
     # Where every known exam has something to find, the share that was found is a recall; the resamples are the same.
     of_hits = np.where(known, 1, -1)[:, None]
-    found = bootstrap_intervals(hits[:, None].astype(float), of_hits, [0.5], ["hits"], groups, **settings)
+    found = bootstrap_intervals(hits[:, None].astype(float), of_hits, [0.5], ["hits"], *draws)
     accuracy = found["per_class"]["hits"]["recall"]
     return {"accuracy": accuracy, "balanced_accuracy": result["mean"]["recall"], **result}
 
@@ -69,13 +69,13 @@ def single_label_intervals(
 def _hits(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether the most probable label is the right one, and whether the right one is known, both bool (exams,)."""
     labels = np.asarray(labels)
-    known = (labels >= 0).all(axis=1)
+    known: np.ndarray = (labels >= 0).all(axis=1)
     wrong = np.where(known, (labels == 1).sum(axis=1) != 1, (labels >= 0).any(axis=1))
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"exam {row}: expected one label, or -1 for all of them, found {labels[row].tolist()}")
     chosen = np.asarray(probabilities).argmax(axis=1)
-    return labels[np.arange(len(labels)), chosen] == 1, known
+    return np.equal(labels[np.arange(len(labels)), chosen], 1), known
 
 
 def _limits(probabilities: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from transformers import (
     AutoModel,
     AutoModelForAudioClassification,
     AutoProcessor,
+    PreTrainedConfig,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -47,7 +48,8 @@ for _tower in TOWERS.values():
 EcgClipConfig.register_for_auto_class()
 EcgClipModel.register_for_auto_class("AutoModel")
 
-for _config in (*(_tower.config_class for _tower in TOWERS.values()), EcgClipConfig, ExportedEcgConfig):
+_configs: list[type[PreTrainedConfig]] = [EcgClipConfig, ExportedEcgConfig]
+for _config in (*(_tower.config_class for _tower in TOWERS.values()), *_configs):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoFeatureExtractor.register(_config, EcgFeatureExtractor, exist_ok=True)
 AutoModel.register(EcgClipConfig, EcgClipModel, exist_ok=True)

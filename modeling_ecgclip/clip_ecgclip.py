@@ -54,7 +54,7 @@ class EcgClipConfig(PreTrainedConfig):
 
     model_type = "ecgclip"
     sub_configs_defaults = {
-        "ecg_config": EcgResNetConfig,
+        "ecg_config": SubConfigSpec(config_class=EcgResNetConfig),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
     }
 
@@ -77,7 +77,9 @@ class EcgClipConfig(PreTrainedConfig):
             self.id2label = {i: label["name"] for i, label in enumerate(self.label_details)}
             self.label2id = {label: i for i, label in self.id2label.items()}
         super().__post_init__(**kwargs)
-        text_width = self.text_config.hidden_size
+        ecg_config: Any = self.ecg_config  # configurations by now, whatever was given
+        text_config: Any = self.text_config
+        text_width = text_config.hidden_size
         if self.projection_dim is None:
             self.projection_dim = text_width
         if self.text_projection == "identity" and self.projection_dim != text_width:
@@ -85,7 +87,7 @@ class EcgClipConfig(PreTrainedConfig):
                 f"text_projection='identity' needs projection_dim {text_width}, the width of the text tower: "
                 f"found {self.projection_dim}"
             )
-        for sub_config in (self.ecg_config, self.text_config):
+        for sub_config in (ecg_config, text_config):
             # A tower's own dtype would build that tower alone in it; its path is a place on somebody's machine.
             sub_config.dtype = self.dtype
             sub_config._name_or_path = ""
@@ -153,20 +155,24 @@ class EcgClipModel(EcgPreTrainedModel):
     auto_classes = _AUTO_CLASSES
     tasks = ("zero-shot-ecg-classification", "ecg-feature-extraction")
 
+    text_center: torch.Tensor
+
     def __init__(self, config: EcgClipConfig):
         super().__init__(config)
-        self.ecg_model = build_tower(config.ecg_config)
-        self.text_model = AutoModel.from_config(config.text_config, **_without_pooler(config.text_config))
-        self.ecg_projection = nn.Linear(config.ecg_config.hidden_size, config.projection_dim)
+        # The configuration completes itself: neither dictionaries nor None are left.
+        ecg_config: Any = config.ecg_config
+        text_config: Any = config.text_config
+        width: Any = config.projection_dim
+        self.ecg_model = build_tower(ecg_config)
+        self.text_model = AutoModel.from_config(text_config, **_without_pooler(text_config))
+        self.ecg_projection = nn.Linear(ecg_config.hidden_size, width)
         self.text_projection = (
-            nn.Identity()
-            if config.text_projection == "identity"
-            else nn.Linear(config.text_config.hidden_size, config.projection_dim)
+            nn.Identity() if config.text_projection == "identity" else nn.Linear(text_config.hidden_size, width)
         )
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         bias = config.logit_bias_init_value
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(float(bias)))
-        self.register_buffer("text_center", torch.zeros(config.text_config.hidden_size))
+        self.register_buffer("text_center", torch.zeros(text_config.hidden_size))
         self.post_init()
 
     @torch.no_grad()
@@ -324,7 +330,7 @@ class EcgClipForSignalClassification(EcgPreTrainedModel):
     config_class = EcgClipConfig
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(  # type: ignore[override]  # it returns another class, that of the tower
         cls, pretrained_model_name_or_path: str, *model_args: Any, config: Any = None, **kwargs: Any
     ) -> EcgForSignalClassification:
         """
@@ -348,7 +354,7 @@ class EcgClipForSignalClassification(EcgPreTrainedModel):
 
 def _without_pooler(text_config: Any) -> dict[str, bool]:
     """A pooler that no loss reaches gives wrong gradients under DistributedDataParallel: build without."""
-    text_class = MODEL_MAPPING.get(type(text_config), None)
+    text_class: Any = MODEL_MAPPING.get(type(text_config), None)
     takes_it = text_class is not None and "add_pooling_layer" in inspect.signature(text_class.__init__).parameters
     return {"add_pooling_layer": False} if takes_it else {}
 

@@ -103,7 +103,8 @@ class EcgEncoderConfig(PreTrainedConfig):
         if name != "id2label" or not value:
             super().__setattr__(name, value)
             return
-        before, after = self.id2label, {int(i): label for i, label in value.items()}
+        before: dict[Any, str] | None = self.id2label
+        after = {int(i): label for i, label in value.items()}
         if before and getattr(self, "thresholds", None) is not None and after != {int(i): before[i] for i in before}:
             logger.warning(
                 f"thresholds were chosen for the labels {', '.join(before.values())}: dropped for "
@@ -225,7 +226,7 @@ class EcgResNetConfig(EcgEncoderConfig):
     @property
     def final_samples(self) -> int:
         """Samples of the last feature map."""
-        return self.input_samples // self.pad_to_multiple_of
+        return (self.input_samples or 0) // self.pad_to_multiple_of
 
     @property
     def hidden_size(self) -> int:

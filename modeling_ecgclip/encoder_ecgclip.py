@@ -5,6 +5,7 @@ An encoder is any `PreTrainedModel` that takes `input_values` and gives `pooler_
 """
 
 import copy
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,7 +50,7 @@ class EcgEncoderOutput(ModelOutput):
 class EcgPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading, shared by towers, classifiers and dual encoder."""
 
-    config_class = EcgEncoderConfig
+    config_class: Any = EcgEncoderConfig
     base_model_prefix = "ecg_model"
     main_input_name = "input_values"
     _supports_sdpa = True
@@ -62,7 +63,7 @@ class EcgPreTrainedModel(PreTrainedModel):
     tasks: ClassVar[tuple[str, ...]] = ()
     _is_for_inference = False
 
-    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers; the saved configuration also says which pipelines the folder serves."""
         if self._is_for_inference:
             raise ValueError(
@@ -71,7 +72,7 @@ class EcgPreTrainedModel(PreTrainedModel):
             )
         if self.auto_classes:  # the code of other towers does not travel
             state_offers(self)
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def for_inference(self, dtype: torch.dtype | None = None) -> "EcgPreTrainedModel":
         """
@@ -188,7 +189,8 @@ class EcgForSignalClassification(EcgPreTrainedModel):
             kwargs["output_hidden_states"] = output_hidden_states
         outputs = self.ecg_model(input_values, **kwargs)
         logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)
-        loss = None if labels is None else labelled_loss(logits, labels, self.config.problem_type)
+        problem_type = self.config.problem_type or "multi_label_classification"
+        loss = None if labels is None else labelled_loss(logits, labels, problem_type)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=getattr(outputs, "hidden_states", None)
         )

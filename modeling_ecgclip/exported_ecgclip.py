@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class ExportedEcgClassifier(PreTrainedModel):
     }
     tasks = ("ecg-classification",)
 
+    config: ExportedEcgConfig
+
     def __init__(self, config: ExportedEcgConfig, folder: str | Path, num_threads: int | None = None):
         super().__init__(config)
         self.folder = Path(folder)
@@ -101,7 +103,7 @@ class ExportedEcgClassifier(PreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # most of a PyTorch model's arguments have no meaning here
         cls,
         pretrained_model_name_or_path: str | Path,
         *model_args: Any,
@@ -139,7 +141,8 @@ class ExportedEcgClassifier(PreTrainedModel):
                 f"training.export ({cls.config_class.model_type})"
             )
         paths = [cached_file(pretrained_model_name_or_path, name, **hub) for name in MODEL_FILES[config.export_format]]
-        return cls(config, Path(paths[0]).parent, num_threads)
+        # `cached_file` raises for what is not there.
+        return cls(config, Path(cast(str, paths[0])).parent, num_threads)
 
     @property
     def device(self) -> torch.device:
@@ -175,10 +178,12 @@ class ExportedEcgClassifier(PreTrainedModel):
             input_values = input_values * ecg_attention_mask
         array = input_values.detach().to("cpu", torch.float32).contiguous().numpy()
         # The runtimes refuse a batch of none or crash on it.
-        logits = self._run(array) if len(array) else np.empty((0, self.config.num_labels), np.float32)
+        logits = self._run(array) if len(array) else np.empty((0, self.config.num_labels or 0), np.float32)
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(  # type: ignore[override]  # the files are copied: nothing to shard or to choose
+        self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """Writes configuration, code and the model's files, with which it can be loaded without this package."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)

@@ -260,11 +260,12 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         named = lead_names is not None
         signal = real_numbers(ecg, record_name)
         check_stated(record_name, signal.shape, sampling_rate, lead_names, unit)
-        names = _canonical_lead_names(lead_names, record_name) if named else list(LEAD_NAMES)
+        unit = canonical_unit(str(unit), record_name)
+        names = list(LEAD_NAMES) if lead_names is None else _canonical_lead_names(lead_names, record_name)
         rate = _checked_rate(sampling_rate, record_name)
         signal = _leads_first(signal, names, record_name, named)
         filled, findings = _filled(
-            signal.astype(np.float64) / UNITS_PER_MV[canonical_unit(unit, record_name)],
+            signal.astype(np.float64) / UNITS_PER_MV[unit],
             names,
             rate,
             repair_nan,
@@ -400,9 +401,11 @@ def _filled(
     missing = missing_samples(signal)
     if not missing.any():
         whole = np.ones(signal.shape, dtype=bool)
-        return Filled(signal, whole, whole.all(axis=1), []), []
+        return Filled(signal, whole, np.ones(len(whole), dtype=bool), []), []
     counts = missing.sum(axis=1)
-    found = ", ".join(f"{names[i]}: {counts[i]} of {signal.shape[1]}" for i in np.flatnonzero(counts))
+    found = ", ".join(
+        f"{name}: {count} of {signal.shape[1]}" for name, count in zip(names, counts, strict=True) if count
+    )
     if not repair_nan:
         raise ImplausibleEcgError(
             f"{record_name}: expected finite samples; found NaN, Inf or codes of lost samples in {found}. "

@@ -6,7 +6,7 @@ Requests, answers and limits are described in docs/endpoint.md of the project.
 import hashlib
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ class EndpointHandler:
         tasks = [task for task in TASKS if task in offered]
         if not tasks:
             raise ValueError(f"{path}: expected a model that offers one of {', '.join(TASKS)}: found none")
-        first = pipeline(tasks[0], model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
+        task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone
+        first = pipeline(task, model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
         self.pipelines: dict[str, Pipeline] = {tasks[0]: first}
         if tasks[0] != "ecg-feature-extraction" and "ecg-feature-extraction" in tasks:
             # With the same weights rather than another copy of them.
@@ -168,7 +169,9 @@ class EndpointHandler:
             )
         if given.get("thresholds") is not None:
             self._check_decides()
-        readers = {name: (read_flag, "true or false") for name in ("with_model", *_READING_FLAGS)}
+        readers: dict[str, tuple[Callable[[Any], Any], str]] = {
+            name: (read_flag, "true or false") for name in ("with_model", *_READING_FLAGS)
+        }
         readers |= {
             "top_k": (read_whole_number, "a whole number of at least 1"),
             "thresholds": (self._read_thresholds, "a dictionary of the model's labels and numbers from 0 to 1"),
@@ -202,9 +205,10 @@ class EndpointHandler:
             )
 
     def _read_thresholds(self, value: Any) -> dict[str, float]:
-        labels = self.pipelines["ecg-classification"].model.config.id2label.values()
-        for label, threshold in value.items() if isinstance(value, Mapping) else [(None, None)]:
-            if label not in labels or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        labels = self.pipelines["ecg-classification"].model.config.id2label or {}
+        pairs: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else [(None, None)]
+        for label, threshold in pairs:
+            if label not in labels.values() or isinstance(threshold, bool) or not 0 <= threshold <= 1:
                 raise ValueError(label)
         return dict(value)
 

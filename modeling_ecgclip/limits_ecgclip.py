@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .configuration_ecgclip import SAMPLING_RATE
 
 
@@ -106,7 +108,8 @@ def check_samples(signal: Any, per_mv: float, name: str) -> None:
         `ValueError`: naming the record.
     """
     magnitude = abs(signal)
-    if bool(((magnitude > MAX_SAMPLE_MV * per_mv) & (magnitude != math.inf)).any()):
+    limit = np.float64(MAX_SAMPLE_MV * per_mv)  # float16 does not hold it
+    if bool(((magnitude > limit) & (magnitude != math.inf)).any()):
         raise ValueError(
             f"{name}: expected samples below {MAX_SAMPLE_MV:g} mV: found a larger one. Is the unit another one?"
         )

@@ -1,5 +1,7 @@
 """Losses of both stages, exact over several processes."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -120,7 +122,7 @@ class _GatherRows(torch.autograd.Function):
     """All processes' rows, in order of rank; the gradient is the sum of what every process asks of the own rows."""
 
     @staticmethod
-    def forward(ctx, rows: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    def forward(ctx: Any, rows: torch.Tensor, sizes: list[int]) -> torch.Tensor:
         ctx.start, ctx.size = sum(sizes[: dist.get_rank()]), rows.shape[0]
         # all_gather needs equal shapes: pad to the largest process's number of rows, then cut.
         padded = rows.new_zeros(max(sizes), *rows.shape[1:])
@@ -130,7 +132,7 @@ class _GatherRows(torch.autograd.Function):
         return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         grad = grad.contiguous()
         dist.all_reduce(grad)
         return grad[ctx.start : ctx.start + ctx.size], None
@@ -156,8 +158,8 @@ def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int]:
         return rows, 0
     sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(_world_size())]
     dist.all_gather(sizes, torch.tensor([rows.shape[0]], device=rows.device))
-    sizes = [int(size) for size in sizes]
-    return _GatherRows.apply(rows, sizes), sum(sizes[: dist.get_rank()])
+    n_rows = [int(size) for size in sizes]
+    return _GatherRows.apply(rows, n_rows), sum(n_rows[: dist.get_rank()])
 
 
 def contrastive_targets(report_ids: torch.Tensor, all_report_ids: torch.Tensor, offset: int) -> torch.Tensor:

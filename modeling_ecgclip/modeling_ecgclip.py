@@ -1,6 +1,6 @@
 """The residual ECG encoder and its classifier."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class EcgResNetStem(nn.Module):
         """Folds each batch normalisation into the convolution before it."""
         for i, layer in enumerate(self.layers):
             if isinstance(layer, EcgBatchNorm1d):
-                fold_norm_(layer, self.layers[i - 1])
+                fold_norm_(layer, cast(EcgConv1d, self.layers[i - 1]))
                 self.layers[i] = nn.Identity()
 
 
@@ -65,7 +65,7 @@ class EcgResNetBlock(nn.Module):
     def __init__(self, config: EcgResNetConfig, in_channels: int, out_channels: int, stride: int):
         super().__init__()
         self.conv1 = strided_conv(config, in_channels, out_channels, bias=config.conv_bias)
-        self.norm1 = EcgBatchNorm1d(config, out_channels)
+        self.norm1: Any = EcgBatchNorm1d(config, out_channels)  # until it is folded
         self.conv2 = strided_conv(config, out_channels, out_channels, stride, bias=config.conv_bias)
         self.norm2 = EcgBatchNorm1d(config, out_channels)
         self.dropout = EcgDropout(config.dropout)
@@ -104,6 +104,8 @@ class EcgResNetModel(EcgPreTrainedModel):
     auto_classes = _AUTO_CLASSES
     tasks = ("ecg-feature-extraction",)
 
+    config: EcgResNetConfig
+
     def __init__(self, config: EcgResNetConfig):
         super().__init__(config)
         self.stem = EcgResNetStem(config)
@@ -138,7 +140,7 @@ class EcgResNetModel(EcgPreTrainedModel):
         if ecg_attention_mask is not None:
             input_values = input_values * ecg_attention_mask
         lower = skip = self.stem(as_image(input_values.to(self.dtype)))
-        hidden_states = (skip[:, :, 0],)  # (batch, stem_channels, samples)
+        hidden_states: tuple[torch.Tensor, ...] = (skip[:, :, 0],)  # (batch, stem_channels, samples)
         for block in self.blocks:
             lower, skip = block(lower, skip)
             hidden_states += (skip[:, :, 0],)
@@ -157,6 +159,8 @@ class EcgResNetForSignalClassification(EcgForSignalClassification):
     config_class = EcgResNetConfig
     auto_classes = _AUTO_CLASSES
     tower_class = EcgResNetModel
+
+    config: EcgResNetConfig
 
 
 __all__ = ["EcgResNetForSignalClassification", "EcgResNetModel"]

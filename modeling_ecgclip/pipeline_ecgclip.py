@@ -43,11 +43,16 @@ class EcgPipeline(Pipeline):
     or `"note"` for what is a fact about the recording and no fault) and `message`.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_video_processor = False
+    # What transformers states of these fits its own models and preprocessing alone.
+    model: Any
+    feature_extractor: Any
+    tokenizer: Any
+
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
     _load_feature_extractor = None
-    _load_tokenizer = None
+    _load_tokenizer: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

@@ -12,7 +12,7 @@ from .feature_extraction_ecgclip import EcgFeatureExtractor
 class EcgKwargs(AudioKwargs, total=False):
     """Call-time arguments of [`EcgFeatureExtractor`]; a signal with a feature extractor is "audio" to transformers."""
 
-    sampling_rate: float | Sequence[float] | None
+    sampling_rate: float | Sequence[float] | None  # type: ignore[misc]  # audio has one rate, and a whole one
     lead_names: Sequence[str] | Sequence[Sequence[str]] | None
     unit: str | Sequence[str] | None
     record_names: str | Sequence[str] | None
@@ -23,12 +23,20 @@ class EcgKwargs(AudioKwargs, total=False):
 class EcgClipProcessorKwargs(ProcessingKwargs, total=False):
     """Call-time arguments of [`EcgClipProcessor`], by modality."""
 
-    audio_kwargs: EcgKwargs
+    audio_kwargs: EcgKwargs  # type: ignore[misc]  # a typed dictionary has no narrower fields, but these are merged
 
 
 # The rest of AudioKwargs (padding, max_length, ...) means tokens here, not samples.
-ECG_ARGUMENTS = ("sampling_rate", "lead_names", "unit", "record_names", "allow_missing_leads", "repair_nan")
-ECG_ARGUMENTS += ("return_attention_mask", "return_tensors")
+ECG_ARGUMENTS = (
+    "sampling_rate",
+    "lead_names",
+    "unit",
+    "record_names",
+    "allow_missing_leads",
+    "repair_nan",
+    "return_attention_mask",
+    "return_tensors",
+)
 
 
 class EcgClipProcessor(ProcessorMixin):
@@ -40,7 +48,7 @@ class EcgClipProcessor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`): For `text`; the text tower's own.
     """
 
-    valid_processor_kwargs = EcgClipProcessorKwargs
+    valid_processor_kwargs: Any = EcgClipProcessorKwargs
     text_kwargs = {"padding": True, "truncation": True}
 
     def __init__(self, feature_extractor: EcgFeatureExtractor, tokenizer: Any):
@@ -78,7 +86,7 @@ class EcgClipProcessor(ProcessorMixin):
         """
         if ecg is None and text is None:
             raise ValueError("EcgClipProcessor needs ecg, text or both: found neither")
-        stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "unit": unit}
+        stated: dict[str, Any] = {"sampling_rate": sampling_rate, "lead_names": lead_names, "unit": unit}
         self._check_arguments(kwargs)
         merged = self._merge_kwargs(
             tokenizer_init_kwargs=self.tokenizer.init_kwargs,

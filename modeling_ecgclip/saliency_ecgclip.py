@@ -136,7 +136,8 @@ def plot_saliency(signal: np.ndarray, sampling_rate: float, saliency: np.ndarray
         colours[:, 3] = 0.65 * np.abs(strength[edges])
         segments = np.stack([points[edges], points[edges + 1]], axis=1)  # (segments, 2, 2)
         axes.add_collection(
-            LineCollection(segments, colors=colours, linewidths=MARK_WIDTH, capstyle="butt", zorder=2), autolim=False
+            LineCollection(list(segments), colors=colours, linewidths=MARK_WIDTH, capstyle="butt", zorder=2),
+            autolim=False,
         )
     return figure
 

@@ -226,6 +226,8 @@ def _first_sample(lines: list[str], skipped: int, delimiter: str, where: str) ->
 def _is_numbering(lines: list[str], delimiter: str, where: str) -> bool:
     """Whether the first line of numbers only counts the columns, as it does where `pandas` knows no names."""
     cells = split_line(lines[0], delimiter)
+    while cells[-1] == "" and len(cells) > 1:  # a separator at the end of lines
+        cells.pop()
     numbers = cells[1:] if cells[0] == "" else cells
     if len(numbers) < 2 or numbers not in ([str(i + start) for i in range(len(numbers))] for start in (0, 1)):
         return False

@@ -298,14 +298,14 @@ def stated_digest(path: Path) -> str | None:
     return stated.get(DIGEST_KEY.encode(), b"").decode() or None
 
 
-def copy_text_tables(source_folder: Path, build: Path) -> list[dict[str, Any]]:
+def copy_text_tables(source_folder: Path | None, build: Path) -> list[dict[str, Any]]:
     """
     Copies the embeddings of the reports, and returns what their records say, with their `name`.
 
     Raises:
         `FileNotFoundError`: where there are none; the message has the command that makes them.
     """
-    records = sorted((source_folder / TEXT_TABLE_FOLDER).glob(f"*/{RECORD_FILE}"))
+    records = sorted((source_folder / TEXT_TABLE_FOLDER).glob(f"*/{RECORD_FILE}")) if source_folder else []
     if not records:
         raise FileNotFoundError(
             f"--include_text_table: found no {TEXT_TABLE_FOLDER}/*/{RECORD_FILE} in {source_folder}; make one with "

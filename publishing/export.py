@@ -257,11 +257,11 @@ def export(args: ExportArguments) -> dict[str, Any]:
     model, extractor = load_source(args.model_name_or_path)
     settings = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_TAKEN_OVER}
     config = ExportedEcgConfig(**settings, export_format=args.format, export_precision=args.precision)
-    calibration = compared = None  # refuse a table that does not fit before anything is written
-    if args.precision == "int8":
-        calibration = ExamEcgs(args.dataset_name_or_path, "train", args.calibration_exams, extractor)
-    if args.dataset_name_or_path is not None:
+    calibration = compared = None
+    if args.dataset_name_or_path is not None:  # one that does not fit is refused before anything is written
         compared = ExamEcgs(args.dataset_name_or_path, "validation", args.check_exams, extractor)
+        if args.precision == "int8":
+            calibration = ExamEcgs(args.dataset_name_or_path, "train", args.calibration_exams, extractor)
     with written_aside(args.output_dir) as folder:
         folder.mkdir()
         record: dict[str, Any] = {"model": public_name(args.model_name_or_path), "problem_type": config.problem_type}

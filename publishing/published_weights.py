@@ -321,7 +321,7 @@ def _check_keras_settings(settings: dict[str, Any], config: Any, path: Path) -> 
     }
     for layer in settings.get("config", {}).get("layers", []):
         stated = layer.get("config", {})
-        for key, values in expected.get(layer.get("class_name"), {}).items():
+        for key, values in expected.get(layer.get("class_name", ""), {}).items():
             value = tuple(stated[key]) if isinstance(stated.get(key), list) else stated.get(key)
             if key in stated and value not in values:
                 raise ValueError(

@@ -1,5 +1,8 @@
 """Figure 4 of the paper: mean F1 against the share of labels."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -8,7 +11,7 @@ from reproduction.settings import ARMS, PAPER, SETTINGS
 from training.plots import BLUE, FAINT, INK, MUTED, VERMILLION
 
 
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "random": {"color": BLUE, "marker": "o", "linewidth": 2.2},
     "pretrained": {"color": VERMILLION, "marker": "s", "linewidth": 2.2},
     "random_linear": {"color": BLUE, "marker": "o", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
@@ -18,7 +21,8 @@ STYLES = {
 
 def plot_labels_against_f1(results: Results) -> Figure:
     """
-    Returns the figure: a line for each arm with its spread over seeds, linear heads lighter, the paper's arms dashed.
+    Returns the figure: a line for each arm with its spread over seeds, linear heads lighter, the paper's arms dashed
+    where its labels are these.
 
     Args:
         results (`Results`): Settings that are no share of the labels are passed over.
@@ -29,20 +33,21 @@ def plot_labels_against_f1(results: Results) -> Figure:
     names = [name for name in results.settings if SETTINGS[name].share is not None]
     if not names:
         raise ValueError(f"figure 4 needs settings with a share of the labels, found {', '.join(results.settings)}")
-    shares = [100 * SETTINGS[name].share for name in names]
+    shares = [100 * (SETTINGS[name].share or 0) for name in names]
     figure = Figure(figsize=(7.8, 5.4), layout="constrained")
     axes = figure.subplots()
     for arm in results.arms:
         values = [results.summary(name, arm, MEAN, "f1") for name in names]
-        means, spreads = [value.mean for value in values], [value.spread or 0.0 for value in values]
+        means: list[Any] = [value.mean for value in values]
+        spreads = [value.spread or 0.0 for value in values]
         axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
-    for place, arm in enumerate(("random", "pretrained")):
+    for place, arm in enumerate(("random", "pretrained") if results.labels_of_paper else ()):
         curve = [PAPER[name][place] for name in names]
         label = f"paper, {ARMS[arm].title} (real exams)"
         axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
     _finish(axes, shares)
     figure.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="outside lower center", ncols=3)
-    title = "Mean F1 of six diagnoses against the share of labels"
+    title = f"Mean F1 of {len(results.label_names)} labels against the share of labels"
     figure.suptitle(title + (", simulated exams" if results.simulated else ""), fontsize=12.5, fontweight="bold")
     seeds = len(results.seeds)
     axes.set_xlabel(
@@ -53,7 +58,7 @@ def plot_labels_against_f1(results: Results) -> Figure:
     return figure
 
 
-def _finish(axes, shares: list[float]) -> None:
+def _finish(axes: Axes, shares: list[float]) -> None:
     axes.set(xscale="log", ylim=(0, 1), ylabel="mean F1 on test")
     axes.xaxis.set_major_locator(FixedLocator(shares))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -87,7 +87,7 @@ def make_jobs(
         pretraining (`dict`, *optional*): `flags` and `identity` of the text model. Where an arm needs an encoder and
             there is none, stage 1 runs once for each seed.
     """
-    jobs = []
+    jobs: list[Job] = []
     wanted = [ARMS[arm] for arm in arms]
     stages = {}
     if encoder is None and any(arm.pretrained for arm in wanted):
@@ -148,7 +148,8 @@ def _cell(
         **recipe.flags,
     }
     identity = {"stage": "classify", **data["identity"], **decides}
-    flags = {**data["flags"], **decides}
+    # Few labels are the point of some settings: it does not decide a number.
+    flags = {**data["flags"], **decides, "allow_one_sided_labels": True}
     needs = None
     if start is None:
         flags["encoder_preset"] = identity["encoder_preset"] = recipe.encoder_preset

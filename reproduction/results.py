@@ -10,7 +10,7 @@ import numpy as np
 
 from metrics.ecg_multilabel.ecg_multilabel import METRICS, paired_bootstrap
 from reproduction.jobs import cell_name
-from reproduction.settings import COMPARISONS
+from reproduction.settings import COMPARISONS, PAPER_LABELS
 from training.evaluation import SplitPredictions, read_predictions
 
 
@@ -111,10 +111,19 @@ class Results:
         self.label_names: list[str] = first.metrics["label_names"]
         self.data: dict[str, Any] = first.run["data"]
         for cell in cells:
-            if not np.array_equal(cell.test.exam_ids, first.test.exam_ids):
-                raise ValueError(
-                    f"{cell.setting}/{cell.arm}/seed-{cell.seed} has other test exams than the first cell"
-                )
+            for what, of_cell, of_first in (
+                ("test exams", list(cell.test.exam_ids), list(first.test.exam_ids)),
+                ("labels", cell.metrics["label_names"], self.label_names),
+            ):
+                if of_cell != of_first:
+                    raise ValueError(
+                        f"{cell.setting}/{cell.arm}/seed-{cell.seed} has other {what} than the first cell"
+                    )
+
+    @property
+    def labels_of_paper(self) -> bool:
+        """Whether the labels are the paper's, so that its numbers can stand beside these."""
+        return tuple(self.label_names) == PAPER_LABELS
 
     @property
     def simulated(self) -> bool:
@@ -136,18 +145,18 @@ class Results:
     def difference(self, setting: str, a: str, b: str, n_resamples: int) -> dict[str, Any]:
         """Returns `paired_bootstrap` of arm b against arm a over test patients, the metrics being means over seeds."""
         cells = self.of(setting, a), self.of(setting, b)
-        probabilities = [
-            np.stack([cell.test.probabilities for cell in arm]) for arm in cells
-        ]  # (seeds, exams, labels)
-        thresholds = [
+        of_a, of_b = (np.stack([cell.test.probabilities for cell in arm]) for arm in cells)  # (seeds, exams, labels)
+        thresholds_a, thresholds_b = (
             np.array([[cell.metrics["thresholds"][name] for name in self.label_names] for cell in arm])
             for arm in cells
-        ]
+        )
         test = cells[0][0].test
         return paired_bootstrap(
-            *probabilities,
+            of_a,
+            of_b,
             test.labels,
-            *thresholds,
+            thresholds_a,
+            thresholds_b,
             self.label_names,
             test.patient_ids,
             n_resamples,

@@ -88,9 +88,10 @@ def _head(results: Results, recipe_lines: Sequence[str]) -> list[str]:
     lines = [f"- Source of the exams: {', '.join(data['sources'])}. {sizes}.", *(f"- {line}" for line in recipe_lines)]
     parts = ["\n".join(lines)]
     if results.simulated:
+        of_paper = " The paper's numbers beside them come from real exams and another cohort."
         parts.append(
             "**The exams are simulated: these numbers say how the methods compare on a simulation, and nothing about "
-            "patients. The paper's numbers beside them come from real exams and another cohort.**"
+            f"patients.{of_paper if results.labels_of_paper else ''}**"
         )
     return parts
 
@@ -107,17 +108,23 @@ def overview_rows(results: Results) -> list[Row]:
             row["gain"] = signed(pretrained.mean - random.mean)
             spreads = [value.spread for value in (random, pretrained) if value.spread is not None]
             row["above both spreads"] = DASH if not spreads else _yes(pretrained.mean - random.mean > max(spreads))
-        row["paper"] = "{:.3f} → {:.3f}".format(*PAPER[name])
+        if results.labels_of_paper:
+            row["paper"] = "{:.3f} → {:.3f}".format(*PAPER[name])
         rows.append(row)
     return rows
 
 
 def _overview_note(results: Results) -> str:
+    said = (
+        f"Mean over the {len(results.label_names)} classes, mean ± standard deviation over {len(results.seeds)} "
+        "seeds. Gain: pre-trained over random initialisation."
+    )
+    if not results.labels_of_paper:
+        return f"{said} The paper's numbers are of other labels, and do not stand beside these."
     linear = " The paper has no linear heads." if any(ARMS[arm].frozen for arm in results.arms) else ""
     return (
-        f"Mean over the six classes, mean ± standard deviation over {len(results.seeds)} seeds. Gain: pre-trained "
-        "over random initialisation. Of the paper's tables only the mean F1 of both arms (random initialisation → "
-        f"pre-trained) is known here.{linear}"
+        f"{said} Of the paper's tables only the mean F1 of both arms (random initialisation → pre-trained) is known "
+        f"here.{linear}"
     )
 
 
@@ -135,7 +142,7 @@ def _setting_tables(results: Results, setting: str) -> list[str]:
                 for metric, title in PAPER_METRICS.items():
                     row[f"{title}, {ARMS[arm].title}"] = shown(results.summary(setting, arm, label, metric))
             rows.append(row)
-        if not frozen:
+        if not frozen and results.labels_of_paper:
             of_arm = dict(zip(BOTH_ARMS, PAPER[setting], strict=True))
             rows.append(
                 {"class": "paper, mean"}
@@ -146,8 +153,8 @@ def _setting_tables(results: Results, setting: str) -> list[str]:
                 }
             )
         parts.append(markdown(rows))
-    parts.append("Mean ± standard deviation over seeds. The paper's row: only its mean F1 is known here.")
-    return parts
+    paper = " The paper's row: only its mean F1 is known here." if results.labels_of_paper else ""
+    return [*parts, f"Mean ± standard deviation over seeds.{paper}"]
 
 
 def summary_rows(results: Results) -> list[Row]:
@@ -158,7 +165,7 @@ def summary_rows(results: Results) -> list[Row]:
             for label in [*results.label_names, MEAN]:
                 for metric in (*PAPER_METRICS, *RANK_METRICS):
                     value = results.summary(setting, arm, label, metric)
-                    known = label == MEAN and metric == "f1" and arm in BOTH_ARMS
+                    known = results.labels_of_paper and label == MEAN and metric == "f1" and arm in BOTH_ARMS
                     rows.append(
                         {"table": SETTINGS[setting].table, "setting": setting, "arm": arm, "class": label}
                         | {"metric": metric, "mean": value.mean, "spread": value.spread}

@@ -168,7 +168,7 @@ class Analyser:
                 _raise_exceptions_for_connection_errors=False,
             )
         classifier = pipeline("ecg-classification", model=model, pipeline_class=EcgClassificationPipeline)
-        zero_shot = None
+        zero_shot: Any = None
         if clip_model is not None:
             zero_shot = pipeline(
                 "zero-shot-ecg-classification", model=clip_model, pipeline_class=ZeroShotEcgClassificationPipeline

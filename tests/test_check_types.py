@@ -34,6 +34,7 @@ def check(monkeypatch, tmp_path):
         script.BUDGET.write_text(json.dumps(allowed))
         return script.main(list(arguments)), json.loads(script.BUDGET.read_text())
 
+    run.script = script
     return run
 
 
@@ -61,6 +62,14 @@ def test_fewer_ask_for_a_lower_budget(check, capsys):
 def test_settling_never_raises_the_sum(check):
     assert check({"app.py": 3, "gone": 2}, "--settle") == (0, FOUND)  # errors may move to another package
     assert check({"app.py": 3}, "--settle") == (1, {"app.py": 3})
+
+
+def test_what_is_clean_stays_so(check, monkeypatch, capsys):
+    monkeypatch.setattr(check.script, "CLEAN", ("training",))
+    assert check({"app.py": 9}, "--settle") == (1, {"app.py": 9})
+    assert capsys.readouterr().err == "training: expected no type error, since it is clean: found 2\n"
+    assert check(FOUND)[0] == 1
+    assert "training: expected no entry" in capsys.readouterr().out
 
 
 def test_a_crash_of_mypy_is_no_success(check, capsys):

@@ -160,6 +160,7 @@ def test_impossible_arguments_end_with_a_reason(flags, message, exam_table, tmp_
 # ---- other labels, other numbers, another signal
 
 SMALL = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "20", "--max_train_steps", "4"]
+AUGMENT = ["--augment", "amplitude=0.2", "noise_mv=0.02", "wander_mv=0.1", "shift_s=0.5", "lead_masking=0.1"]
 SMALL += ["--eval_steps", "2", "--logging_steps", "1", "--checkpointing_steps", "no"]
 
 
@@ -203,7 +204,7 @@ def columns_of(folder, prefix, names):
     ("flags", "problem_type", "names"),
     [
         ([], "multi_label_classification", ["NORM", "MI", "CD"]),
-        (["--labels", "CD", "NORM"], "multi_label_classification", ["CD", "NORM"]),
+        (["--labels", "CD", "NORM", *AUGMENT], "multi_label_classification", ["CD", "NORM"]),
         (["--task", "multi_class"], "single_label_classification", ["NORM", "MI", "CD"]),
     ],
 )

@@ -134,8 +134,8 @@ class BestWeights:
 
 
 def _by_step(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("step-*") if path.is_dir() and _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*") if path.is_dir())
+    return [path for _, path in sorted((int(match[1]), path) for match, path in named if match)]
 
 
 def _fault(path: Path) -> str | None:

@@ -5,11 +5,14 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from transformers import PreTrainedModel
 
 from training.data import Batch, EmbeddedSplit, ExamSplit
 from training.feed import ExamFeed
 from training.targets import Targets
+
+
+Exams = ExamSplit | EmbeddedSplit
 
 
 class ClassificationTask:
@@ -29,8 +32,8 @@ class ClassificationTask:
         self,
         feed: ExamFeed,
         module: nn.Module,
-        exams: Dataset,
-        validation: Dataset | None,
+        exams: Exams,
+        validation: Exams | None,
         targets: Targets,
     ):
         self.feed, self.accelerator = feed, feed.accelerator
@@ -62,23 +65,23 @@ class ClassificationTask:
     def after_step(self) -> None:
         """Nothing to bound."""
 
-    def outputs(self, exams: Dataset) -> np.ndarray:
+    def outputs(self, exams: Exams) -> np.ndarray:
         """Returns the head's outputs for all exams in order, float32 (exams, outputs), in every process."""
         return self.feed.rows(exams, lambda batch: self._outputs(self.model, batch), len(self.targets.labels))
 
-    def evaluate(self) -> dict[str, float]:
-        """Returns the validation loss."""
-        outputs = torch.from_numpy(self.outputs(self.validation))
-        return {"loss": self.targets.loss(outputs, torch.from_numpy(self.validation.labels)).item()}
+    def evaluate(self, exams: Exams) -> dict[str, float]:
+        """Returns the loss of a split as one batch."""
+        outputs = torch.from_numpy(self.outputs(exams))
+        return {"loss": self.targets.loss(outputs, torch.from_numpy(exams.labels)).item()}
 
 
-def embed_split(feed: ExamFeed, encoder: nn.Module, exams: ExamSplit) -> EmbeddedSplit:
+def embed_split(feed: ExamFeed, encoder: PreTrainedModel, exams: ExamSplit) -> EmbeddedSplit:
     """
     Returns a split whose ECGs are replaced by the frozen encoder's embeddings, computed once and shared out.
 
     Args:
         feed (`ExamFeed`): Reads the exams.
-        encoder (`nn.Module`): An ECG encoder on the device.
+        encoder (`PreTrainedModel`): An ECG encoder on the device.
         exams (`ExamSplit`): To embed.
     """
     encoder.eval()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from modeling_ecgclip.clip_ecgclip import EcgClipModel, EcgClipOutput
+from modeling_ecgclip.clip_ecgclip import EcgClipModel
 from training.data import Batch, ExamSplit
 from training.feed import ExamFeed
 from training.retrieval import (
@@ -110,7 +110,7 @@ class ContrastiveTask:
                 self.accelerator.backward(stand_in)
         return loss.detach()
 
-    def _forward(self, batch: Batch) -> EcgClipOutput:
+    def _forward(self, batch: Batch) -> Any:  # EcgClipOutput, with both embeddings
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
         return self.module(input_values=self.feed.input_values(batch, training=True), text_embeds=batch["text_embeds"])
 
@@ -145,20 +145,20 @@ class ContrastiveTask:
         return np.ascontiguousarray(embeds[:, :width]), np.ascontiguousarray(embeds[:, width:])
 
     @torch.no_grad()
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, exams: ExamSplit) -> dict[str, float]:
         """Returns the validation loss with a fixed number of negatives, retrieval both ways, and zero-shot AUROC."""
-        ecg_embeds, text_embeds = self.embed(self.validation)
-        ids = self.validation.report_ids
+        ecg_embeds, text_embeds = self.embed(exams)
+        ids = exams.report_ids
         # Mixed once and for all: neighbours in the table may be exams of one patient.
         order = np.random.default_rng(0).permutation(len(ids))
         n_parts = max(1, len(order) // NEGATIVES_IN_VALIDATION)
-        device = self.accelerator.device
-        losses = [
-            self._loss(*(torch.from_numpy(of[rows]).to(device) for of in (ecg_embeds, text_embeds, ids)), gather=False)
-            for rows in np.array_split(order, n_parts)
-        ]
+        losses = []
+        for rows in np.array_split(order, n_parts):
+            parts = (torch.from_numpy(of[rows]).to(self.accelerator.device) for of in (ecg_embeds, text_embeds, ids))
+            losses.append(self._loss(*parts, gather=False))
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
-        return {"loss": torch.stack(losses).mean().item(), **retrieval, **self._zero_shot(ecg_embeds)}
+        zero_shot = self._zero_shot(ecg_embeds, exams.labels)
+        return {"loss": torch.stack(losses).mean().item(), **retrieval, **zero_shot}
 
     @torch.no_grad()
     def report(self, exams: ExamSplit) -> tuple[dict[str, Any], RetrievalRanks]:
@@ -186,12 +186,12 @@ class ContrastiveTask:
         """The labels' phrases in the joint space, (labels, projection_dim)."""
         return self.model.get_text_features(text_embeds=self.prompt_embeds.to(self.accelerator.device))
 
-    def _zero_shot(self, ecg_embeds: np.ndarray) -> dict[str, float]:
-        """AUROC of each label that validation has both ways, and their mean."""
+    def _zero_shot(self, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """AUROC of each label that is there both ways, and their mean."""
         if self.prompt_embeds is None:
             return {}
         prompts = self._prompts()
-        ranked = zero_shot_auroc(ecg_embeds, prompts, self.validation.labels, self.label_names)
+        ranked = zero_shot_auroc(ecg_embeds, prompts, labels, self.label_names)
         of_label = {name: values["auroc"] for name, values in ranked["per_class"].items()}
         found = {f"zero_shot_auroc_{name}": value for name, value in of_label.items() if value is not None}
         return {**found, "zero_shot_auroc_mean": float(np.mean(list(found.values())))} if found else {}

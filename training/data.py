@@ -182,12 +182,12 @@ class ExamSplit(TorchDataset):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Returns one batch; torch's DataLoader calls this with all indices of the batch at once."""
-        indices = np.asarray(indices)
-        batch = {"ecg": self.ecg(indices), "labels": torch.from_numpy(self.labels[indices])}
-        batch["n_samples"] = torch.from_numpy(self.n_samples[indices])
+        rows = np.asarray(indices)
+        batch = {"ecg": self.ecg(rows), "labels": torch.from_numpy(self.labels[rows])}
+        batch["n_samples"] = torch.from_numpy(self.n_samples[rows])
         if self.text is not None:
-            batch["report_ids"] = torch.from_numpy(self.report_ids[indices])
-            batch["text_embeds"] = torch.from_numpy(self.text[self.report_ids[indices]])
+            batch["report_ids"] = torch.from_numpy(self.report_ids[rows])
+            batch["text_embeds"] = torch.from_numpy(self.text[self.report_ids[rows]])
         return batch
 
 
@@ -355,7 +355,7 @@ class _Batches(Sampler):
         return self._make_batches()
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -1,5 +1,7 @@
 """Where the ECG encoder of a run comes from."""
 
+from typing import Any
+
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
@@ -62,13 +64,15 @@ def load_classifier(args: EncoderArguments, config: PreTrainedConfig, targets: T
     model_class = classifier_class(config)
     if args.model_name_or_path is None:
         return model_class(config)
-    model, found = model_class.from_pretrained(
+    # A pair, of which transformers' types do not know.
+    loaded: Any = model_class.from_pretrained(
         args.model_name_or_path,
         config=config,
         revision=args.model_revision or "main",
         ignore_mismatched_sizes=other_head,
         output_loading_info=True,
     )
+    model, found = loaded
     if other_head:
         # A head for something else, such as the age of lima2021 or six other labels: its weights mean nothing here.
         model.classifier = model_class(config).classifier

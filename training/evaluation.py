@@ -227,13 +227,14 @@ def evaluate_predictions(
     Raises:
         ValueError: if neither validation predictions nor thresholds are given, or if the splits share a patient.
     """
-    if thresholds is None and validation is None:
-        raise ValueError("expected validation predictions to choose thresholds on, or thresholds; found neither")
     undefined: list[dict[str, str]] = []
-    chosen = thresholds
-    if thresholds is None:
+    if thresholds is not None:
+        chosen = np.asarray(thresholds, dtype=np.float64)
+    elif validation is not None:
         chosen = choose_thresholds(validation.probabilities, validation.labels)
         undefined = undefined_thresholds(validation.labels, label_names)
+    else:
+        raise ValueError("expected validation predictions to choose thresholds on, or thresholds; found neither")
     result = {
         "label_names": list(label_names),
         "thresholds": dict(zip(label_names, map(float, chosen), strict=True)),

@@ -349,11 +349,12 @@ def _finish(axes: Axes, title: str | None, x_label: str, y_label: str) -> None:
 
 def _panel_title(axes: Axes, name: str, detail: str, note: str = "") -> None:
     """Name and, on its base line to the right, the note; below them the detail."""
-    for text, x, y, style in (
+    texts: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
         (name, 0, 23, {"fontsize": 12, "color": INK, "fontweight": "bold"}),
         (note, 1, 23, {"fontsize": 9.5, "color": VERMILLION, "horizontalalignment": "right"}),
         (detail, 0, 7, {"fontsize": 9, "color": MUTED}),
-    ):
+    )
+    for text, x, y, style in texts:
         axes.annotate(text, (x, 1), xytext=(0, y), xycoords="axes fraction", textcoords="offset points", **style)
 
 

@@ -33,11 +33,12 @@ class RetrievalRanks:
     text_to_ecg: np.ndarray
     ecgs_of_report: np.ndarray
 
-    def recall(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def recall(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Recall at each of `ks`, ECG to text and text to ECG: two float arrays of the length of `ks`."""
-        return tuple(np.array([(ranks <= k).mean() for k in ks]) for ranks in (self.ecg_to_text, self.text_to_ecg))
+        to_text, to_ecg = (np.array([(of <= k).mean() for k in ks]) for of in (self.ecg_to_text, self.text_to_ecg))
+        return to_text, to_ecg
 
-    def chance(self, ks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def chance(self, ks: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What ranking at random would reach, in the shape of `recall`."""
         n_ecgs, n_reports = len(self.ecg_to_text), len(self.text_to_ecg)
         to_text = np.minimum(1.0, np.asarray(ks) / n_reports)

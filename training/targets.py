@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,7 +46,8 @@ class Targets(ABC):
         `ValueError`: for labels that a result cannot tell apart.
     """
 
-    problem_type: ClassVar[str]  # as transformers names it
+    # As transformers names it.
+    problem_type: ClassVar[Literal["multi_label_classification", "single_label_classification", "regression"]]
     flag: ClassVar[str]  # of the command line, which chooses the labels
 
     def __init__(self, labels: Sequence[Label]):
@@ -448,18 +449,22 @@ def targets_of(args: ClassificationArguments, schema: ExamSchema) -> Targets:
         `ValueError`: for names that the table does not have, or one that comes twice.
     """
     if args.task == "regression":
-        names, known, flag = args.target_columns, (*NUMBER_COLUMNS, *schema.target_names), Regression.flag
-    else:
-        names, known, flag = args.labels or schema.label_names, schema.label_names, _Classes.flag
+        names = list(args.target_columns or ())
+        _check_names(names, (*NUMBER_COLUMNS, *schema.target_names), Regression.flag)
+        return Regression([Label(name) for name in names])
+    names = list(args.labels or schema.label_names)
+    _check_names(names, schema.label_names, _Classes.flag)
+    labels = [schema.labels[schema.label_names.index(name)] for name in names]
+    return MultiClass(labels) if args.task == "multi_class" else MultiLabel(labels, args.pos_weight == "auto")
+
+
+def _check_names(names: Sequence[str], known: Sequence[str], flag: str) -> None:
+    """Refuses names that the exam table does not have, and one that comes twice."""
     for name in names:
         if name not in known:
             raise ValueError(f"{flag} {name}: the exam table has {', '.join(known)}")
-        if list(names).count(name) > 1:
+        if names.count(name) > 1:
             raise ValueError(f"{flag} {name}: expected each once")
-    if args.task == "regression":
-        return Regression([Label(name) for name in names])
-    labels = [next(label for label in schema.labels if label.name == name) for name in names]
-    return MultiClass(labels) if args.task == "multi_class" else MultiLabel(labels, args.pos_weight == "auto")
 
 
 def balanced_pos_weight(labels: np.ndarray) -> torch.Tensor:

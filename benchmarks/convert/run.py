@@ -47,7 +47,7 @@ print("seconds", imported - began, time.perf_counter() - imported)
 """
 
 
-def write_source(folder, simulated, num_exams):
+def write_source(folder: Path, simulated: Path, num_exams: int) -> None:
     """A folder in the layout of CODE-15%: uncompressed float32 in parts, each with its closing row of zeros."""
     with h5py.File(simulated / "exams_part0.hdf5") as file:
         tracings = file["tracings"][:DISTINCT_EXAMS]
@@ -68,7 +68,7 @@ def write_source(folder, simulated, num_exams):
     pd.concat(frames).to_csv(folder / "exams.csv", index=False)
 
 
-def forget(folder):
+def forget(folder: Path) -> None:
     """Takes the files of a folder out of the page cache, as those of a large archive are."""
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -76,7 +76,7 @@ def forget(folder):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def read_and_write(task):
+def read_and_write(task: tuple[Path, int, int, str]) -> None:
     """What no conversion can go without: h5py reads, and as many int16 are written; nothing else."""
     path, start, stop, output = task
     with h5py.File(path) as file, open(output, "wb", buffering=0) as sink:
@@ -86,7 +86,7 @@ def read_and_write(task):
         os.fsync(sink.fileno())
 
 
-def measure_limit(source, output, num_proc):
+def measure_limit(source: Path, output: Path, num_proc: int) -> float:
     """Seconds of reading and writing alone, in as many processes as convert."""
     tasks = []
     for path in sorted(source.glob("*.hdf5")):
@@ -109,11 +109,11 @@ def measure_limit(source, output, num_proc):
 class PeakMemory(threading.Thread):
     """Largest sum over a process and all its children, of the memory that is theirs (shared pages counted once)."""
 
-    def __init__(self, pid):
+    def __init__(self, pid: int):
         super().__init__(daemon=True)
         self.process, self.peak, self.ended = psutil.Process(pid), 0, threading.Event()
 
-    def run(self):
+    def run(self) -> None:
         while not self.ended.wait(SAMPLE_EVERY_S):
             total = 0
             try:
@@ -124,7 +124,7 @@ class PeakMemory(threading.Thread):
             self.peak = max(self.peak, total)
 
 
-def measure_conversion(source, output, num_proc):
+def measure_conversion(source: Path, output: Path, num_proc: int) -> dict[str, float]:
     """Seconds of the imports and of the conversion, and peak memory in MiB, of the command in a process of its own."""
     arguments = ["--source_dir", source, "--output_dir", output, "--num_proc", str(num_proc)]
     process = subprocess.Popen(
@@ -146,7 +146,7 @@ def measure_conversion(source, output, num_proc):
     return {"imports_s": imports, "seconds": seconds, "peak_mib": memory.peak / 2**20, "kept": record["kept"]}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num_exams", type=int, default=20_000)
     parser.add_argument("--num_proc", type=int, default=2)
@@ -161,7 +161,7 @@ def main():
         write_cohort(folder / "simulated", CohortSettings(num_exams=DISTINCT_EXAMS, seed=0), progress=False)
         for size in sizes:
             write_source(folder / f"source-{size}", folder / "simulated", size)
-        runs = {size: [] for size in sizes}
+        runs: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
         for turn in range(arguments.rounds):
             for size in sizes:
                 source = folder / f"source-{size}"

@@ -1,5 +1,7 @@
 """What `run.py` does to real recordings, and what it makes that is no recording at all."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from modeling_ecgclip.lead_algebra_ecgclip import LIMB_LEADS
@@ -29,13 +31,13 @@ UNITS = {
 CODES = (-32.768, 32.767, -163.84, -6553.6, 9999.0, -9999.0, 9.999, 99999.0)
 
 
-def in_order(signal, order):
+def in_order(signal: np.ndarray, order: str) -> np.ndarray:
     """Rows of a standard recording in another order, some of them upside down."""
     names = order.split()
     return np.stack([(-1 if name[0] == "-" else 1) * signal[LEADS.index(name.removeprefix("-"))] for name in names])
 
 
-def exchanged_arms(signal):
+def exchanged_arms(signal: np.ndarray) -> np.ndarray:
     """What the recorder writes where the electrodes of the arms are exchanged."""
     changed = signal.copy()
     changed[0] *= -1
@@ -43,23 +45,23 @@ def exchanged_arms(signal):
     return changed
 
 
-def _twelve(eight):
+def _twelve(eight: np.ndarray) -> np.ndarray:
     limb = np.array(list(LIMB_LEADS.values())) @ eight[:2]
     return np.concatenate([limb, eight[2:]])
 
 
-def no_ecgs(rate, n, rng):
+def no_ecgs(rate: float, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Twelve leads that obey the laws of the limb leads, in millivolts, and hold no heart."""
     t = np.arange(n) / rate
     gains = rng.uniform(0.4, 1.2, (8, 1)) * rng.choice([-1, 1], (8, 1))
 
-    def own(draw):
+    def own(draw: Callable[[], np.ndarray]) -> np.ndarray:
         return _twelve(np.stack([draw() for _ in range(8)]) * gains)
 
-    def shared(wave):
+    def shared(wave: np.ndarray) -> np.ndarray:
         return _twelve(np.tile(wave, (8, 1)) * gains)
 
-    def walk():
+    def walk() -> np.ndarray:
         return 0.3 * np.cumsum(rng.normal(0, 1, n)) / np.sqrt(rate)
 
     cycle = 1.2 * t + rng.random()

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,9 +40,13 @@ from modeling_ecgclip.plausibility_ecgclip import examine  # noqa: E402
 from modeling_ecgclip.reading_ecgclip import read_ecg  # noqa: E402
 
 
-def catalogue(folder):
+Entry = tuple[str, str, Path, int | None]  # source, record, file, and which exam of it
+Recording = tuple[str, str, np.ndarray, float]  # source, record, signal (12, samples) in millivolts, Hz
+
+
+def catalogue(folder: Path) -> list[Entry]:
     """The real recordings: source, record, path and, for files of several exams, which one."""
-    entries = []
+    entries: list[Entry] = []
     for source, below in (
         ("PTB-XL 500 Hz", "ptbxl_sample/records500"),
         ("PTB-XL 100 Hz", "ptbxl_sample/records100"),
@@ -59,25 +64,29 @@ def catalogue(folder):
     return entries
 
 
-def load(entry):
+def load(entry: Entry) -> Recording:
     """Source, record, signal (12, samples) in millivolts and Hz, by the project's readers."""
     source, name, path, exam_id = entry
     record = read_ecg(path, exam_id=exam_id)
-    leads = tuple(canonical_lead_name(lead) for lead in record.lead_names)
+    leads = tuple(canonical_lead_name(lead) for lead in record.lead_names or ())
     if leads != LEADS:
         raise ValueError(f"{path}: expected the standard order: found {leads}")
-    return source, name, np.asarray(record.signal, dtype=np.float64), float(record.sampling_rate)
+    return source, name, np.asarray(record.signal, dtype=np.float64), float(record.sampling_rate or 0)
 
 
-def kinds(signal, rate, **stated):
+def kinds(signal: np.ndarray, rate: float, **stated: Any) -> set[str]:
     """Codes without the leads they name, but for notes and flat leads, which no fault here is."""
     found = examine(signal, LEADS, rate, **stated)
     return {entry.code.split(":")[0] for entry in found if entry.severity != "note" and entry.code != "flat_lead"}
 
 
-def survey(recordings):
+def survey(
+    recordings: list[Recording],
+) -> tuple[dict[str, Counter[str]], list[str], dict[str, float], int]:
     """Findings on the recordings as they are, by source and half, and the milliseconds of each."""
-    table, flagged, times, masked = defaultdict(Counter), [], defaultdict(list), 0
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    times: dict[str, list[float]] = defaultdict(list)
+    flagged, masked = [], 0
     for place, (source, record, signal, rate) in enumerate(recordings):
         began = time.process_time()
         found = examine(signal, LEADS, rate)
@@ -94,9 +103,9 @@ def survey(recordings):
     return table, flagged, {key: float(np.median(value)) for key, value in times.items() if len(value) > 5}, masked
 
 
-def orders(ptbxl, n_orders, rng):
+def orders(ptbxl: list[Recording], n_orders: int, rng: np.random.Generator) -> dict[str, tuple[float, int]]:
     """Shares of limb orders, exchanges of a limb with a chest lead, dialects and inverted leads that are found."""
-    caught = defaultdict(list)
+    caught: dict[str, list[Any]] = defaultdict(list)
     everything = [order for order in itertools.permutations(range(6)) if order != tuple(range(6))]
     for _, _, signal, rate in ptbxl:
         for at in rng.choice(len(everything), n_orders, replace=False):
@@ -118,9 +127,9 @@ def orders(ptbxl, n_orders, rng):
     return {key: (float(np.mean(value)), len(value)) for key, value in caught.items()}
 
 
-def units(recordings):
+def units(recordings: list[Recording]) -> dict[str, list[float]]:
     """Shares of every fourth recording, in another unit, that are found: by an error, and by anything."""
-    caught = defaultdict(list)
+    caught: dict[str, list[Any]] = defaultdict(list)
     for _, _, signal, rate in recordings[::4]:
         for name, (factor, rounded) in UNITS.items():
             changed = np.rint(signal * factor) if rounded else signal * factor
@@ -130,18 +139,18 @@ def units(recordings):
     return {name: np.mean(value, axis=0).tolist() for name, value in caught.items()}
 
 
-def shapes(recordings):
+def shapes(recordings: list[Recording]) -> dict[str, float]:
     """Shares of exchanged arms and of inverted recordings that are found."""
-    caught = defaultdict(list)
+    caught: dict[str, list[Any]] = defaultdict(list)
     for _, _, signal, rate in recordings:
         caught["electrodes of the arms exchanged"].append("arm_reversal" in kinds(exchanged_arms(signal), rate))
         caught["all leads inverted"].append("all_leads_inverted" in kinds(-signal, rate))
     return {key: float(np.mean(value)) for key, value in caught.items()}
 
 
-def nothing(rng):
+def nothing(rng: np.random.Generator) -> dict[str, float]:
     """Shares of what is no ECG that are found."""
-    caught = defaultdict(list)
+    caught: dict[str, list[Any]] = defaultdict(list)
     for rate, n in ((500, 5000), (100, 1000), (400, 2934), (400, 4096), (250, 2500), (1000, 10_000)):
         for _ in range(10):
             for name, signal in no_ecgs(rate, n, rng).items():
@@ -149,9 +158,9 @@ def nothing(rng):
     return {key: float(np.mean(value)) for key, value in caught.items()}
 
 
-def lost(ptbxl, rng):
+def lost(ptbxl: list[Recording], rng: np.random.Generator) -> dict[str, int]:
     """Samples of codes put in, found, and masked though they were none."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for _, _, signal, _ in ptbxl:
         for code in CODES:
             changed = signal.copy()
@@ -166,9 +175,9 @@ def lost(ptbxl, rng):
     return dict(counts)
 
 
-def simulated(n):
+def simulated(n: int) -> dict[str, int]:
     """Findings on simulated exams, with and without the arms exchanged."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for index in range(n):
         exam = simulate_exam(1, index)
         found = kinds(exam.signal.astype(np.float64), 400.0)
@@ -180,8 +189,8 @@ def simulated(n):
     return dict(counts)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     default = os.environ.get("ECGCLIP_SAMPLE_DATA", PROJECT.parent / "shared" / "data")
     parser.add_argument("--sample_data", type=Path, default=Path(default))
     parser.add_argument("--orders", type=int, default=20, help="orders of the limb leads tried on each recording")

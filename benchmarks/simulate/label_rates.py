@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def main() -> None:
     for index in range(n):
         draft = draft_exam(SEED, index, arguments.prevalence_scale)
         cases[index], labels[index], score[index] = drawn_as_case(draft), draft.reading.labels, scores(draft)
-    result = {}
+    result: dict[str, Any] = {}
     for k, name in enumerate(LABEL_NAMES):
         case, label = cases[:, k], labels[:, k]
         result[name] = {

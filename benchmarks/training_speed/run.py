@@ -38,6 +38,7 @@ from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import save_for_hub  # noqa: E402
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS  # noqa: E402
 from publishing.export import ExportArguments, export  # noqa: E402
 from training.arguments import TrainingArguments  # noqa: E402
 from training.augmentation import SignalInput  # noqa: E402
@@ -45,6 +46,7 @@ from training.classification import ClassificationTask  # noqa: E402
 from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
 from training.feed import ExamFeed  # noqa: E402
 from training.loop import TrainingLoop, make_optimizer  # noqa: E402
+from training.targets import MultiLabel  # noqa: E402
 
 
 MICROVOLTS = 1000.0
@@ -115,7 +117,7 @@ def our_training(setting: Setting, precision: str, resident: bool) -> Iterator[t
     module, optimizer = accelerator.prepare(setting.model, optimizer)
     signal_input = SignalInput(EcgFeatureExtractor.for_model(setting.model.config), setting.model.config.signal)
     feed = ExamFeed(accelerator, signal_input, options.batch_size)
-    task = ClassificationTask(feed, module, setting.exams, setting.exams)
+    task = ClassificationTask(feed, module, setting.exams, None, MultiLabel(CODE_LABELS))
     loop = TrainingLoop(feed, task, optimizer, schedule, setting.plan, args, lambda: None)
     batches = setting.batches()
     if resident:
@@ -144,7 +146,7 @@ def exported_inference(setting: Setting, precision: str) -> Iterator[tuple[float
         trained, exported = f"{scratch}/trained", f"{scratch}/exported"
         save_for_hub(setting.model, trained, EcgFeatureExtractor())
         # The weights are random, and so are the decisions: nothing to be compared here.
-        options = {"dataset_name_or_path": str(setting.folder / "exams"), "min_equal_decisions": 0}
+        options: dict[str, Any] = {"dataset_name_or_path": str(setting.folder / "exams"), "min_equal_decisions": 0}
         export(ExportArguments(trained, exported, "openvino", precision, **options))
         yield from infer(ExportedEcgClassifier.from_pretrained(exported, num_threads=setting.options.threads), setting)
 

@@ -5,7 +5,7 @@ writes them in any number of processes, and conversion.py, which makes a whole t
 """
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class SourceSettings:
 
     def signal(self) -> SignalSpec:
         """Returns the signal of the exam table."""
-        leads = self.leads or LEAD_NAMES
+        leads: Sequence[str] = self.leads or LEAD_NAMES
         if list(leads) == [INDEPENDENT]:
             leads = INDEPENDENT_LEADS
         leads = tuple(canonical_lead_name(name, "--leads") for name in leads)

@@ -82,7 +82,7 @@ def convert(
         description (`str`): The docstring of the converter's file; its first line is shown by `--help`.
         argv (`Sequence[str]`, *optional*): The command line; left out, the program's.
     """
-    name = Path(sys.modules[builder_class.__module__].__file__).stem
+    name = Path(str(sys.modules[builder_class.__module__].__file__)).stem
     parser = HfArgumentParser(
         (settings_class, ConversionArguments),
         prog=f"python -m data_scripts.{name}",
@@ -199,7 +199,7 @@ def _only_run(path: Path) -> Iterator[None]:
 
 def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """What must be the same for finished shards to be those that this run would write."""
-    converter = Path(sys.modules[type(builder).__module__].__file__).resolve()
+    converter = Path(str(sys.modules[type(builder).__module__].__file__)).resolve()
     files = [converter, *sorted(project_modules(converter, with_packages=False))]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
@@ -292,7 +292,7 @@ def _describe(folder: Path, schema: ExamSchema, planned: Sequence[shards.Shard],
             names = ["data-00000-of-00001.arrow"]
             with pa.OSFile(str(folder / split / names[0]), "wb") as sink:
                 pa.ipc.new_stream(sink, schema.arrow_schema).close()
-        state = {
+        state: dict[str, Any] = {
             "_data_files": [{"filename": name} for name in names],
             "_fingerprint": hashlib.sha256(f"{digest}:{split}".encode()).hexdigest()[:16],
             "_format_columns": None,
@@ -335,7 +335,8 @@ def _conversion_record(
 ) -> dict[str, Any]:
     """What `conversion.json` says; paths, the only settings in text, are left out, since the table travels."""
     patients = check_patients(table, "the conversion")
-    splits, quality, n_reports, report_ids = {}, Counter(), 0, set()
+    quality: Counter[str] = Counter()
+    splits, n_reports, report_ids = {}, 0, set()
     for split, rows in table.items():
         counts = {
             label: {

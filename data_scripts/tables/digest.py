@@ -59,7 +59,8 @@ def row_digests(table: pa.Table, schema: ExamSchema | None = None) -> bytes:
 
 def _further_columns(table: pa.Table, schema: ExamSchema) -> list[list[Any]]:
     """What tables of other signals and labels state, which the default leaves out: its digests stay what they were."""
-    default, columns = ExamSchema(), []
+    default = ExamSchema()
+    columns: list[list[Any]] = []
     if schema.signal != default.signal:
         columns.append([schema.signal.to_dict()] * table.num_rows)
     if schema.label_names != default.label_names:

@@ -242,7 +242,7 @@ def targets_array(rows: Dataset | pa.Table, names: Sequence[str]) -> np.ndarray:
     """
     table = rows.data if isinstance(rows, Dataset) else rows
     known = {name: name for name in NUMBER_COLUMNS if name in table.column_names}
-    further = _column(rows, "targets") if "targets" in table.column_names else None
+    further: Any = _column(rows, "targets") if "targets" in table.column_names else None
     stated = [] if further is None else [field.name for field in further.type]
     columns = []
     for name in names:

@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 PROJECT = {
@@ -47,7 +48,8 @@ def main() -> None:
 
     from transformers import pipeline
 
-    classify = pipeline("ecg-classification", model=args.model_dir, trust_remote_code=True)
+    task: Any = "ecg-classification"
+    classify = pipeline(task, model=args.model_dir, trust_remote_code=True)
     example = json.loads(args.example.read_text())
     ecg = {"path": example["path"], "exam_id": example["exam_id"]}
     kind = "/".join(example["sources"])

@@ -36,7 +36,7 @@ def write_archive(output_dir: Path, num_exams: int, seed: int) -> pd.DataFrame:
     cohort = output_dir / "simulation"
     write_cohort(str(cohort), CohortSettings(num_exams=num_exams, seed=seed, prevalence_scale=3.0))
     exams = pd.read_csv(cohort / "exams.csv").merge(pd.read_csv(cohort / "reports.csv"), on="exam_id")
-    files = {}
+    files: dict[int, str] = {}
     for part in sorted(cohort.glob("exams_part*.hdf5")):
         with h5py.File(part) as file:
             for row, exam_id in enumerate(file["exam_id"][:].tolist()):

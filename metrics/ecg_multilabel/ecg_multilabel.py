@@ -103,7 +103,10 @@ def undefined_thresholds(labels: np.ndarray, label_names: Sequence[str]) -> list
 
 
 def multilabel_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float], label_names: Sequence[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    thresholds: Sequence[float] | np.ndarray,
+    label_names: Sequence[str],
 ) -> dict[str, Any]:
     """
     Metrics per class and their mean.
@@ -146,9 +149,9 @@ def rank_metrics(scores: np.ndarray, labels: np.ndarray, label_names: Sequence[s
 def bootstrap_intervals(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | np.ndarray,
     label_names: Sequence[str],
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -234,7 +237,7 @@ def paired_bootstrap(
     thresholds_a: Sequence[float] | np.ndarray,
     thresholds_b: Sequence[float] | np.ndarray,
     label_names: Sequence[str],
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -282,7 +285,7 @@ def paired_bootstrap(
     values = np.stack([_with_mean(value, value[None])[0] for value in values])
 
     undefined: list[dict[str, str]] = []
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row, name in enumerate([*label_names, "mean"]):
         rows[name] = {}
         for column, metric in enumerate(METRICS):

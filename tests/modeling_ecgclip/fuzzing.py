@@ -11,6 +11,8 @@ import numpy as np
 
 
 CASE_LIMIT_S = 5.0
+# Counts and sizes that no file of an ECG has, or only the largest.
+LARGE = (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFF, 0x7FFF, 100_000_000, 6_000_001)
 
 
 class TooSlowError(BaseException):
@@ -57,6 +59,17 @@ def mutate(content: bytes, generator: np.random.Generator) -> bytes:
     else:
         at, length = generator.integers(end), generator.integers(1, 512)
         del data[at : at + length]
+    return bytes(data)
+
+
+def damage(content: bytes, generator: np.random.Generator) -> bytes:
+    """As [`mutate`], and every fourth time a count or a size that is inflated."""
+    if generator.integers(4):
+        return mutate(content, generator)
+    data = bytearray(content)
+    at = int(generator.integers(min(len(data) - 4, 1024 if generator.integers(2) else len(data))))
+    large = int(generator.choice(LARGE))
+    data[at : at + 4] = large.to_bytes(4, "big" if generator.integers(4) == 0 else "little")
     return bytes(data)
 
 

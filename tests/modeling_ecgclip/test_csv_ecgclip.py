@@ -215,6 +215,11 @@ class TestNames:
         record = read(tmp_path, table(mv, [*index, *numbers], before))
         assert_read(record, mv, None, rate=500 if index == ["time"] else None)
 
+    @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+    def test_a_separator_at_the_end_of_numbers_for_names(self, tmp_path, mv, separator):
+        lines = [f"{line},".replace(",", separator) for line in table(mv, [str(i) for i in range(12)])]
+        assert_read(read(tmp_path, lines), mv, None)
+
     def test_few_whole_numbers_may_be_a_sample(self, tmp_path):
         with pytest.raises(ValueError, match="row 1: 0, 1, 2 may be a sample or the columns' numbers"):
             read(tmp_path, ["0,1,2", "5,6,7", "8,3,1"])

@@ -59,7 +59,7 @@ def test_endings_come_first_and_bytes_decide_without_one(files, tmp_path):
     folder, contents = files
     assert format_of(folder / "ecg.NPY").name == "npy"  # by the ending: no such file is opened
     for ending in ("npy", "npz", "csv"):
-        path = tmp_path / f"export_of_{ending}.ecg"
+        path = tmp_path / f"export_of_{ending}.bin"
         path.write_bytes(contents[ending])
         np.testing.assert_allclose(
             read_ecg(path, sampling_rate=500).signal, read_ecg(folder / f"ecg.{ending}", sampling_rate=500).signal

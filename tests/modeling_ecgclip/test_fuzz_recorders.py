@@ -17,7 +17,7 @@ from modeling_ecgclip.mfer_ecgclip import read_mfer
 from modeling_ecgclip.record_ecgclip import EcgRecord
 from modeling_ecgclip.scp_ecgclip import read_scp
 from tests.modeling_ecgclip.dicom_files import group, note, write_dicom
-from tests.modeling_ecgclip.fuzzing import mutate, time_limit
+from tests.modeling_ecgclip.fuzzing import damage, time_limit
 from tests.modeling_ecgclip.recorder_files import (
     differences,
     edf_simple,
@@ -36,7 +36,6 @@ from tests.modeling_ecgclip.recorder_files import (
 
 SEED = 20260502
 VARIANTS = 40  # of each file here; once by hand, 1,000
-LARGE = (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFF, 0x7FFF, 100_000_000, 6_000_001)
 
 
 def compressed_scp(codes):
@@ -100,17 +99,6 @@ def valid_files(folder):
     }
     assert set(map(len, files.values())) == {3}
     return files
-
-
-def damage(content, generator):
-    """As [`mutate`], and every fourth time a count or a size that is inflated."""
-    if generator.integers(4):
-        return mutate(content, generator)
-    data = bytearray(content)
-    at = int(generator.integers(min(len(data) - 4, 1024 if generator.integers(2) else len(data))))
-    large = int(generator.choice(LARGE))
-    data[at : at + 4] = large.to_bytes(4, "big" if generator.integers(4) == 0 else "little")
-    return bytes(data)
 
 
 def outcomes(folder, variants, seed=SEED):

@@ -80,3 +80,10 @@ class TestSources:
         with pytest.raises(ValueError, match="the source is in mV; unit='uV' contradicts it"):
             read_ecg(wfdb_record, unit="uV")
         assert read_ecg(wfdb_record, sampling_rate=500, unit="mV", lead_names=LEAD_NAMES).lead_names == LEAD_NAMES
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", ["mV", "uV"])
+def test_half_precision_does_not_hold_the_limit_of_samples(unit):
+    ecg = np.linspace(-2, 2, 240, dtype=np.float16).reshape(12, 20)
+    assert read_ecg(ecg, unit=unit).signal is ecg

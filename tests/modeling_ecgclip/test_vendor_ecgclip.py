@@ -6,6 +6,8 @@ from xml.etree.ElementTree import fromstring
 import numpy as np
 import pytest
 
+from modeling_ecgclip.leads_ecgclip import canonical_lead_name
+from modeling_ecgclip.reading_ecgclip import read_ecg
 from modeling_ecgclip.vendor_ecgclip import (
     MAX_PRIVATE_TEXTS,
     MAX_STATEMENTS,
@@ -18,6 +20,7 @@ from modeling_ecgclip.vendor_ecgclip import (
     years_of,
 )
 from tests.modeling_ecgclip.fuzzing import time_limit
+from tests.modeling_ecgclip.vendor_samples import vendor_file
 
 
 def metadata_of(statements=(), private=(), device=None, age=None, sex="", name="r"):
@@ -177,3 +180,16 @@ def test_elements_in_elements_are_looked_at_once():
     node = fromstring("<a>" * 60 + "<b c='x'/>" * 20_000 + "</a>" * 60)
     with time_limit("nested elements"):
         assert set(private_texts(node.iter(), node.iter())) == {"x", ""}
+
+
+def test_one_recording_in_three_formats(sample_data):
+    """A recording that one converter wrote as DICOM, SCP-ECG and aECG is the same in all three to a microvolt."""
+    dicom, *others = (
+        read_ecg(vendor_file(sample_data, f"ecgtoolkit_Example.{ending}")) for ending in ("dcm", "scp", "aecg.xml")
+    )
+    for other in others:
+        assert (other.sampling_rate, other.unit) == (dicom.sampling_rate, dicom.unit) == (500, "uV")
+        leads = [canonical_lead_name(name) for name in other.lead_names]
+        order = [leads.index(canonical_lead_name(name)) for name in dicom.lead_names]
+        assert len(order) == 12
+        np.testing.assert_allclose(other.signal[order], dicom.signal, rtol=0, atol=1)

@@ -11,7 +11,9 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, pipeline
 
-from modeling_ecgclip import LABEL_NAMES, EcgFeatureExtractor, EcgResNetForSignalClassification, SignalSpec, read_ecg
+from modeling_ecgclip import LABEL_NAMES, EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 from publishing.published_weights import convert_published, main
 from tests.publishing.published_layout import (
     lima_forward,
@@ -24,6 +26,7 @@ from tests.publishing.published_layout import (
 )
 from training.arguments import EncoderArguments
 from training.encoder import encoder_config, load_classifier
+from training.targets import MultiLabel
 
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -134,8 +137,8 @@ def test_age_is_said_in_years(converted):
 
 def test_age_network_is_a_start_for_labels(converted):
     folder, _ = converted["lima2021"]
-    arguments = EncoderArguments(model_name_or_path=str(folder))
-    model = load_classifier(arguments, encoder_config(arguments, SignalSpec()))
+    args = EncoderArguments(model_name_or_path=str(folder))
+    model = load_classifier(args, encoder_config(args, SignalSpec()), MultiLabel(CODE_LABELS))
     assert tuple(model.config.id2label.values()) == LABEL_NAMES and model.classifier.out_features == 6
     assert model.config.problem_type == "multi_label_classification"
     published = EcgResNetForSignalClassification.from_pretrained(folder)

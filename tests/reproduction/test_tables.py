@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from reproduction.figure import plot_labels_against_f1
 from reproduction.results import Cell, Results, summarize
 from reproduction.settings import PAPER
@@ -10,13 +11,13 @@ from reproduction.tables import markdown, overview_rows, shown, write_tables
 from training.evaluation import SplitPredictions, evaluate_predictions
 
 
-LABELS = ["A", "B"]
+LABELS = list(LABEL_NAMES)
 SETTINGS, ARMS, SEEDS = ("full", "exp-5"), ("random", "pretrained"), (0, 1, 2)
 
 
-def split(name, n_exams, noise, seed, without=None):
+def split(name, n_exams, noise, seed, without=None, n_labels=6):
     generator = np.random.default_rng(seed)
-    labels = np.random.default_rng(len(name)).integers(0, 2, (n_exams, len(LABELS)))
+    labels = np.random.default_rng(len(name)).integers(0, 2, (n_exams, n_labels))
     if without is not None:
         labels[:, without] = 0
     probabilities = np.clip(0.25 + 0.5 * labels + noise * generator.normal(size=labels.shape), 0, 1)
@@ -24,11 +25,12 @@ def split(name, n_exams, noise, seed, without=None):
     return SplitPredictions(name, ids, ids, labels, probabilities)
 
 
-def cell(setting, arm, seed, sources, without=None):
-    noise = 0.1 if arm == "pretrained" else 0.5
-    validation, test = split("validation", 40, noise, seed), split("test", 60, noise, 100 + seed, without)
-    metrics = evaluate_predictions(validation, test, LABELS, n_resamples=2)
-    counts = {"exams": 10 + seed, "patients": 5, "positives": {"A": seed, "B": 7}}
+def cell(setting, arm, seed, sources, without=None, names=LABELS):
+    noise, n_labels = 0.1 if arm == "pretrained" else 0.5, len(names)
+    validation = split("validation", 40, noise, seed, n_labels=n_labels)
+    test = split("test", 60, noise, 100 + seed, without, n_labels)
+    metrics = evaluate_predictions(validation, test, names, n_resamples=2)
+    counts = {"exams": 10 + seed, "patients": 5, "positives": dict.fromkeys(names, 7) | {names[0]: seed}}
     run = {
         "data": {"sources": sources, "exams": {"test": 60}, "patients": {"test": 60}},
         "used": {"train": counts, "test": {**counts, "exams": 60}},
@@ -38,8 +40,8 @@ def cell(setting, arm, seed, sources, without=None):
     return Cell(setting, arm, seed, metrics, run, history, test)
 
 
-def results_of(sources=("simulated",), without=None):
-    return Results([cell(s, a, n, list(sources), without) for s in SETTINGS for a in ARMS for n in SEEDS])
+def results_of(sources=("simulated",), without=None, names=LABELS):
+    return Results([cell(s, a, n, list(sources), without, names) for s in SETTINGS for a in ARMS for n in SEEDS])
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +96,11 @@ def test_simulated_stands_in_every_heading_and_the_figure_and_only_then(tmp_path
 
 def test_what_is_undefined_is_a_dash_and_listed(tmp_path):
     text = write_tables(results_of(without=1), tmp_path, [], 5).read_text()
-    row = next(line for line in text.splitlines() if line.startswith("| B "))
+    row = next(line for line in text.splitlines() if line.startswith("| RBBB "))
     assert "–" in row
-    assert "0.67 % of the labels, B, f1: no positive among 60 known labels (6 of 6 runs)" in text
+    assert "0.67 % of the labels, RBBB, f1: no positive among 60 known labels (6 of 6 runs)" in text
     with (tmp_path / "csv" / "cells.csv").open() as file:
-        values = {row["value"] for row in csv.DictReader(file) if row["class"] == "B" and row["metric"] == "f1"}
+        values = {row["value"] for row in csv.DictReader(file) if row["class"] == "RBBB" and row["metric"] == "f1"}
     assert values == {""}
 
 
@@ -111,9 +113,27 @@ def test_figure_has_each_arm_and_the_papers_curve(results):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100 %", "0.67 %"]
 
 
+def test_other_labels_stand_alone_the_papers_numbers_are_not_theirs(tmp_path):
+    results = results_of(names=["NORM", "MI"])
+    text = write_tables(results, tmp_path, [], 5).read_text()
+    assert "paper, mean" not in text and "| paper" not in text and "0.746" not in text
+    assert "Mean over the 2 classes" in text and "The paper's numbers are of other labels" in text
+    with (tmp_path / "csv" / "tables_2_to_6.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["class"] for row in rows} == {"NORM", "MI", "mean"} and {row["paper"] for row in rows} == {""}
+    (axes,) = plot_labels_against_f1(results).axes
+    assert not any("paper" in line.get_label() for line in axes.lines)
+
+
+def test_cells_of_other_labels_are_refused():
+    cells = [cell("full", "random", 0, ["code15"]), cell("full", "random", 1, ["code15"], names=["NORM", "MI"])]
+    with pytest.raises(ValueError, match="full/random/seed-1 has other labels than the first cell"):
+        Results(cells)
+
+
 def test_cells_of_another_test_split_are_refused():
     cells = [cell("full", "random", 0, ["code15"]), cell("full", "random", 1, ["code15"])]
-    other = SplitPredictions("test", [f"x{i}" for i in range(60)], ["p"] * 60, cells[1].test.labels, np.zeros((60, 2)))
+    other = SplitPredictions("test", [f"x{i}" for i in range(60)], ["p"] * 60, cells[1].test.labels, np.zeros((60, 6)))
     cells[1] = Cell("full", "random", 1, cells[1].metrics, cells[1].run, cells[1].history, other)
     with pytest.raises(ValueError, match="full/random/seed-1 has other test exams"):
         Results(cells)
