@@ -27,10 +27,14 @@ from modeling_ecgclip import (
 )
 from modeling_ecgclip.requests_ecgclip import ERROR_TYPES
 from tests.modeling_ecgclip.request_forms import base64_of, request_forms, write_files
+from tests.simulated import simulated
 
 
 PROJECT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 2.5
+
+
+STATED = {"sampling_rate": 500, "unit": "mV"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def port(handler):
 @pytest.fixture(scope="module")
 def ecg():
     """(12, 2500) whole microvolts."""
-    return np.random.default_rng(0).integers(-2000, 2000, (12, 2500)).astype(np.int16)
+    return np.rint(1000 * simulated(0, 2500)).astype(np.int16)
 
 
 def ask(port, method="POST", path="/", body=None, headers=None):
@@ -104,21 +108,22 @@ class TestAnswers:
             for path in ("/", "/predict"):
                 assert ask(port, path=path, body=json.dumps(data)) == (200, handler(data)), name
         # Without a body of its own for them, parameters may stand in the address.
-        status, answer = ask(port, path="/?sampling_rate=500&top_k=1", body=json.dumps({"inputs": forms["npy"][0]}))
+        status, answer = ask(
+            port, path="/?sampling_rate=500&unit=mV&top_k=1", body=json.dumps({"inputs": forms["npy"][0]})
+        )
         assert (status, len(answer)) == (200, 1)
 
     def test_plain_bodies(self, port, handler, ecg, tmp_path):
         files = write_files(tmp_path, ecg)
-        rate = {"sampling_rate": 500}
         bodies = [
-            ("text/csv", "csv", rate),
-            ("text/csv; charset=utf-8", "csv", rate),
-            ("application/octet-stream", "npy", rate),
+            ("text/csv", "csv", STATED),
+            ("text/csv; charset=utf-8", "csv", STATED),
+            ("application/octet-stream", "npy", STATED),
             ("application/octet-stream", "npz", {}),
-            ("application/x-npy", "npy", rate),
+            ("application/x-npy", "npy", STATED),
             ("application/x-hdf5", "hdf5", {"exam_id": 7}),
             ("application/zip", "zip", {}),
-            ("audio/x-audio", "csv", rate),
+            ("audio/x-audio", "csv", STATED),
         ]
         for content_type, ending, parameters in bodies:
             query = "&".join(f"{name}={value}" for name, value in parameters.items())
@@ -132,7 +137,7 @@ class TestAnswers:
         assert (status, len(answer)) == (200, 6)
 
     def test_several_at_once(self, port, ecg):
-        body = json.dumps({"inputs": (ecg / 1000).tolist(), "parameters": {"sampling_rate": 500}})
+        body = json.dumps({"inputs": (ecg / 1000).tolist(), "parameters": STATED})
         answers = []
         threads = [threading.Thread(target=lambda: answers.append(ask(port, body=body))) for _ in range(8)]
         for thread in threads:
@@ -149,8 +154,8 @@ class TestErrors:
             ("{", 400, "InvalidRequest"), ("", 400, "InvalidRequest"), ("[" * 100_000, 400, "InvalidRequest"),
             ("\xff", 400, "InvalidRequest"), ("[1]", 400, "InvalidRequest"), ("null", 400, "InvalidRequest"),
             ('{"inputs": 3}', 400, "InvalidRequest"), ('{"inputs": ' + "9" * 5000 + "}", 400, "InvalidRequest"),
-            (json.dumps({"inputs": [[0.0] * 9] * 12, "parameters": {"sampling_rate": 500}}), 400, "InvalidEcg"),
-            (json.dumps({"inputs": "AAAA", "parameters": {"sampling_rate": 500}}), 415, "UnsupportedFormat"),
+            (json.dumps({"inputs": [[0.0] * 9] * 12, "parameters": STATED}), 400, "InvalidEcg"),
+            (json.dumps({"inputs": "AAAA", "parameters": STATED}), 415, "UnsupportedFormat"),
             (json.dumps({"inputs": ["a,b"] * 999}), 413, "TooLarge"),
         ]  # fmt: skip
         for body, status, kind in cases:
@@ -298,7 +303,12 @@ def test_examples_of_the_documentation(port, ecg, tmp_path):
     write_files(tmp_path, ecg)
     (tmp_path / "ecg.int16").write_bytes(ecg.astype("<i2").tobytes())
     (tmp_path / "request.json").write_text(
-        json.dumps({"inputs": base64_of((tmp_path / "ecg.npy").read_bytes()), "parameters": {"sampling_rate": 500}})
+        json.dumps(
+            {
+                "inputs": base64_of((tmp_path / "ecg.npy").read_bytes()),
+                "parameters": STATED,
+            }
+        )
     )
     environment = {
         **os.environ,

@@ -36,7 +36,6 @@ from data_scripts.tables.schema import load_exam_table  # noqa: E402
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier  # noqa: E402
 from modeling_ecgclip.labels_ecgclip import is_positive  # noqa: E402
-from modeling_ecgclip.signal_ecgclip import LEAD_NAMES  # noqa: E402
 from publishing.export import ExportArguments, export  # noqa: E402
 from training.data import ExamSplit  # noqa: E402
 

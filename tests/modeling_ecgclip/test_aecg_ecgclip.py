@@ -34,7 +34,7 @@ def test_rhythm_equals_the_truth(tmp_path):
     np.testing.assert_array_equal(record.signal, 2.5 * COUNTS)
     assert (record.sampling_rate, record.unit, record.signal.dtype) == (500.0, "uV", np.float64)
     assert record.lead_names == ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
-    ecg = EcgFeatureExtractor()(record.signal, 500, record.lead_names, record.unit)["input_values"]
+    ecg = EcgFeatureExtractor()(np.tile(record.signal, 4), 500, record.lead_names, record.unit)["input_values"]
     assert ecg.shape == (1, 12, 4096)
 
 

@@ -18,6 +18,7 @@ import wfdb
 from modeling_ecgclip import EcgClassificationPipeline, EcgFeatureExtractor, EcgResNetForSignalClassification
 from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgResNetConfig
 from tests.modeling_ecgclip.fuzzing import is_classification, mutate, time_limit
+from tests.simulated import simulated
 
 
 SEED = 20260501
@@ -52,7 +53,7 @@ def classifier():
 @pytest.fixture(scope="module")
 def ecg():
     """(12, 1000) whole microvolts."""
-    return np.random.default_rng(0).integers(-2000, 2000, (12, 1000)).astype(np.int16)
+    return np.rint(1000 * simulated(0, 1000)).astype(np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def valid_files(folder, ecg):
     mv = ecg / 1000.0
     np.save(folder / "a.npy", mv.astype(np.float32))
     np.savez(folder / "stored.npz", ecg=mv, sampling_rate=500, unit="mV", lead_names=list(LEAD_NAMES))
-    np.savez_compressed(folder / "deflated.npz", ecg=mv, sampling_rate=500)
+    np.savez_compressed(folder / "deflated.npz", ecg=mv, sampling_rate=500, unit="mV")
     rows = [",".join(LEAD_NAMES)] + [",".join(f"{value:.3f}" for value in row) for row in mv.T]
     (folder / "comma.csv").write_text("\n".join(rows))
     (folder / "semicolon.csv").write_text("\n".join(rows).replace(",", ";"))
@@ -85,9 +86,9 @@ def valid_files(folder, ecg):
         with h5py.File(folder / name, "w") as file:
             file["exam_id"] = np.array([12, 7, 30])
             file.create_dataset("tracings", data=tracings, **options)
-    rate = {"sampling_rate": 500}
+    stated = {"sampling_rate": 500, "unit": "mV"}
     return {
-        "a.npy": rate, "stored.npz": {}, "deflated.npz": {}, "comma.csv": rate, "semicolon.csv": rate,
+        "a.npy": stated, "stored.npz": {}, "deflated.npz": {}, "comma.csv": stated, "semicolon.csv": stated,
         "timed.csv": {}, "ok.hea": {}, "ok.dat": {}, "ok_twice.hea": {},
         "plain.hdf5": {"exam_id": 7}, "gzip.h5": {"exam_id": 7},
     }  # fmt: skip
@@ -414,7 +415,7 @@ def hostile_files(folder, ecg, witness):
     for i, (ending, content) in enumerate(contents):
         path = folder / f"hostile{i}{ending}"
         path.write_bytes(content)
-        yield path, {"sampling_rate": 500}
+        yield path, {"sampling_rate": 500, "unit": "mV"}
     yield from hostile_hdf5(folder, outside / "plain.hdf5")
     yield from hostile_paths(folder)
 

@@ -17,6 +17,7 @@ from modeling_ecgclip.handler_ecgclip import EndpointHandler
 from modeling_ecgclip.requests_ecgclip import ERROR_TYPES
 from tests.modeling_ecgclip.fuzzing import is_classification, mutate, time_limit
 from tests.modeling_ecgclip.request_forms import base64_of, request_forms
+from tests.simulated import simulated
 
 
 SEED = 20260502
@@ -51,7 +52,7 @@ def handler(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def valid_requests(tmp_path_factory):
-    ecg = np.random.default_rng(0).integers(-2000, 2000, (12, 200)).astype(np.int16)
+    ecg = np.rint(1000 * simulated(0, 1000)).astype(np.int16)
     forms = request_forms(tmp_path_factory.mktemp("forms"), ecg)
     return [{"inputs": inputs, "parameters": parameters} for inputs, parameters, _, _ in forms.values()]
 
@@ -159,23 +160,23 @@ def handmade_requests(witness):
             return open, (str(witness), "w")
 
     pickled = pickle.dumps(Opens())
-    rate = {"sampling_rate": 500}
+    stated = {"sampling_rate": 500, "unit": "mV"}
     yield from NASTY_VALUES
     for value in NASTY_VALUES:
         yield {"inputs": value}
         yield {"inputs": "YSxiCjEsMg==", "parameters": value}
-        yield {"inputs": {"ecg": value}, "parameters": rate}
-        yield {"inputs": {"data": value, "format": "npy"}, "parameters": rate}
+        yield {"inputs": {"ecg": value}, "parameters": stated}
+        yield {"inputs": {"data": value, "format": "npy"}, "parameters": stated}
         yield {"inputs": {"hea": value, "dat": value}}
         yield {"inputs": 0, "parameters": {"task": value}}
         yield {"inputs": {"ecg": [1, 2], "n_samples": value}}
-        yield {"inputs": [[1.0, 2.0]] * 12, "parameters": rate, "extra": value}
+        yield {"inputs": [[1.0, 2.0]] * 12, "parameters": stated, "extra": value}
     objects = io.BytesIO()
     np.save(objects, np.array([Opens()] * 12, dtype=object), allow_pickle=True)
     for content in (pickled, objects.getvalue(), pickle.dumps(np.ones((12, 9))), b"PK\x03\x04" + bytes(90)):
         for form in (None, "npy", "npz", "csv", "hdf5", "wfdb", "float32"):
-            yield {"inputs": base64_of(content), "parameters": {**rate, "format": form, "exam_id": 7}}
-            yield {"inputs": content, "parameters": {**rate, "format": form, "exam_id": 7}}
+            yield {"inputs": base64_of(content), "parameters": {**stated, "format": form, "exam_id": 7}}
+            yield {"inputs": content, "parameters": {**stated, "format": form, "exam_id": 7}}
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.hea", "x 1 500 1000\nx.dat 16 1000/mV 16 0 0 0 0 I\n")
@@ -185,15 +186,18 @@ def handmade_requests(witness):
         archive.writestr("x.hea", "x 1 500 1000\n../escaped.dat 16 1000/mV 16 0 0 0 0 I\n")
         archive.writestr("../escaped.dat", bytes(2000))
     yield from ({"inputs": base64_of(buffer.getvalue())} for buffer in (bomb, escape))
-    yield from ({"inputs": deep(levels), "parameters": rate} for levels in (1, 3, 4, 10, 60, 500, 20_000))
-    yield {"inputs": [[0.0] * 1_000_000] * 12, "parameters": rate}
-    yield {"inputs": [[10**400, 0, 1]] * 12, "parameters": rate}
-    yield {"inputs": [[0.0] * 12] * 500, "parameters": {"sampling_rate": 500}}
-    yield {"inputs": ["a,b\n1,2"] * 500, "parameters": rate}
-    yield {"inputs": base64_of(bytes(4800)), "parameters": {**rate, "format": "float32", "shape": [12, 10**9]}}
-    yield {"inputs": "1," * 2_000_000, "parameters": rate}
+    yield from ({"inputs": deep(levels), "parameters": stated} for levels in (1, 3, 4, 10, 60, 500, 20_000))
+    yield {"inputs": [[0.0] * 1_000_000] * 12, "parameters": stated}
+    yield {"inputs": [[10**400, 0, 1]] * 12, "parameters": stated}
+    yield {"inputs": [[0.0] * 12] * 500, "parameters": stated}
+    yield {"inputs": ["a,b\n1,2"] * 500, "parameters": stated}
+    yield {"inputs": base64_of(bytes(4800)), "parameters": {**stated, "format": "float32", "shape": [12, 10**9]}}
+    yield {"inputs": "1," * 2_000_000, "parameters": stated}
     for value in (1e-9, 1e-300, 9.99, 10_001, 9999.999, 123.4567, 1e300):
-        yield {"inputs": np.random.default_rng(0).normal(size=(12, 500)), "parameters": {"sampling_rate": value}}
+        yield {
+            "inputs": np.random.default_rng(0).normal(size=(12, 500)),
+            "parameters": {**stated, "sampling_rate": value},
+        }
 
 
 def test_a_thousand_malformed_requests(handler, valid_requests, tmp_path):

@@ -26,6 +26,7 @@ from modeling_ecgclip import (
     save_for_hub,
 )
 from modeling_ecgclip.towers_ecgclip import TOWERS, classifier_class
+from tests.simulated import simulated
 
 
 CODE = ["arrays", "configuration", "feature_extraction", "formats", "handler", "hub", "layers", "limits", "losses"]
@@ -56,14 +57,14 @@ out = {"sys.path": sys.path}
 with torch.no_grad():
     model = AutoModelForAudioClassification.from_pretrained(classifier, **remote)
     extractor = AutoFeatureExtractor.from_pretrained(classifier, **remote)
-    inputs = extractor(ecg, sampling_rate=400, return_tensors="pt")
+    inputs = extractor(ecg, sampling_rate=400, unit="mV", return_tensors="pt")
     out["logits"] = model(**inputs).logits.tolist()
     out["tower"] = AutoModel.from_pretrained(classifier, **remote)(**inputs).pooler_output.tolist()
     of_clip = AutoModelForAudioClassification.from_pretrained(clip, num_labels=2, **remote)
     out["tower of clip"] = of_clip.ecg_model(**inputs).pooler_output.tolist()
     dual = AutoModel.from_pretrained(clip, **remote)
     processor = AutoProcessor.from_pretrained(clip, **remote)
-    both = processor(ecg=ecg, text=["QRS estreito.", "RSR em V1."], sampling_rate=400, return_tensors="pt")
+    both = processor(ecg=ecg, text=["QRS estreito.", "RSR em V1."], sampling_rate=400, unit="mV", return_tensors="pt")
     out["logits_per_ecg"] = dual(**both).logits_per_ecg.tolist()
 out["classes"] = {
     "classifier": type(model).__name__,
@@ -75,15 +76,15 @@ out["classes"] = {
     "clip AutoFeatureExtractor": type(AutoFeatureExtractor.from_pretrained(clip, **remote)).__name__,
 }
 classify = pipeline("ecg-classification", model=classifier, **remote)
-out["ecg-classification"] = classify(f"{folder}/ecg.npy", sampling_rate=400)
-figure = classify.plot(f"{folder}/ecg.npy", sampling_rate=400)
+out["ecg-classification"] = classify(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
+figure = classify.plot(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
 figure.savefig(f"{folder}/ecg.png")
 zero_shot = pipeline("zero-shot-ecg-classification", model=clip, **remote)
 labels = json.load(open(f"{folder}/labels.json"))
-out["zero-shot-ecg-classification"] = zero_shot(f"{folder}/ecg.npy", candidate_labels=labels, sampling_rate=400)
+out["zero-shot-ecg-classification"] = zero_shot(f"{folder}/ecg.npy", labels, sampling_rate=400, unit="mV")
 for name, path in (("classifier", classifier), ("clip", clip)):
     extract = pipeline("ecg-feature-extraction", model=path, **remote)
-    out[f"{name} ecg-feature-extraction"] = extract(f"{folder}/ecg.npy", sampling_rate=400)
+    out[f"{name} ecg-feature-extraction"] = extract(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
 
 model.save_pretrained(f"{folder}/resaved-classifier")
 extractor.save_pretrained(f"{folder}/resaved-classifier")
@@ -91,10 +92,10 @@ dual.save_pretrained(f"{folder}/resaved-clip")
 processor.save_pretrained(f"{folder}/resaved-clip")
 zero_shot.save_pretrained(f"{folder}/resaved-by-pipeline")
 again = pipeline("ecg-classification", model=f"{folder}/resaved-classifier", **remote)
-out["resaved ecg-classification"] = again(f"{folder}/ecg.npy", sampling_rate=400)
+out["resaved ecg-classification"] = again(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
 for name in ("resaved-clip", "resaved-by-pipeline"):
     again = pipeline("zero-shot-ecg-classification", model=f"{folder}/{name}", **remote)
-    out[name] = again(f"{folder}/ecg.npy", candidate_labels=labels, sampling_rate=400)
+    out[name] = again(f"{folder}/ecg.npy", candidate_labels=labels, sampling_rate=400, unit="mV")
 json.dump(out, open(f"{folder}/out.json", "w"))
 """
 
@@ -126,7 +127,7 @@ def fresh(models, processor, tmp_path_factory):
     classifier, clip = models
     save_for_hub(classifier, folder / "classifier", processor)
     save_for_hub(clip, folder / "clip", processor)
-    np.save(folder / "ecg.npy", np.random.default_rng(0).normal(0, 0.5, (12, 4000)).astype(np.float32))
+    np.save(folder / "ecg.npy", simulated(0, 4000).astype(np.float32))
     (folder / "labels.json").write_text(json.dumps(LABELS))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(elsewhere / "hf")}
@@ -150,7 +151,9 @@ def expected(models, processor, fresh):
     """The same numbers from the objects that were saved."""
     classifier, clip = models
     ecg = np.load(fresh[0] / "ecg.npy")
-    inputs = processor(ecg=ecg, text=["QRS estreito.", "RSR em V1."], sampling_rate=400, return_tensors="pt")
+    inputs = processor(
+        ecg=ecg, text=["QRS estreito.", "RSR em V1."], sampling_rate=400, unit="mV", return_tensors="pt"
+    )
     texts = processor(text=[f"Eletrocardiograma com {label}." for label in LABELS], return_tensors="pt")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

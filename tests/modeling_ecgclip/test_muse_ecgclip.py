@@ -24,7 +24,7 @@ def test_rhythm_and_not_the_median_beat_equals_the_truth(tmp_path):
     record = read(tmp_path, muse(COUNTS))
     np.testing.assert_array_equal(record.signal, 4.88 * COUNTS)
     assert (record.sampling_rate, record.unit, record.lead_names) == (500.0, "uV", STORED_LEADS)
-    ecg = EcgFeatureExtractor()(record.signal, 500, record.lead_names, record.unit)["input_values"][0]
+    ecg = EcgFeatureExtractor()(np.tile(record.signal, 4), 500, record.lead_names, record.unit)["input_values"][0]
     assert ecg.shape == (12, 4096)
     np.testing.assert_allclose(ecg[2], ecg[1] - ecg[0], atol=1e-4)  # III follows from what is stored
 

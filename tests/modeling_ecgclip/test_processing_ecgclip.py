@@ -4,6 +4,7 @@ import torch
 from transformers import AutoTokenizer
 
 from modeling_ecgclip import LEAD_NAMES, EcgClipProcessor, EcgFeatureExtractor
+from tests.simulated import simulated
 
 
 TEXTS = ["QRS alargado, RSR em V1.", "Ritmo irregular."]
@@ -16,7 +17,7 @@ def processor(text_model):
 
 @pytest.fixture
 def ecg():
-    return np.random.default_rng(0).integers(-900, 900, (12, 5000))
+    return np.rint(1000 * simulated(0, 5000)).astype(int)
 
 
 def test_ecg_and_text(processor, ecg):

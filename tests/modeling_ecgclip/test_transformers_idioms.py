@@ -119,7 +119,7 @@ def test_stock_trainer_fine_tunes_and_reloads(classifier, problem_type, id2label
     values = torch.from_numpy(exams.input_values[:2])
     assert torch.equal(loaded(values).logits, model.eval()(values).logits)
     results = pipeline("ecg-classification", model=str(tmp_path / "saved"), trust_remote_code=True)(
-        exams.input_values[0], sampling_rate=400
+        exams.input_values[0], sampling_rate=400, unit="mV", lead_names=EcgResNetConfig().lead_names
     )
     assert {result["label"] for result in results} == set(id2label.values())
     assert all("positive" not in result for result in results)
@@ -231,6 +231,7 @@ def test_other_windows_work_from_configuration_to_pipeline(leads, rate, n_sample
     save_for_hub(model, tmp_path, EcgFeatureExtractor.for_model(config))
     classify = pipeline("ecg-classification", model=str(tmp_path), trust_remote_code=True)
     ecg = np.random.default_rng(0).normal(size=(12, 10 * 400)).astype(np.float32)
-    assert len(classify(ecg, sampling_rate=400, lead_names=EcgResNetConfig().lead_names)) == 6
-    figure = classify.plot(ecg, sampling_rate=400, lead_names=EcgResNetConfig().lead_names)
+    stated = {"sampling_rate": 400, "unit": "mV", "lead_names": EcgResNetConfig().lead_names}
+    assert len(classify(ecg, **stated)) == 6
+    figure = classify.plot(ecg, **stated)
     assert figure.axes

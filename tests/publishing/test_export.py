@@ -12,6 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForAudioClassification, pipeline
 
+from tests.simulated import simulated
+
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f'{package} is not installed: pip install "ecgclip[export]"')
@@ -146,11 +148,11 @@ def test_int8_is_a_fraction_of_the_size(exports):
 
 
 def test_pipeline_gives_the_same_answers(exports, original):
-    ecg = np.random.default_rng(0).normal(scale=0.4, size=(12, 5000))
+    ecg = simulated(0, 5000)
     answers = []
     for folder in (original[0], exports("onnx", "float32"), exports("openvino", "float32")):
         classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
-        answers.append(classify([ecg, ecg / 2, ecg[:, :3000]], sampling_rate=500, batch_size=2))
+        answers.append(classify([ecg, ecg / 2, ecg[:, :3000]], sampling_rate=500, unit="mV", batch_size=2))
     for answer in answers[1:]:
         for expected, found in zip(answers[0], answer, strict=True):
             assert [one["label"] for one in found] == [one["label"] for one in expected]
@@ -159,19 +161,19 @@ def test_pipeline_gives_the_same_answers(exports, original):
 
 
 def test_folder_works_where_this_project_is_not_installed(exports, original, tmp_path):
-    np.save(tmp_path / "ecg.npy", np.random.default_rng(0).normal(scale=0.4, size=(12, 4096)))
+    np.save(tmp_path / "ecg.npy", simulated())
     script = (
         "import json, sys\nfrom transformers import pipeline\n"
         "classify = pipeline('ecg-classification', model=sys.argv[1], trust_remote_code=True)\n"
         "assert 'modeling_ecgclip' not in sys.modules\n"
-        "print(json.dumps(classify('ecg.npy', sampling_rate=400)))"
+        "print(json.dumps(classify('ecg.npy', sampling_rate=400, unit='mV')))"
     )
     command = [sys.executable, "-c", script, str(exports("onnx", "float32"))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {one["label"]: one["score"] for one in json.loads(done.stdout.splitlines()[-1])}
     here = EcgClassificationPipeline(model=original[1], feature_extractor=EcgFeatureExtractor())
-    expected = {one["label"]: one["score"] for one in here(str(tmp_path / "ecg.npy"), sampling_rate=400)}
+    expected = {one["label"]: one["score"] for one in here(str(tmp_path / "ecg.npy"), sampling_rate=400, unit="mV")}
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -310,7 +312,7 @@ def test_values_of_another_window_are_exported(tmp_path, capsys, monkeypatch):
     ecg = np.random.default_rng(0).normal(scale=0.4, size=(1, 5000))
     answers = [
         pipeline("ecg-classification", model=str(tmp_path / name), trust_remote_code=True)(
-            ecg, sampling_rate=500, lead_names=["II"]
+            ecg, sampling_rate=500, lead_names=["II"], unit="mV"
         )
         for name in ("age", "out")
     ]

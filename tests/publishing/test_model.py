@@ -20,6 +20,7 @@ from modeling_ecgclip import EcgClipModel, EcgFeatureExtractor, EcgResNetForSign
 from publishing.model import is_published
 from publishing.requirements import requirements_of
 from tests.loopback_hub import LoopbackHub
+from tests.simulated import simulated
 
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,14 +49,14 @@ torch.set_num_threads(1)
 ecg, out = np.load(ecg_file), {}
 with torch.no_grad():
     extractor = AutoFeatureExtractor.from_pretrained("clinic/cls", **remote)
-    inputs = extractor(ecg, sampling_rate=400, return_tensors="pt")
+    inputs = extractor(ecg, sampling_rate=400, unit="mV", return_tensors="pt")
     out["logits"] = AutoModelForAudioClassification.from_pretrained("clinic/cls", **remote)(**inputs).logits.tolist()
     processor = AutoProcessor.from_pretrained("clinic/clip", **remote)
-    both = processor(ecg=ecg, text=texts, sampling_rate=400, return_tensors="pt")
+    both = processor(ecg=ecg, text=texts, sampling_rate=400, unit="mV", return_tensors="pt")
     out["logits_per_ecg"] = AutoModel.from_pretrained("clinic/clip", **remote)(**both).logits_per_ecg.tolist()
-out["classification"] = pipeline("ecg-classification", model="clinic/cls", **remote)(ecg, sampling_rate=400)
+out["classification"] = pipeline("ecg-classification", model="clinic/cls", **remote)(ecg, sampling_rate=400, unit="mV")
 zero_shot = pipeline("zero-shot-ecg-classification", model="clinic/clip", **remote)
-out["zero_shot"] = zero_shot(ecg, candidate_labels=texts, hypothesis_template="{}", sampling_rate=400)
+out["zero_shot"] = zero_shot(ecg, candidate_labels=texts, hypothesis_template="{}", sampling_rate=400, unit="mV")
 for name in ("clinic/clip", "clinic/cls"):
     card = ModelCard.load(name)
     card.validate()
@@ -175,7 +176,7 @@ def pushed(command, exam_table, text_model, tmp_path_factory):
 def fresh(hub, pushed, tmp_path_factory):
     """What an interpreter without the project got from the Hub for one ECG."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    np.save(elsewhere / "ecg.npy", np.random.default_rng(0).normal(0, 0.5, (12, 4000)).astype(np.float32))
+    np.save(elsewhere / "ecg.npy", simulated(0, 4000).astype(np.float32))
     (elsewhere / "fresh.py").write_text(FRESH_INTERPRETER, encoding="utf-8")
     arguments = [str(elsewhere / "ecg.npy"), json.dumps(TEXTS), str(elsewhere / "out.json")]
     done = subprocess.run(
@@ -231,7 +232,7 @@ def test_card_on_the_hub_names_its_repository_and_its_base(hub, pushed):
 def test_loaded_by_name_it_gives_the_numbers_of_the_run(fresh, pushed):
     ecg, found = fresh
     extractor = EcgFeatureExtractor.from_pretrained(pushed / "second")
-    inputs = extractor(ecg, sampling_rate=400, return_tensors="pt")
+    inputs = extractor(ecg, sampling_rate=400, unit="mV", return_tensors="pt")
     classifier = EcgResNetForSignalClassification.from_pretrained(pushed / "second").eval()
     clip = EcgClipModel.from_pretrained(pushed / "clip").eval()
     tokens = AutoTokenizer.from_pretrained(pushed / "clip")(TEXTS, padding=True, return_tensors="pt")

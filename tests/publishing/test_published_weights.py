@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 
 from modeling_ecgclip import LABEL_NAMES, EcgFeatureExtractor, EcgResNetForSignalClassification, read_ecg
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS
-from modeling_ecgclip.signal_ecgclip import SignalSpec
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
 from publishing.published_weights import convert_published, main
 from tests.publishing.published_layout import (
     lima_forward,
@@ -30,6 +30,9 @@ from training.targets import MultiLabel
 
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+STATED = {"sampling_rate": 400, "unit": "mV", "lead_names": LEAD_NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def test_logits_of_noise(architecture, converted):
     """Noise has no symmetry that could hide a padding on the wrong side; 7 s are zero-padded."""
     folder, network = converted[architecture]
     signal = np.random.default_rng(3).normal(size=(12, 2800)).astype(np.float32)
-    record = read_ecg({"ecg": signal, "sampling_rate": 400})
+    record = read_ecg({"ecg": signal, **STATED})
     logits, _ = logits_of(folder, [record])
     tracing = np.zeros((4096, 12))
     tracing[648 : 648 + 2800] = 2 * signal.T
@@ -131,7 +134,7 @@ def test_age_is_said_in_years(converted):
     folder, network = converted["lima2021"]
     signal = np.random.default_rng(4).normal(size=(12, 4096)).astype(np.float32)
     classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
-    (result,) = classify({"ecg": signal, "sampling_rate": 400})
+    (result,) = classify({"ecg": signal, **STATED})
     assert result["label"] == "age" and result["score"] == pytest.approx(network(2 * signal.T)[0], abs=1e-3)
 
 
@@ -154,7 +157,8 @@ def test_folder_loads_as_remote_code(converted):
         "extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1], trust_remote_code=True)\n"
         "assert 'modeling_ecgclip' not in sys.modules\n"
         "wave = torch.sin(torch.arange(4096) / 9).repeat(12, 1)\n"
-        "values = extractor(wave, sampling_rate=400, return_tensors='pt')['input_values']\n"
+        "leads = extractor.lead_names\n"
+        "values = extractor(wave, 400, leads, 'mV', return_tensors='pt')['input_values']\n"
         "print(model(values).logits[0].tolist())\n"
     )
     done = subprocess.run(
