@@ -53,5 +53,6 @@ def write_small_table(folder: Path, sizes: dict[str, int] | None = None, **colum
     splits = {name: small_split(name, n, seed, **columns) for seed, (name, n) in enumerate(sizes.items())}
     # One file also for a split without exams, as the converters write it.
     DatasetDict(splits).save_to_disk(str(folder), num_shards=dict.fromkeys(splits, 1))
-    (folder / "conversion.json").write_text(json.dumps(SCHEMA.to_dict()), encoding="utf-8")
+    counts = {"found": sum(sizes.values()), "kept": sum(sizes.values()), "rejected": 0}
+    (folder / "conversion.json").write_text(json.dumps(counts | SCHEMA.to_dict()), encoding="utf-8")
     return folder

@@ -148,9 +148,8 @@ def test_texts_that_state_diagnoses_are_warned_of(caplog):
 
 
 @pytest.fixture
-def pretrain(text_model, tmp_path, monkeypatch):
-    """Pre-trains on a small table, without a card; returns the folder, metrics and record."""
-    monkeypatch.setattr(train_clip, "finish_folder", lambda *_: None)
+def pretrain(text_model, tmp_path):
+    """Pre-trains on a small table; returns the folder, metrics and record."""
 
     def pretrain(table, *more):
         embed_reports.main(["--dataset_name_or_path", str(table), "--text_model_name_or_path", str(text_model)])
