@@ -78,6 +78,6 @@ def is_classification(result: Any, n_labels: int) -> bool:
     return (
         isinstance(result, list)
         and len(result) == n_labels
-        and all(set(label) == {"label", "score", "positive"} for label in result)
+        and all(set(label) - {"quality"} == {"label", "score", "positive"} for label in result)
         and all(math.isfinite(label["score"]) and 0 <= label["score"] <= 1 for label in result)
     )
