@@ -10,7 +10,7 @@ from space.findings import Finding, Findings
 
 @pytest.fixture(scope="module")
 def analysis(analyser, signal):
-    return analyser.analyse(EcgRecord(signal, 400.0, None, None, "<script>.npy"), ["a & b"])
+    return analyser.analyse(EcgRecord(signal, 400.0, None, "mV", "<script>.npy"), ["a & b"])
 
 
 def test_names_and_reports_are_escaped(analysis):
