@@ -224,7 +224,7 @@ def _form() -> list[Any]:
     """The fields of [`Form`], in its order."""
     return [
         gr.Number(None, label="Sampling rate, Hz", minimum=0, elem_id="rate"),
-        gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit"),
+        gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit", elem_id="unit"),
         gr.Textbox(
             label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
         ),

@@ -165,10 +165,14 @@ def test_form_states_what_the_file_does_not(visit, tmp_path, models):
     page.get_by_role("button", name=app.FORM_TITLE).click()
     page.locator("#rate input").fill("400")
     page.locator("#analyse").click()
+    page.get_by_text("ecg.csv: the file does not state its unit: choose it").wait_for()
+    page.locator("#unit input").click()
+    page.get_by_role("option", name="mV", exact=True).click()
+    page.locator("#analyse").click()
     classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
-    expected = {one["label"]: one["score"] for one in classify(str(tmp_path / "ecg.csv"), sampling_rate=400)}
-    assert shown_scores(page) == pytest.approx(expected, abs=1e-8)
-    assert page.get_by_text("The unit is not stated: taken to be mV.").is_visible()
+    results = classify(str(tmp_path / "ecg.csv"), sampling_rate=400, unit="mV")
+    assert shown_scores(page) == pytest.approx({one["label"]: one["score"] for one in results}, abs=1e-8)
+    assert page.get_by_text("The leads are not named: taken to be I, II, III").is_visible()
 
 
 def test_own_words_and_nearest_reports(visit, analyser):
