@@ -1,9 +1,12 @@
 """docs/own_data.md: its commands run as they stand there, on fewer exams and for fewer steps."""
 
+import csv
 import importlib
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+
+from data_scripts.tables.schema import load_exam_table
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,12 +32,12 @@ SMALLER = {
 }
 
 
-def commands():
-    """The page's commands, each on one line, with smaller numbers."""
-    text = PAGE.read_text(encoding="utf-8")
-    for number, smaller in SMALLER.items():
-        assert number in text, f"{PAGE.name} has no {number} any more"
-        text = text.replace(number, smaller)
+REAL_ECGS = "## 6 "  # from here on the page's archive is a part of PTB-XL
+EVERY = 6  # so few of its records are enough here
+
+
+def commands(text):
+    """The commands of a part of the page, each on one line."""
     return [re.sub(r"\\\n\s+", "", match) for match in re.findall(r"^    \$ ((?:.*\\\n)*.*)$", text, re.MULTILINE)]
 
 
@@ -51,7 +56,11 @@ def run(command, monkeypatch):
 def test_commands_of_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(PROJECT))
-    *own, last = commands()
+    text = PAGE.read_text(encoding="utf-8").partition(REAL_ECGS)[0]
+    for number, smaller in SMALLER.items():
+        assert number in text, f"{PAGE.name} has no {number} any more"
+        text = text.replace(number, smaller)
+    *own, last = commands(text)
     assert len(own) == 6
     for command in own:
         run(command, monkeypatch)
@@ -64,6 +73,64 @@ def test_commands_of_the_page(tmp_path, monkeypatch, capsys):
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": ""},
     )
     assert re.match(r"\[\{'label': '\w+', 'score': 0\.\d+, 'positive': (True|False)\}, \{", done.stdout)
+
+
+def test_other_labels_numbers_and_windows(tmp_path, monkeypatch, capsys, sample_data):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PROJECT))
+    records = part_of_ptbxl(sample_data / "ptbxl100", tmp_path / "ptbxl")
+    text = PAGE.read_text(encoding="utf-8").partition(REAL_ECGS)[2]
+    for option in ("max_train_steps", "eval_steps"):
+        text = re.sub(rf"--{option} \d+", f"--{option} 2", text)
+    first, *others = commands(text.replace("--warmup_steps 20", "--warmup_steps 1"))
+    run(first, monkeypatch)
+    assert f"{len(records)} found = {len(records)} kept + 0 rejected" in capsys.readouterr().out
+    write_exams(records, load_exam_table("runs/ptbxl/superclass"))
+    for command in others:
+        run(command, monkeypatch)
+    outputs = {word for command in others for word in re.findall(r"--output_dir (\S+)", command)}
+    exported = {output for output in outputs if output.endswith("_onnx")}
+    assert len(exported) == 5 and all((Path(output) / "model.onnx").is_file() for output in exported)
+    assert [
+        len(json.loads((Path(folder) / "config.json").read_text())["id2label"]) for folder in sorted(exported)
+    ] == [
+        5,
+        1,
+        5,
+        5,
+        71,
+    ]
+
+
+def part_of_ptbxl(source, folder):
+    """Makes an archive of few records of a copy of PTB-XL; returns their files by exam id."""
+    folder.mkdir()
+    shutil.copy(source / "scp_statements.csv", folder)
+    with (source / "ptbxl_database.csv").open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)[::EVERY]
+    with (folder / "ptbxl_database.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in rows:
+        for ending in (".hea", ".dat"):
+            copy = folder / (row["filename_lr"] + ending)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / (row["filename_lr"] + ending), copy)
+    return {str(int(float(row["ecg_id"]))): row["filename_lr"] for row in rows}
+
+
+def write_exams(records, tables):
+    """Writes the exams.csv of which the page speaks."""
+    with Path("exams.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["record", "patient", "split", "NORM", "MI", "STTC", "CD", "HYP", "age"])
+        for split, exams in tables.items():
+            for exam in exams.remove_columns("ecg"):
+                labels = [exam["labels"][name] for name in ("NORM", "MI", "STTC", "CD", "HYP")]
+                record = records[exam["exam_id"]].removeprefix("records100/")
+                writer.writerow([record, exam["patient_id"], split, *labels, exam["age"]])
 
 
 def test_array_to_record(tmp_path, monkeypatch):

@@ -344,8 +344,7 @@ def wfdb(pen: Pen, folder: Path) -> Writing:
     text = "\n".join([f"ecg {len(lines)}{rate}{length}", *lines, comments]).replace("\n", end)
     (folder / "ecg.hea").write_bytes(text.encode(encoding))
     source = folder / f"ecg{pen.one('ending', ('', '.hea'))}"
-    read_unit = "mV" if "unit" in stated else None
-    return Writing(source, ecg, tolerance, stated, unit, outcome, read_unit=read_unit)
+    return Writing(source, ecg, tolerance, stated, unit, outcome)
 
 
 def _channels(pen: Pen, names: list[str], mv: np.ndarray, fmt: int, unit: str, calibrated: bool) -> _Channels:

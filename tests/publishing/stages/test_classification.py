@@ -51,6 +51,6 @@ def test_other_signals_are_called_what_they_are(card_of):
     assert "single-lead-ecg" in card.data.tags and "12-lead" not in text
     assert "| leads | I; any order, by name |" in text and "5,000 samples (10 s)" in text
     assert "(batch, 1, 5120): zeros on both sides of the 5,000 samples" in text
-    assert "np.arange(5000) / 500" in text and "np.linspace(0.2, 1.0, 1)" in text
+    assert 'leads = "I".split()' in text and "normal(0, 0.3, (len(leads), 5000))" in text
     assert "| missing leads | refused |" in text
     assert "\n| mean" not in text  # of one label
