@@ -30,9 +30,9 @@ from data_scripts.conversion.zipped import member_of, unpack
 from data_scripts.tables.schema import split_of
 from data_scripts.text.cells import blanked
 from data_scripts.text.reports import ReportCutter, id_strings, read_report_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import HDF5_SUFFIXES, EcgRecord, code15_tracing_to_mv
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 
 
 INDEX_COLUMNS = ("exam_id", "age", "is_male", *LABEL_NAMES, "patient_id", "trace_file")

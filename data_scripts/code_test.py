@@ -18,8 +18,9 @@ import pandas as pd
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index
 from data_scripts.conversion.run import convert
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES, SAMPLING_RATE
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
+from modeling_ecgclip.signal_ecgclip import N_SAMPLES, SAMPLING_RATE
 
 
 TRACINGS_FILE = "ecg_tracings.hdf5"

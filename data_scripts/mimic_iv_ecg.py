@@ -22,8 +22,7 @@ from data_scripts.conversion.wfdb import read_wfdb_records
 from data_scripts.tables.schema import split_of
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
 

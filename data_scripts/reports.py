@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 from common.writing import written_aside
 from data_scripts.text.reports import ParsedReport, ReportCutter, read_report_table
 from data_scripts.text.words_left import lines_of
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 
 
 PARTS_SCHEMA = pa.schema(

@@ -20,9 +20,9 @@ from .binary_ecgclip import (
     standard_lead,
     voltage_unit,
 )
-from .configuration_ecgclip import LEAD_NAMES
 from .limits_ecgclip import check_values, shorten
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES
 
 
 MAX_SIGNALS = 256

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from .limits_ecgclip import (
     MAX_CHUNK_BYTES,
     MAX_CHUNKS,
@@ -20,6 +19,7 @@ from .limits_ecgclip import (
     shorten,
 )
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
 
 # CODE-15% as published holds twice the millivolts; its preprocessing scaled them.

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .configuration_ecgclip import LEAD_NAMES
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES
 
 
 # Recorders' names of the leads, folded to upper case. C1 to C6 are the chest leads' electrodes by IEC 60601-2-25.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .configuration_ecgclip import SAMPLING_RATE
+from .signal_ecgclip import SAMPLING_RATE
 
 
 # One file. An HDF5 file holds many exams of which one is read, so that only its parts are limited.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from .arrays_ecgclip import real_numbers
-from .configuration_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from .csv_ecgclip import read_csv
 from .formats_ecgclip import FORMATS, Format, format_named, format_of, formats_by_ending
 from .hdf5_ecgclip import HDF5_SUFFIXES, code15_tracing_to_mv, read_code15
@@ -19,6 +18,7 @@ from .leads_ecgclip import UNITS_PER_MV, canonical_unit, only_leads, parse_lead_
 from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
 from .numpy_ecgclip import read_npy, read_npz
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
 from .wfdb_ecgclip import read_wfdb
 
 

@@ -13,9 +13,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from .configuration_ecgclip import LEAD_NAMES
 from .limits_ecgclip import MAX_VALUES, check_sampling_rate, check_values, shorten
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import LEAD_NAMES
 from .vendor_ecgclip import build_record, check_lead_count, private_texts, vendor_metadata, years_between, years_of
 from .xli_ecgclip import unpack_xli
 from .xml_ecgclip import (

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.markdown import markdown_table
 from data_scripts.simulate import SimulatedExam, simulate_exam
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
 
 SEED = 2024

@@ -27,9 +27,10 @@ import matplotlib.pyplot as plt
 from benchmarks.simulate.check_instruments import DELINEATION_ERRORS, MIN_BEATS, MS, delineate
 from data_scripts.simulate import SimulatedExam, simulate_exam
 from data_scripts.simulate.exam import Draft, draft_exam
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, SAMPLING_RATE
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from modeling_ecgclip.visualization_ecgclip import plot_ecg
 
 

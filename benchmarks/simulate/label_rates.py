@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data_scripts.simulate.exam import Draft, draft_exam
 from data_scripts.simulate.physiology import TARGET_PREVALENCE
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 SEED = 987_654

@@ -18,7 +18,8 @@ from data_scripts.simulate.exam import ID_STRIDE, Measurements, SimulatedExam, c
 from data_scripts.simulate.noise import banks
 from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
 from data_scripts.simulate.streams import Purpose, stream
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES, N_SAMPLES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
 
 
 GENERATOR = "ecgclip simulator 1"

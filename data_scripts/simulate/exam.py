@@ -12,7 +12,8 @@ from data_scripts.simulate.reader import Reading, read_exam
 from data_scripts.simulate.report import write_report
 from data_scripts.simulate.rhythm import Beats, draw_beats
 from data_scripts.simulate.streams import Purpose, stream
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet

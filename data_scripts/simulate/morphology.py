@@ -7,7 +7,7 @@ import numpy as np
 from data_scripts.simulate.physiology import Condition, Patient
 from data_scripts.simulate.projection import frontal_axis, patient_projection
 from data_scripts.simulate.rhythm import MARGIN_S, NORMAL, SUPRAVENTRICULAR, VENTRICULAR, Beats
-from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 REACH = 3.6  # standard deviations at which a Gaussian is cut off, where it is .0015 of its peak

@@ -9,7 +9,7 @@ from scipy.signal import butter, sosfilt
 
 from common.electrodes import ELECTRODES
 from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, swap_arms
-from modeling_ecgclip.configuration_ecgclip import SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 MAINS_HZ = 60.0  # Brazil

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from data_scripts.simulate.streams import Purpose, stream
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 Rhythm = Literal["sinus", "af", "flutter"]

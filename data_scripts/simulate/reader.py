@@ -8,7 +8,8 @@ from data_scripts.simulate.morphology import Heart
 from data_scripts.simulate.noise import Recording
 from data_scripts.simulate.physiology import Condition, Patient
 from data_scripts.simulate.rhythm import Beats
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 # Standard deviations of one reading: beats per minute and ms.

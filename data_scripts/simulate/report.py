@@ -9,7 +9,7 @@ import numpy as np
 from data_scripts.simulate import phrases
 from data_scripts.simulate.physiology import Condition
 from data_scripts.simulate.reader import Reading
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 WITH_NUMBERS, RUNNING_TEXT, ON_LINES = 0.25, 0.22, 0.3  # shares of hands that write so

@@ -21,8 +21,7 @@ from data_scripts.text.folding import fold
 from data_scripts.text.headings import check_headings, find_headings, opening_heading
 from data_scripts.text.languages import PORTUGUESE
 from data_scripts.text.words_left import WordsLeft
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 
 
 # The paper's text spells one label in two ways.

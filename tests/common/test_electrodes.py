@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.electrodes import ELECTRODES, electrodes_to_leads
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 def weights(lead):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
 
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from tests.simulated import simulated
 
 

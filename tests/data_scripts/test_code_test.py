@@ -7,7 +7,7 @@ import pytest
 
 from data_scripts.code_test import main
 from data_scripts.tables.schema import load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from tests.data_scripts.code15_layout import make_tracing
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from data_scripts.reports import main
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from tests.data_scripts.text.test_reports import CONCLUSION, DESCRIPTION, PAPER
 
 

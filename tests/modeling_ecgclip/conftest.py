@@ -5,7 +5,8 @@ import pytest
 import wfdb
 
 from modeling_ecgclip.clip_ecgclip import EcgClipConfig
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 TOY_TEXT_CONFIG = {

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import wfdb
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 RATE = 500

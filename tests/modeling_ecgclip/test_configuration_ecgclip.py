@@ -7,7 +7,8 @@ from transformers.utils import logging
 
 from modeling_ecgclip import SignalSpec
 from modeling_ecgclip.clip_ecgclip import EcgClipConfig
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.towers_ecgclip import PRESETS, TOWERS, encoder_config
 
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from data_scripts.simulate.exam import simulate_exam
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, resample
 from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError, UnstatedError
 
 

@@ -16,7 +16,8 @@ import torch
 import wfdb
 
 from modeling_ecgclip import EcgClassificationPipeline, EcgFeatureExtractor, EcgResNetForSignalClassification
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, EcgResNetConfig
+from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from tests.modeling_ecgclip.fuzzing import is_classification, mutate, time_limit
 from tests.simulated import simulated
 

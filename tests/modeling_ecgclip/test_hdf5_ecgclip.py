@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 def test_npy(tmp_path, ecg):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.reading_ecgclip import EcgRecord, read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 class TestExamRow:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import wfdb
 
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.leads_ecgclip import canonical_lead_name
 from modeling_ecgclip.reading_ecgclip import read_ecg
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from modeling_ecgclip.wfdb_ecgclip import read_wfdb
 from tests.modeling_ecgclip.wfdb_files import BITS, packed
 

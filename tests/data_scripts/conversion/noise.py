@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, LEAD_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.reading_ecgclip import EcgRecord
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 class Noise(EcgBuilder):

@@ -8,9 +8,9 @@ import pytest
 
 from data_scripts.conversion.builder import REASONS, Rejection, standard_recording
 from modeling_ecgclip import plausibility_ecgclip
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.reading_ecgclip import EcgRecord, code15_tracing_to_mv
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from publishing.dataset_card import FLAG_MEANINGS
 from tests.simulated import simulated
 

@@ -8,7 +8,7 @@ import pytest
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import ExamPlan
 from data_scripts.conversion.shards import plan_shards, plan_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 def make_plan(n, part="a"):

@@ -13,7 +13,8 @@ from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
 from data_scripts.simulate import cohort as cohort_module
 from data_scripts.simulate.cohort import EXAM_COLUMNS
 from data_scripts.tables.schema import ecg_array, load_exam_table
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, N_SAMPLES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import N_SAMPLES
 
 
 SETTINGS = CohortSettings(num_exams=110, seed=6, prevalence_scale=3.0, exams_per_part=40)

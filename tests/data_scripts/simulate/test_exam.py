@@ -10,7 +10,8 @@ from wfdb.processing import xqrs_detect
 from data_scripts.simulate import exam as exam_module
 from data_scripts.simulate import simulate_exam
 from data_scripts.simulate.exam import ID_STRIDE, draft_exam
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES, SAMPLING_RATE
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 def test_an_exam_is_the_same_whichever_others_are_made():

@@ -9,7 +9,7 @@ from data_scripts.simulate.morphology import NORMAL_QRS, draw_heart, qrs_span, r
 from data_scripts.simulate.physiology import draw_condition
 from data_scripts.simulate.projection import twelve_leads
 from data_scripts.simulate.rhythm import draw_beats
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES, SAMPLING_RATE
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
 
 N = 4096

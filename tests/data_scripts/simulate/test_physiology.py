@@ -14,7 +14,7 @@ from data_scripts.simulate.physiology import (
     draw_condition,
     patient_of,
 )
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 def test_patients_have_as_many_exams_as_in_code15():

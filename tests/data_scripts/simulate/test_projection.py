@@ -11,8 +11,8 @@ from data_scripts.simulate.projection import (
     swap_arms,
     twelve_leads,
 )
-from modeling_ecgclip.configuration_ecgclip import LEAD_NAMES
 from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_scripts.simulate.exam import draft_exam
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from data_scripts.simulate.report import label_line, write_report
 from data_scripts.simulate.streams import Purpose, stream
 from data_scripts.text.reports import STATEMENTS, fold, parse_report
 from data_scripts.text.words_left import WordsLeft
-from modeling_ecgclip.configuration_ecgclip import LABEL_NAMES
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 N_REPORTS = 5000
