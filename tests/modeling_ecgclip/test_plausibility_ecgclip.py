@@ -169,11 +169,15 @@ def test_numbers_beyond_all_measure_are_refused_not_crashed(clean, extreme):
 @pytest.mark.filterwarnings("error")
 def test_any_size_and_rate():
     rng = np.random.default_rng(0)
+    found = 0
     for _ in range(200):
         rate = float(np.exp(rng.uniform(np.log(10), np.log(10_000))))
         n, rows = int(rate * rng.uniform(0, 6)), int(rng.integers(1, 13))
         signal = rng.choice([rng.normal, rng.laplace, rng.standard_cauchy])(size=(rows, n))
-        examine(np.where(rng.random(signal.shape) < rng.random(), signal, 0.0), LEADS[:rows], rate)
+        findings = examine(np.where(rng.random(signal.shape) < rng.random(), signal, 0.0), LEADS[:rows], rate)
+        assert all(one.message and one.severity in ("error", "warning", "note") for one in findings)
+        found += bool(findings)
+    assert found > 190  # next to none of such noise passes for an ECG
 
 
 def test_an_hour_is_examined_in_little_memory(clean):
