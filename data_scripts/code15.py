@@ -27,7 +27,7 @@ from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, Rep
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.zipped import member_of, unpack
-from data_scripts.tables.schema import split_of
+from data_scripts.tables.schema import SPLIT_RULE, split_of
 from data_scripts.text.cells import blanked
 from data_scripts.text.reports import ReportCutter, id_strings, read_report_table
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
@@ -81,7 +81,7 @@ class Code15(EcgBuilder):
         facts: dict[str, Any] = {
             "source": "simulated" if (folder / "simulation.json").is_file() else "code15",
             "source_version": file_version(folder / "exams.csv"),
-            "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
+            "split_rule": SPLIT_RULE,
             "zero_rows_skipped": n_zero_rows,
         }
         exams["report"] = None

@@ -19,7 +19,8 @@ from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, Sou
 from data_scripts.conversion.index import file_version, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
-from data_scripts.tables.schema import split_of
+from data_scripts.tables.schema import SPLIT_RULE, split_of
+from data_scripts.text.cells import blanked
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
@@ -70,7 +71,7 @@ class MimicIvEcg(EcgBuilder):
         facts = {
             "source": "mimic_iv_ecg",
             "source_version": file_version(folder / "record_list.csv"),
-            "split_rule": "sha256 of the patient id: 85 % train, 10 % validation, 5 % test",
+            "split_rule": SPLIT_RULE,
             "labels_note": "unknown: the source has statements of a machine, which nobody checked",
             "reports": reports,
         }
@@ -93,7 +94,8 @@ def read_record_list(path: Path, seed: int) -> pd.DataFrame:
         `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
     """
     index = read_index(path, INDEX_COLUMNS)
-    exam_ids, patient_ids = id_strings(index["study_id"]), id_strings(index["subject_id"])
+    exam_ids = id_strings(blanked(index["study_id"]))
+    patient_ids = id_strings(blanked(index["subject_id"]))
     refuse_duplicates(exam_ids, path)
     locations = index["path"].str.strip()
     for name, cells in (("study_id", exam_ids), ("subject_id", patient_ids), ("path", locations)):

@@ -18,6 +18,7 @@ from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, Sou
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
+from data_scripts.text.cells import blanked
 from data_scripts.text.reports import id_strings
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, UNKNOWN_LABEL, Label
 from modeling_ecgclip.record_ecgclip import EcgRecord
@@ -219,7 +220,8 @@ def read_database(path: Path, settings: PtbXlSettings, statements: Statements) -
 
     Args:
         path (`Path`): The file.
-        sampling_rate (`int`): 500 or 100; decides which record `location` names.
+        settings (`PtbXlSettings`): Its `sampling_rate` decides which record `location` names.
+        statements (`Statements`): From [`read_statements`].
 
     Raises:
         `FileNotFoundError`, `ValueError`: naming the column and the exam, what was expected and what was found.
@@ -229,8 +231,8 @@ def read_database(path: Path, settings: PtbXlSettings, statements: Statements) -
     refuse_duplicates(exam_ids, path)
     split_of_fold = settings.split_of_fold()
     folds, sexes = numbers(index["strat_fold"], path, exam_ids), numbers(index["sex"], path, exam_ids)
-    for values, known in ((folds, split_of_fold), (sexes, SEXES)):
-        wrong = ~values.isin(known) & ~(values.isna() if known is SEXES else False)
+    for values, known in ((folds, split_of_fold), (sexes.dropna(), SEXES)):
+        wrong = ~values.isin(known)
         if wrong.any():
             i = wrong.idxmax()
             raise ValueError(
@@ -242,7 +244,7 @@ def read_database(path: Path, settings: PtbXlSettings, statements: Statements) -
     locations = index[RECORD_COLUMNS[settings.sampling_rate]].str.strip()
     columns = {
         "exam_id": exam_ids,
-        "patient_id": id_strings(index["patient_id"]),
+        "patient_id": id_strings(blanked(index["patient_id"])),
         "split": folds.map(split_of_fold),
         "age": ages.where(ages < ANONYMISED_AGE, OLDEST_AGE).where(ages.notna()),
         "sex": sexes.map(SEXES).astype(object).where(sexes.notna(), None),

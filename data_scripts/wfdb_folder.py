@@ -21,7 +21,7 @@ from data_scripts.conversion.exam_csv import OLDEST_AGE, SEXES, ExamCsv, ExamCsv
 from data_scripts.conversion.index import file_version
 from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records, segments_of
-from data_scripts.tables.schema import split_of
+from data_scripts.tables.schema import SPLIT_RULE, split_of
 from data_scripts.text.reports import ReportCutter
 from data_scripts.text.snomed import label_set, label_values, split_codes
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, Label
@@ -85,11 +85,8 @@ class WfdbFolder(EcgBuilder):
             facts["patients"] = "not stated by the source: each exam counts as its own patient"
         by_hash = [split_of(patient, config.seed) for patient in exams["patient_id"]]
         exams["split"] = exams["given_split"].where(exams["given_split"].notna(), pd.Series(by_hash, dtype=object))
-        facts["split_rule"] = (
-            "the table's column of splits"
-            if "split" in named
-            else "sha256 of the patient id: 85 % train, 10 % validation, 5 % test"
-        )
+        blank = "" if exams["given_split"].notna().all() else f"; where it is blank, {SPLIT_RULE}"
+        facts["split_rule"] = f"the table's column of splits{blank}" if "split" in named else SPLIT_RULE
         facts["headers"] = {
             "with_codes": int(records["annotated"].sum()),
             "with_other_diagnoses": int(records["other_codes"].sum()),

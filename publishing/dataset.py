@@ -119,9 +119,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
         include_text_table=arguments.include_text_table,
         licence=arguments.license,
     )
-    print(f"{sum(len(rows) for rows in table.values())} exams written to {arguments.folder}")
+    n_exams = sum(len(rows) for rows in table.values())
+    print(f"{n_exams} exams written to {arguments.folder}")
     if arguments.repo_id:
-        n_exams = sum(len(rows) for rows in table.values())
         url = publish_folder(
             arguments.folder,
             arguments.repo_id,

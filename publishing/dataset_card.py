@@ -20,7 +20,7 @@ from data_scripts.tables.schema import (
     ExamSchema,
     check_patients,
     exam_columns,
-    labels_array,
+    label_counts,
     schema_of,
     targets_array,
 )
@@ -108,14 +108,7 @@ def table_facts(table: DatasetDict, record: dict[str, Any] | None = None) -> dic
             "exams": len(ids),
             "patients": patients[split],
             "with_report": int((ids != NO_REPORT).sum()),
-            "labels": {
-                name: {
-                    "positive": int((values == 1).sum()),
-                    "negative": int((values == 0).sum()),
-                    "unknown": int((values == UNKNOWN_LABEL).sum()),
-                }
-                for name, values in zip(schema.label_names, labels_array(table[split]).T, strict=True)
-            },
+            "labels": label_counts(table[split], schema.label_names),
         }
         sources.update(_counts(columns.column("source")))
         sexes.update(_counts(columns.column("sex")))

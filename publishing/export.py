@@ -10,8 +10,8 @@ Example:
         --precision int8 --dataset_name_or_path exams
 """
 
+import importlib
 import logging
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -237,13 +237,12 @@ def import_or_say(name: str) -> Any:
         `ImportError`: where it is not installed, saying what to install.
     """
     try:
-        __import__(name)
+        return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
         raise ImportError(
             f'exporting needs {package}, which is not installed: pip install "ecgclip[export]"'
         ) from error
-    return sys.modules[name]
 
 
 def export(args: ExportArguments) -> dict[str, Any]:

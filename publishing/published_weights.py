@@ -8,7 +8,6 @@ No model needs this module, so it does not travel with saved ones.
 import argparse
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
+from common.files import write_text
 from common.markdown import markdown_table
 from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
@@ -157,9 +157,7 @@ def convert_published(source: str | Path, architecture: str, output_dir: str | P
     # The unit in which the published preprocessing left its recordings; see the card.
     extractor = EcgFeatureExtractor(do_scale=True, scale=CODE15_UNITS_PER_MV)
     folder = save_for_hub(model, output_dir, extractor)
-    aside = folder / ".README.md"
-    aside.write_text(_card(architecture, source, facts, model), encoding="utf-8")
-    os.replace(aside, folder / "README.md")
+    write_text(folder / "README.md", _card(architecture, source, facts, model))
     return folder
 
 

@@ -1,5 +1,6 @@
 """Figure 4 of the paper: mean F1 against the share of labels."""
 
+import math
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def plot_labels_against_f1(results: Results) -> Figure:
     axes = figure.subplots()
     for arm in results.arms:
         values = [results.summary(name, arm, MEAN, "f1") for name in names]
-        means: list[Any] = [value.mean for value in values]
+        means = [math.nan if value.mean is None else value.mean for value in values]
         spreads = [value.spread or 0.0 for value in values]
         axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
     for place, arm in enumerate(("random", "pretrained") if results.labels_of_paper else ()):

@@ -91,6 +91,8 @@ def make_jobs(
     wanted = [ARMS[arm] for arm in arms]
     stages = {}
     if encoder is None and any(arm.pretrained for arm in wanted):
+        if pretraining is None:
+            raise ValueError("an arm starts from stage 1: expected its text side, found none")
         for seed in recipe.seeds:
             stages[seed] = _pretraining(recipe, seed, data, exams["train"], pretraining)
         jobs += stages.values()
@@ -102,9 +104,7 @@ def make_jobs(
     return jobs
 
 
-def _pretraining(
-    recipe: Recipe, seed: int, data: dict[str, Any], n_exams: int, pretraining: dict[str, Any] | None
-) -> Job:
+def _pretraining(recipe: Recipe, seed: int, data: dict[str, Any], n_exams: int, pretraining: dict[str, Any]) -> Job:
     steps = recipe.pretrain_steps(n_exams)
     decides = {
         "encoder_preset": recipe.encoder_preset,

@@ -83,7 +83,7 @@ class Cell:
         steps = evaluations[-1][0]
         late = (1 - LAST_PART) * steps
         best = min(loss for _, loss in evaluations)
-        early = min(loss for step, loss in evaluations if step <= late)
+        early = min((loss for step, loss in evaluations if step <= late), default=best)
         return {
             "steps": steps,
             "best_step": min(evaluations, key=lambda pair: pair[1])[0],

@@ -105,9 +105,10 @@ def overview_rows(results: Results) -> list[Row]:
         row |= {ARMS[arm].title: shown(value) for arm, value in of_arm.items()}
         if all(arm in of_arm for arm in BOTH_ARMS):
             random, pretrained = (of_arm[arm] for arm in BOTH_ARMS)
-            row["gain"] = signed(pretrained.mean - random.mean)
+            gain = None if random.mean is None or pretrained.mean is None else pretrained.mean - random.mean
+            row["gain"] = signed(gain)
             spreads = [value.spread for value in (random, pretrained) if value.spread is not None]
-            row["above both spreads"] = DASH if not spreads else _yes(pretrained.mean - random.mean > max(spreads))
+            row["above both spreads"] = DASH if gain is None or not spreads else _yes(gain > max(spreads))
         if results.labels_of_paper:
             row["paper"] = "{:.3f} → {:.3f}".format(*PAPER[name])
         rows.append(row)

@@ -241,7 +241,7 @@ def plot_targets(predictions: TargetPredictions, target_names: Sequence[str]) ->
         opacity = float(np.clip(60 / len(truth), 0.05, 0.7))
         axes.plot(truth, told, "o", color=BLUE, markersize=4, markeredgewidth=0, alpha=opacity)
         axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-    _figure_title(figure, f"Predicted numbers, {predictions.split}", drawn, target_names)
+    _figure_title(figure, f"Predicted numbers, {predictions.split}", drawn, target_names, "targets, the first")
     figure.supxlabel("dotted: predicted as known", fontsize=9.5, color=MUTED)
     return figure
 
@@ -326,9 +326,11 @@ def _drawn(predictions: SplitPredictions) -> Sequence[int]:
     return np.sort(np.argsort(-positives, kind="stable")[:MAX_PANELS]).tolist()
 
 
-def _figure_title(figure: Figure, title: str, drawn: Sequence[int], names: Sequence[str]) -> None:
-    """The title, which says so where not every label has a panel."""
-    part = "" if len(drawn) == len(names) else f" ({len(drawn)} of {len(names)} labels, the most frequent)"
+def _figure_title(
+    figure: Figure, title: str, drawn: Sequence[int], names: Sequence[str], which: str = "labels, the most frequent"
+) -> None:
+    """The title, which says so where not all of the names have a panel."""
+    part = "" if len(drawn) == len(names) else f" ({len(drawn)} of {len(names)} {which})"
     figure.suptitle(title + part, fontsize=13, color=INK, fontweight="bold")
 
 

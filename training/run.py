@@ -19,7 +19,7 @@ from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
-from common.files import write_json
+from common.files import public_name, write_json
 from data_scripts.tables.schema import SPLITS, check_patients
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
@@ -132,9 +132,7 @@ def dataset_facts(table: ExamTable) -> dict[str, Any]:
     Returns what the run record says of the data: name (of a folder its last part, not where it lies), revision,
     source, fingerprints and numbers of exams, patients and exams with a report.
     """
-    folder = Path(table.name_or_path)
-    name = folder.name if folder.is_dir() else table.name_or_path
-    facts: dict[str, Any] = {"name": name, "revision": table.revision}
+    facts: dict[str, Any] = {"name": public_name(table.name_or_path), "revision": table.revision}
     if table.record is not None:
         facts["conversion"] = table.record
     splits = table.splits
@@ -166,7 +164,7 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
         return None
     on_hub = not Path(name_or_path).is_dir()
     found: dict[str, Any] = {
-        "name": name_or_path if on_hub else Path(name_or_path).resolve().name,
+        "name": public_name(name_or_path),
         "revision": revision,
         "on_hub": on_hub,
     }
@@ -233,7 +231,9 @@ def write_run_record(
     cuda = accelerator.device.type == "cuda"
     record = {
         # Where things lie is nobody else's business, and not reproducible.
-        "arguments": {k: Path(v).name if isinstance(v, str) and Path(v).exists() else v for k, v in arguments.items()},
+        "arguments": {
+            k: Path(v).resolve().name if isinstance(v, str) and Path(v).exists() else v for k, v in arguments.items()
+        },
         "commit": _commit(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
 """What every converter shares: what a source is, and the way of one recording into a row of the exam table.
 
 A converter lists its exams once, in the parent process, and says how to read them. The rest is in shards.py, which
-writes them in any number of processes, and conversion.py, which makes a whole table of them.
+writes them in any number of processes, and run.py, which makes a whole table of them.
 """
 
 import abc
@@ -66,8 +66,7 @@ class ExamPlan:
             The exams to read, in the order in which they follow each other in each split, exams of one `part`
             together. Columns: `exam_id`, `patient_id`, `split`, `age` (float, NaN unknown), `sex` (None unknown), the
             labels by name (int8), the targets by name (float, NaN unknown), `report` (None where there is none),
-            `part` and `location` (text, for
-            `read_recordings`).
+            `part` and `location` (text, for `read_recordings`).
         source (`str`): For the column of that name.
         found (`int`): Records in the source; must be the kept and the rejected together.
         rejected (`list[Rejection]`): Those that are known not to be readable.

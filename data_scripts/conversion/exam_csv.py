@@ -53,7 +53,8 @@ class ExamCsvSettings(ReportSettings):
         super().__post_init__()
         if self.label_columns and self.class_column:
             raise ValueError("--label_columns and --class_column both say what the labels are: give one")
-        of_table = ("label_columns", "class_column", "target_columns", "conclusion_headings")
+        of_table = [f"{part}_column" for part in PARTS]
+        of_table += ["label_columns", "class_column", "target_columns", "conclusion_headings"]
         given = [name for name in of_table if getattr(self, name)]
         if given and self.table is None:
             raise ValueError(f"--{given[0]} is about what a table holds: give --table")
@@ -122,10 +123,12 @@ def read_exam_csv(path: Path, settings: ExamCsvSettings, suffixes: tuple[str, ..
         rows["given_split"] = cells.astype(object)
     for name, column in label_columns.items():
         rows[name] = _known(path, index[column], LABEL_CELLS, rows["exam_id"]).astype(np.int8)
+    class_column = None
     if settings.class_column is not None:
-        labels = _add_classes(rows, blanked(index[settings.class_column]))
+        class_column = _named_column(path, settings.class_column, list(index.columns), "--class_column")
+        labels = _add_classes(rows, blanked(index[class_column]))
     targets = _targets(path, index, rows, settings)
-    used = {*columns.values(), *label_columns.values(), *targets, settings.class_column}
+    used = {*columns.values(), *label_columns.values(), *targets, class_column}
     named = {*columns, *label_columns, *(() if labels is None else (label.name for label in labels))}
     return ExamCsv(rows, named, labels, tuple(targets), [name for name in index if name not in used], left_out)
 

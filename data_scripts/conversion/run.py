@@ -30,9 +30,8 @@ from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder, SourceSettings, kind_of_flag
 from data_scripts.tables.digest import combined_digest
-from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, labels_array
+from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, label_counts
 from data_scripts.text.words_left import lines_of
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
@@ -46,6 +45,8 @@ WORK = "work"  # below the incomplete folder: what only the conversion needs
 LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
 MOST_NAMED = 12  # labels in a line of the summary
 PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
+# Settings that say where things lie, which is nobody else's business.
+PATH_SETTINGS = ("source_dir", "table", "reports")
 
 
 @dataclass
@@ -162,7 +163,8 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
         rejected += record["rejected"]
         for split, of_shard in record["digests"].items():
             digests[split].append(bytes.fromhex(of_shard))
-    made = _describe(folder, schema, planned, combined_digest(digests))
+    digest = combined_digest(digests)
+    made = _describe(folder, schema, planned, digest)
     kept = sum(len(rows) for rows in made.values())
     if n_found != kept + len(rejected):
         raise RuntimeError(
@@ -170,7 +172,7 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
         )
     _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
     check_exam_table(made, arguments.output_dir)
-    record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": combined_digest(digests)})
+    record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": digest})
     _write_records(folder, record, rejected)
     return record
 
@@ -333,19 +335,12 @@ def _conversion_record(
     rejected: list[dict[str, str]],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `conversion.json` says; paths, the only settings in text, are left out, since the table travels."""
+    """What `conversion.json` says; paths are left out, since the table travels."""
     patients = check_patients(table, "the conversion")
     quality: Counter[str] = Counter()
     splits, n_reports, report_ids = {}, 0, set()
     for split, rows in table.items():
-        counts = {
-            label: {
-                "positive": int((values == 1).sum()),
-                "negative": int((values == 0).sum()),
-                "unknown": int((values == UNKNOWN_LABEL).sum()),
-            }
-            for label, values in zip(schema.label_names, labels_array(rows).T, strict=True)
-        }
+        counts = label_counts(rows, schema.label_names)
         splits[split] = {"exams": len(rows), "patients": patients[split], "labels": counts}
         quality.update(map(kind_of_flag, pc.list_flatten(rows.data.column("quality")).to_pylist()))
         ids = rows.data.column("report_id").to_numpy()
@@ -364,7 +359,7 @@ def _conversion_record(
         "reports": reports,
         "quality": dict(quality.most_common()),
         **schema.to_dict(),
-        "settings": {n: value for n, value in asdict(builder.config).items() if not isinstance(value, str | dict)},
+        "settings": {name: value for name, value in asdict(builder.config).items() if name not in PATH_SETTINGS},
         "versions": {name: version(name) for name in PACKAGES},
         **facts,
     }

@@ -27,13 +27,14 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from common.hub_access import one_line_errors
-from modeling_ecgclip.labels_ecgclip import CODE_LABELS, Label, labels_named
+from modeling_ecgclip.labels_ecgclip import CODE_LABELS, UNKNOWN_LABEL, Label, labels_named
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
 
 
 MICROVOLTS_PER_MILLIVOLT = 1000  # one unit of the column `ecg` is one microvolt
 SPLITS = ("train", "validation", "test")
 SPLIT_SHARES = (0.85, 0.10, 0.05)
+SPLIT_RULE = "sha256 of the patient id: 85 % train, 10 % validation, 5 % test"  # of `split_of`
 # Columns that hold numbers to predict, beside those of `targets`.
 NUMBER_COLUMNS = ("age",)
 _SIGNAL_COLUMNS = ("sampling_rate", "lead_names")  # absent from tables that are older than these columns
@@ -213,6 +214,13 @@ def ecg_array(ecg: Dataset | pa.Table | pa.ChunkedArray | pa.Array, n_leads: int
         ecg = ecg.chunk(0) if ecg.num_chunks == 1 else ecg.combine_chunks()
     # `flatten` honours the offset of a slice, `values` would not.
     return ecg.flatten().to_numpy(zero_copy_only=True).reshape(-1, n_leads, ecg.type.list_size // n_leads)
+
+
+def label_counts(rows: Dataset, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Returns by label how many rows are `"positive"`, `"negative"` and `"unknown"`."""
+    kinds = {"positive": 1, "negative": 0, "unknown": UNKNOWN_LABEL}
+    columns = zip(names, labels_array(rows).T, strict=True)
+    return {name: {kind: int((of == value).sum()) for kind, value in kinds.items()} for name, of in columns}
 
 
 def labels_array(rows: Dataset | pa.Table) -> np.ndarray:

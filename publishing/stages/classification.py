@@ -1,7 +1,7 @@
 """Classifiers: labels that an ECG has or has not, and labels of which each ECG has one."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modeling_ecgclip.labels_ecgclip import Label
 from publishing.card_text import (
@@ -42,11 +42,19 @@ class FineTuned(Stage):
     pipeline_tag = "audio-classification"
     needed = ("preprocessor_config.json",)
     serves_page = True
+    printed: ClassVar[str]  # of a result, the end of the snippet's last line
 
     def head(self, run: "RunFolder") -> str:
         """Returns a sentence about encoder, head and what was trained."""
         trained = "the linear head alone was trained" if run.arguments["freeze_encoder"] else "all of it was trained"
         return f"{run.encoder} with a linear head, {run.parameters[0]:,} parameters; {trained}."
+
+    def snippet(self, run: "RunFolder") -> list[str]:
+        """As in the base class."""
+        return [
+            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
+            f'    print(result["label"], round(result["score"], 3){self.printed}',
+        ]
 
     def use_note(self, run: "RunFolder") -> str:
         """As in the base class."""
@@ -64,6 +72,8 @@ class FineTuned(Stage):
 class _Classifier(FineTuned):
     """What both kinds of labels share."""
 
+    task, task_title = "ecg-classification", "ECG classification"
+
     def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:
         """As in the base class; of many labels the mean alone, as the card's tables have them all."""
         test = run.metrics["test"]
@@ -76,7 +86,7 @@ class _Classifier(FineTuned):
 class MultiLabel(_Classifier):
     """Labels side by side: each is there or not, and has a threshold."""
 
-    task, task_title = "ecg-classification", "ECG classification"
+    printed = ', result["positive"])'
     needed_with = {"test": ("precision_recall.png", "calibration.png")}
     metrics = ("f1", "precision", "recall", "roc_auc")
     figures = {
@@ -94,13 +104,6 @@ class MultiLabel(_Classifier):
             f"Gives {ecg_kind(run.signal)}s a probability for {many}{counted(len(labels), 'label', 'labels')}: "
             f"{some_of(labels)}. {self.head(run)}"
         )
-
-    def snippet(self, run: "RunFolder") -> list[str]:
-        """As in the base class."""
-        return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
-            '    print(result["label"], round(result["score"], 3), result["positive"])',
-        ]
 
     def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
         """As in the base class."""
@@ -131,7 +134,8 @@ class MultiLabel(_Classifier):
 
     def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
         """As in the base class."""
-        return run.metrics["test"]["mean"]["f1"], "mean F1 over labels, thresholds chosen on validation"
+        chosen = "chosen on" if run.metrics["thresholds_from"] == "validation" else "not chosen on"
+        return run.metrics["test"]["mean"]["f1"], f"mean F1 over labels, thresholds {chosen} validation"
 
     def loss_rows(self, arguments: dict[str, Any]) -> list[list[str]]:
         """As in the base class."""
@@ -160,7 +164,7 @@ class MultiLabel(_Classifier):
 class MultiClass(_Classifier):
     """One label for each ECG: the most probable one."""
 
-    task, task_title = "ecg-classification", "ECG classification"
+    printed = ")  # the most probable one comes first"
     needed_with = {"test": ("confusion.png", "precision_recall.png", "calibration.png")}
     metrics = ("accuracy", "f1", "precision", "recall", "roc_auc")
     figures = {
@@ -176,13 +180,6 @@ class MultiClass(_Classifier):
             f"Gives {ecg_kind(run.signal)}s one of {len(labels)} labels, with probabilities that add up to 1: "
             f"{some_of(labels)}. {self.head(run)}"
         )
-
-    def snippet(self, run: "RunFolder") -> list[str]:
-        """As in the base class."""
-        return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
-            '    print(result["label"], round(result["score"], 3))  # the most probable one comes first',
-        ]
 
     def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
         """As in the base class."""

@@ -25,6 +25,7 @@ class Regression(FineTuned):
     """Values without probabilities, decisions or thresholds."""
 
     task, task_title = "ecg-regression", "Regression on ECGs"
+    printed = ")  # the value itself, no probability"
     needed_with = {"test": ("scatter.png",)}
     metrics = ("mae", "r_squared", "pearsonr")
     figures = {"scatter.png": "Predicted against true values on the test split"}
@@ -33,13 +34,6 @@ class Regression(FineTuned):
         """As in the base class."""
         values = some_of([titled(label) for label in run.labels])
         return f"Predicts {values} from {ecg_kind(run.signal)}s. {self.head(run)}"
-
-    def snippet(self, run: "RunFolder") -> list[str]:
-        """As in the base class."""
-        return [
-            f'for result in read(ecg, sampling_rate={run.signal.sampling_rate}, unit="mV", lead_names=leads):',
-            '    print(result["label"], round(result["score"], 3))  # the value itself, no probability',
-        ]
 
     def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
         """As in the base class."""
