@@ -7,14 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from .feature_extraction_ecgclip import canonical_lead_name
+from .leads_ecgclip import LEFT_OUT, known_unit, parse_lead_name
 from .limits_ecgclip import MAX_FILE_BYTES, MAX_TEXT_LENGTH, check_file, shorten
-from .vendor_ecgclip import MAX_STATEMENTS, vendor_metadata, years_between
+from .vendor_ecgclip import MAX_STATEMENTS, in_microvolts, vendor_metadata, words_of, years_between
 
 
-# How many of a unit make one microvolt, by the unit's name in lower case. Both signs for micro read as "u".
-_PER_UV = {"nv": 1000.0, "uv": 1.0, "mv": 0.001, "v": 0.000001}
-_UNITS = {"uv": "uV", "mv": "mV", "v": "V"}
+# Units of voltage that these files use; both signs for micro read as "u".
+_VOLTS = ("nv", "uv", "mv", "v")
 # Codes of leads in SCP-ECG (EN 1064, section 3), which DICOM (as 5.6.3-9-N), ISO 11073-10101 and MFER took over.
 SCP_LEADS = {1: "I", 2: "II", **{n: f"V{n - 2}" for n in range(3, 10)}, **{n: f"V{n - 8}R" for n in range(10, 16)}}
 SCP_LEADS |= {16: "X", 17: "Y", 18: "Z", 19: "CC5", 20: "CM5", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 65: "-aVR"}
@@ -69,7 +68,7 @@ def rate_of_interval(microseconds: float) -> float:
 def voltage_unit(text: str) -> str | None:
     """Returns a unit of voltage in lower case with a plain letter for micro, or `None` for what is none."""
     folded = text.strip().replace("\u00b5", "u").replace("\u03bc", "u").lower()
-    return folded if folded in _PER_UV else None
+    return folded if folded in _VOLTS else None
 
 
 def common_unit(units: Sequence[str]) -> tuple[str, list[float]]:
@@ -80,19 +79,17 @@ def common_unit(units: Sequence[str]) -> tuple[str, list[float]]:
         units (`list[str]`): As [`voltage_unit`] gives them. Where they are one, known to the feature extractor, it
             stays and nothing is changed; otherwise the unit is `"uV"`.
     """
-    if len(set(units)) == 1 and units[0] in _UNITS:
-        return _UNITS[units[0]], [1.0] * len(units)
-    # 1 / 0.001 is exactly 1000, and 1 / 1000 the number closest to a thousandth.
-    return "uV", [1.0 / _PER_UV[unit] for unit in units]
+    unit = known_unit(units[0]) if len(set(units)) == 1 else None
+    if unit is not None:
+        return unit, [1.0] * len(units)
+    return "uV", [float(in_microvolts(Fraction(1), one, "a channel")) for one in units]
 
 
 def standard_lead(text: str) -> str:
     """Returns the standard spelling of a lead, or the name as the file spells it where it is none of the twelve."""
     text = text.strip()
-    try:
-        return canonical_lead_name(text)
-    except ValueError:
-        return text
+    parsed = parse_lead_name(text)
+    return parsed[0] if parsed is not None and parsed[1] > 0 else text
 
 
 def age_in_years(birth: tuple[int, int, int] | None, recorded: tuple[int, int, int] | None) -> Fraction | None:
@@ -140,7 +137,9 @@ def make_metadata(
             has are cut off.
     """
     private = {text[:MAX_TEXT_LENGTH] for text in (*people, *places)}
-    private |= {word for text in people for word in re.split(r"[\s^=,;/\\]+", text[:MAX_TEXT_LENGTH])}
+    private |= {part for text in people for part in re.split(r"[\s^=,;/\\]+", text[:MAX_TEXT_LENGTH])}
+    # Half of a double name is a name; a number within an id may be a heart rate.
+    private |= {word for text in people for word in words_of(text) if not word.isdigit()}
     metadata = vendor_metadata(
         kind,
         device or {},
@@ -152,7 +151,7 @@ def make_metadata(
         {key: Fraction(value) for key, value in (filters or {}).items()},
         name,
     )
-    return metadata | ({"channels_left_out": [shorten(label) for label in left_out]} if left_out else {})
+    return metadata | ({LEFT_OUT: [shorten(label) for label in left_out]} if left_out else {})
 
 
 __all__ = [

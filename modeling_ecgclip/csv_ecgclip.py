@@ -10,7 +10,7 @@ import numpy as np
 
 from .columns_ecgclip import Column, parse_column
 from .keys_ecgclip import fact_of
-from .leads_ecgclip import canonical_unit, known_unit, parse_lead_name
+from .leads_ecgclip import canonical_unit, parse_lead_name
 from .limits_ecgclip import MAX_CHANNELS, MAX_CSV_BYTES, check_file, check_values, shorten
 from .rates_ecgclip import roundest_between
 from .record_ecgclip import EcgRecord
@@ -162,16 +162,12 @@ def _read_rate(value: str, where: str) -> float:
     return float(match[1])
 
 
-def _read_unit(value: str, where: str) -> str:
-    return canonical_unit(value, where)
-
-
 def _read_names(value: str, where: str) -> list[str] | None:
     """Names of leads; None for what only says how many there are."""
     return None if value.isdigit() else [name.strip(" '\"") for name in re.split("[,;|\t]", value)]
 
 
-_READ_FACT = {"sampling_rate": _read_rate, "unit": _read_unit, "lead_names": _read_names}
+_READ_FACT = {"sampling_rate": _read_rate, "unit": canonical_unit, "lead_names": _read_names}
 
 
 def _lead_names(leads: Sequence[Column], above: list[str] | None, where: str) -> tuple[str, ...] | None:
@@ -202,7 +198,7 @@ def _unit(leads: Sequence[Column], above: str | None, where: str) -> str | None:
         found = ", ".join(f"{name} in {unit or 'none'}" for name, unit in units.items())
         raise ValueError(f"{where}: expected one unit for all leads: found {shorten(found, 200)}")
     unit = next(iter(units.values()))
-    if unit is not None and above is not None and unit != known_unit(above):
+    if unit is not None and above is not None and unit != above:
         raise ValueError(f"{where}: a line above states {above}; the columns' names state {unit}")
     return unit or above
 

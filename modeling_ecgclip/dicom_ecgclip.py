@@ -19,6 +19,7 @@ from .binary_ecgclip import (
 from .dicom_elements_ecgclip import Dataset, is_dicom, read_elements
 from .limits_ecgclip import MAX_CHANNELS, MAX_SECONDS, check_values, shorten
 from .record_ecgclip import EcgRecord
+from .xml_ecgclip import to_number
 
 
 # Elements, by their names in PS3.6.
@@ -145,9 +146,10 @@ def _decimal(dataset: Dataset, tag: int, name: str) -> float | None:
     text = _text(dataset, tag)
     if not text:
         return None
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?", text):
+    number = to_number(text)
+    if number is None:
         raise ValueError(f"{name}: expected a number in element {tag:#010x}: found {shorten(repr(text))}")
-    return float(text)
+    return float(number)
 
 
 def _whole(dataset: Dataset, tag: int, name: str) -> int:

@@ -120,9 +120,9 @@ class EcgPreTrainedModel(PreTrainedModel):
             super()._init_weights(module)
 
 
-def check_input_values(input_values: torch.Tensor, config: Any) -> None:
+def recorded_values(input_values: torch.Tensor, ecg_attention_mask: torch.Tensor | None, config: Any) -> torch.Tensor:
     """
-    Refuses what is not a batch of the signal that a configuration states.
+    Returns a batch of the signal that a configuration states, with 0 mV where nothing was recorded.
 
     Raises:
         `ValueError`: where leads or samples differ; the message gives both shapes.
@@ -133,6 +133,7 @@ def check_input_values(input_values: torch.Tensor, config: Any) -> None:
             f"input_values must have shape (batch, {expected[0]}, {expected[1]}): (batch, leads, samples); "
             f"found {tuple(input_values.shape)}. EcgFeatureExtractor makes this shape from any ECG"
         )
+    return input_values if ecg_attention_mask is None else input_values * ecg_attention_mask
 
 
 class EcgForSignalClassification(EcgPreTrainedModel):
@@ -196,4 +197,4 @@ class EcgForSignalClassification(EcgPreTrainedModel):
         )
 
 
-__all__ = ["EcgEncoderOutput", "EcgForSignalClassification", "EcgPreTrainedModel", "check_input_values"]
+__all__ = ["EcgEncoderOutput", "EcgForSignalClassification", "EcgPreTrainedModel", "recorded_values"]

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import cached_file
 
 from .configuration_ecgclip import EcgEncoderConfig
-from .encoder_ecgclip import check_input_values
+from .encoder_ecgclip import recorded_values
 from .hub_ecgclip import state_offers
 
 
@@ -171,11 +171,9 @@ class ExportedEcgClassifier(PreTrainedModel):
         Raises:
             `ValueError`: where leads or samples differ from the configuration, or labels are given.
         """
-        check_input_values(input_values, self.config)
+        input_values = recorded_values(input_values, ecg_attention_mask, self.config)
         if kwargs.get("labels") is not None:
             raise ValueError("an exported model has no loss: leave labels out")
-        if ecg_attention_mask is not None:
-            input_values = input_values * ecg_attention_mask
         array = input_values.detach().to("cpu", torch.float32).contiguous().numpy()
         # The runtimes refuse a batch of none or crash on it.
         logits = self._run(array) if len(array) else np.empty((0, self.config.num_labels or 0), np.float32)

@@ -179,8 +179,8 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             ecg (`np.ndarray`, `torch.Tensor` or list of them):
                 One ECG `(leads, samples)` or `(samples, leads)`, or several: an array with a leading batch axis, or a
                 list, whose ECGs may differ in length. The number of `lead_names` says which axis holds the leads.
-            sampling_rate (`float` or one for each ECG, *optional*):
-                Hz of the input. Nothing is guessed: left out, the ECG is refused.
+            sampling_rate (`float` or one for each ECG):
+                Hz of the input; refused where left out.
             lead_names (`list[str]` or one list for each ECG, *optional*):
                 Leads in the order of the input. Of an ECG of twelve leads the standard order is taken where left out,
                 if the limb leads agree with it; any other is refused.

@@ -25,10 +25,11 @@ from .record_ecgclip import EcgRecord
 from .scp_ecgclip import is_scp, read_scp
 from .sierra_ecgclip import is_sierra, read_sierra
 from .wfdb_ecgclip import WFDB_SUFFIXES, is_wfdb_header, read_wfdb
+from .xml_ecgclip import SNIFFED_BYTES
 
 
 # So much of a file is looked at to tell its kind.
-HEAD_BYTES = 4096
+HEAD_BYTES = SNIFFED_BYTES  # no other kind needs more
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from .leads_ecgclip import DERIVED_LEADS
 
-# Each limb lead as multiples of I and II. Einthoven: I + III = II; Goldberger: aVR + aVL + aVF = 0.
-LIMB_LEADS: dict[str, tuple[float, float]] = {
-    "I": (1.0, 0.0),
-    "II": (0.0, 1.0),
-    "III": (-1.0, 1.0),
-    "aVR": (-0.5, -0.5),
-    "aVL": (1.0, -0.5),
-    "aVF": (-0.5, 1.0),
-}
+
+# Each limb lead as multiples of I and II, in the standard order.
+LIMB_LEADS: dict[str, tuple[float, float]] = {"I": (1.0, 0.0), "II": (0.0, 1.0), **DERIVED_LEADS}
 # Laws as they are written, for messages: leads and their factors, whose sum is zero.
 _LAWS: tuple[dict[str, float], ...] = (
     {"I": 1, "III": 1, "II": -1},

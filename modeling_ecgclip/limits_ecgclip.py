@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 100_000_000
 MAX_CSV_BYTES = 32_000_000
 MAX_CSV_CELLS = 2_000_000  # python parses some two million a second
 MAX_HEADER_BYTES = 65_536  # WFDB header
-MAX_HEADER_LINE = 1_000  # wfdb's expressions take quadratic time
+MAX_HEADER_LINE = 1_000  # before a regular expression sees it
 MAX_CHANNELS = 64
 MAX_ZIP_DIRECTORY_BYTES = 65_536  # some 500 members
 MAX_EXAMS = 2_000_000  # in one HDF5 file; CODE-15% as a whole has 345,779
@@ -33,7 +33,7 @@ MAX_VALUES = 6_000_000  # leads times samples: 16 minutes of 12 leads at 500 Hz
 MAX_SECONDS = 3_600
 MIN_SAMPLING_RATE = 10.0  # Hz
 MAX_SAMPLING_RATE = 10_000.0  # Hz
-# Numerator or denominator of the resampling ratio. The filter has twenty times as many taps.
+# Terms of the ratio of 400 Hz to a rate, which is taken as a fraction of at most 1,000 parts of a hertz.
 MAX_RESAMPLING_FACTOR = 1_000_000
 # A single sample. Spikes of a pacemaker and codes of lost samples lie far below; what lies far above overflows.
 MAX_SAMPLE_MV = 1e6
@@ -117,7 +117,7 @@ def check_samples(signal: Any, per_mv: float, name: str) -> None:
 
 def check_sampling_rate(sampling_rate: Any, shape: tuple[int, ...], name: str) -> None:
     """
-    Refuses a rate that no recorder has, or whose resampling would need a filter or a result beyond all measure.
+    Refuses a rate that no recorder has, or states, and a recording that is too long.
 
     What is no number is left to the feature extractor, which says so.
 
@@ -140,7 +140,9 @@ def check_sampling_rate(sampling_rate: Any, shape: tuple[int, ...], name: str) -
         )
     ratio = Fraction(SAMPLING_RATE) / Fraction(rate).limit_denominator(1000)
     if max(ratio.numerator, ratio.denominator) > MAX_RESAMPLING_FACTOR:
-        raise ValueError(f"{name}: sampling_rate {sampling_rate} is too odd to resample: state it to a whole hertz")
+        raise ValueError(
+            f"{name}: sampling_rate {sampling_rate} is none that a recorder has: state it to a whole hertz"
+        )
     seconds = max(shape, default=0) / rate
     if seconds > MAX_SECONDS:
         raise ValueError(f"{name}: expected at most {MAX_SECONDS} s: found {seconds:.0f} s at {rate:g} Hz")

@@ -20,6 +20,7 @@ from .record_ecgclip import EcgRecord
 
 # Names of the matrix that is the signal; `ECG` may be a structure with the field `data`, as in CinC 2018.
 SIGNAL_NAMES = ("val", "ecg", "ECG", "signal")
+# Fewer names than `keys_ecgclip` knows: other variables are passed over here, and one called `rate` is a heart's.
 RATE_NAMES = ("sampling_rate", "sample_rate", "sampling_frequency", "fs", "Fs", "sfreq")
 UNIT_NAMES = ("unit", "units")
 LEAD_LISTS = ("lead_names", "leads", "channels", "sig_name")

@@ -8,7 +8,7 @@ from torch import nn
 from transformers.utils import can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
-from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, check_input_values
+from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, recorded_values
 from .layers_ecgclip import EcgBatchNorm1d, EcgConv1d, EcgDropout, as_image, fold_norm_
 
 
@@ -136,9 +136,7 @@ class EcgResNetModel(EcgPreTrainedModel):
         Raises:
             `ValueError`: where leads or samples differ from the configuration.
         """
-        check_input_values(input_values, self.config)
-        if ecg_attention_mask is not None:
-            input_values = input_values * ecg_attention_mask
+        input_values = recorded_values(input_values, ecg_attention_mask, self.config)
         lower = skip = self.stem(as_image(input_values.to(self.dtype)))
         hidden_states: tuple[torch.Tensor, ...] = (skip[:, :, 0],)  # (batch, stem_channels, samples)
         for block in self.blocks:

@@ -23,16 +23,16 @@ logger = logging.get_logger(__name__)
 DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
 # More bars than this beside a print-out cannot be read; the most probable labels are drawn.
 MAX_BARS = 12
-_READING = ("exam_id", "sampling_rate", "lead_names", "unit")  # arguments of `read_ecg`
 
 
 class EcgPipeline(Pipeline):
     """
     What the ECG pipelines share: any ECG in, through the model's own feature extractor.
 
-    An ECG is an array `(leads, samples)` or `(samples, leads)`; the path of a WFDB record, `.npy`, `.npz`, `.csv` or
-    `.hdf5` file; a row of an exam table; or a dictionary with `ecg` or `path` and optionally `sampling_rate`,
-    `lead_names`, `unit`, `exam_id`. Several are a list, a generator, or an array with a leading batch axis.
+    An ECG is an array `(leads, samples)` or `(samples, leads)`; the path of a WFDB record or of a file of any kind in
+    `formats_ecgclip.FORMATS`; a row of an exam table; or a dictionary with `ecg` or `path` and optionally
+    `sampling_rate`, `lead_names`, `unit`, `exam_id`. Several are a list, a generator, or an array with a leading batch
+    axis.
 
     Arguments of the constructor or of a call, for sources that do not state them: `sampling_rate` (Hz), `lead_names`,
     `unit` (`"mV"`, `"uV"`, `"V"`), `exam_id` (of an HDF5 file; a list of ids reads several exams),
@@ -124,14 +124,13 @@ class EcgPipeline(Pipeline):
         repair_nan: bool | None = None,
     ) -> dict[str, Any]:
         """
-        Returns `input_values` (1, leads, samples) of any ECG, zeros in padding and in missing leads, and `quality`.
-
-        `quality` is a list of what is doubtful, see the class.
+        Returns `input_values` (1, leads, samples) of any ECG, zeros in padding and in missing leads, its `name`, and
+        `quality`, a list of what is doubtful, see the class.
         """
         record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
         standard = self._standardize(record, allow_missing_leads, repair_nan)
         features = self.feature_extractor.features([standard], return_tensors="pt")
-        return {"input_values": features["input_values"], "quality": standard.quality}
+        return {"input_values": features["input_values"], "quality": standard.quality, "name": record.name}
 
     def _standardize(
         self, record: EcgRecord, allow_missing_leads: bool | None = None, repair_nan: bool | None = None
@@ -321,11 +320,6 @@ class EcgFeatureExtractionPipeline(EcgPipeline):
     """
 
     _postprocess_arguments = ("return_tensors", "return_quality")
-
-    def preprocess(self, inputs: Any, **kwargs: Any) -> dict[str, Any]:
-        """As in [`EcgPipeline`], with the ECG's name."""
-        record = read_ecg(inputs, **{name: kwargs.pop(name) for name in _READING if name in kwargs})
-        return {**super().preprocess(record, **kwargs), "name": record.name}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         values = model_inputs["input_values"]

@@ -72,7 +72,8 @@ def examine(
             are to be left out: they would only confirm themselves.
         lead_names (`list[str]`): Standard spellings, one for each lead.
         sampling_rate (`float`): Hz.
-        leads_stated, unit_stated (`bool`): Whether the source or the caller stated them, or they are assumed.
+        leads_stated, unit_stated (`bool`):
+            Whether the source or the caller stated them, or they are assumed. The feature extractor assumes no unit.
         recorded (`np.ndarray` of shape `(leads, samples)`, bool, *optional*):
             False for samples that were filled in, which obey no law; all were recorded where left out.
 

@@ -76,7 +76,7 @@ class EcgClipProcessor(ProcessorMixin):
                 tokenizer (`max_length`, ...), and `return_tensors`, which holds for both.
 
         Returns:
-            `BatchFeature` with `input_values` float32 `(batch, 12, 4096)` in millivolts for ECGs (and
+            `BatchFeature` with `input_values` float32 `(batch, leads, samples)` in millivolts for ECGs (and
             `ecg_attention_mask` where a lead is missing or `return_attention_mask=True`), `input_ids` and
             `attention_mask` for texts.
 

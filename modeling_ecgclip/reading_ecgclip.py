@@ -90,9 +90,6 @@ def read_ecg(
     return record
 
 
-_as_array = real_numbers
-
-
 def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
     """
     Returns the ECG of an exam-table row, without its zero padding.
@@ -109,7 +106,7 @@ def read_exam_row(row: Mapping[str, Any]) -> EcgRecord:
         `ValueError`: for a row that does not hold what it states.
     """
     name = f"exam {shorten(row['exam_id'])}" if "exam_id" in row else "exam-table row"
-    ecg = _as_array(row["ecg"], name)
+    ecg = real_numbers(row["ecg"], name)
     stated = [row.get(key) is not None for key in ("lead_names", "sampling_rate")]
     if any(stated) != all(stated):
         raise ValueError(f"{name}: expected lead_names and sampling_rate together, or neither of them")

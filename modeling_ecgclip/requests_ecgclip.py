@@ -261,7 +261,7 @@ def _read_mapping(item: Mapping[str, Any], settings: Mapping[str, Any], name: st
         if not isinstance(item.get("ecg"), list | np.ndarray):
             raise RequestError("InvalidEcg", f"{name}: expected ecg as a list of 12 x 4096 whole numbers")
         ecg = item["ecg"] if isinstance(item["ecg"], np.ndarray) else _numbers([item["ecg"]], name)[0]
-        return _read({"ecg": ecg, "n_samples": item["n_samples"]}, {}, name)
+        return _read({"ecg": ecg, "n_samples": item["n_samples"]}, settings, name)
     if held == ["hea", "dat"]:
         header = _content_bytes(item["hea"], f"{name}, hea", is_text=lambda text: " " in text)
         return _read_pair(

@@ -32,7 +32,7 @@ def integrated_gradients(
     padding is the same in both and gets zeros.
 
     Args:
-        model (`EcgResNetForSignalClassification`): In eval mode; its copy for inference will do.
+        model (`EcgForSignalClassification`): In eval mode; its copy for inference will do.
         input_values (`torch.Tensor` of shape `(1, leads, samples)`): From the feature extractor.
         label (`int` or `str`): The label's place or its name.
         n_steps (`int`, defaults to 32): Points at which the gradient is taken.

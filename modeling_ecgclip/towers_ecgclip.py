@@ -35,7 +35,7 @@ TOWERS = {
         Tower(EcgXResNetConfig, EcgXResNetModel, EcgXResNetForSignalClassification),
     )
 }
-# Published networks of all kinds, by name: the configuration class and what differs from its defaults.
+# Published networks of all kinds, by name: the configuration class, whose `presets` say what differs in them.
 PRESETS = {name: tower.config_class for tower in TOWERS.values() for name in tower.config_class.presets}
 
 

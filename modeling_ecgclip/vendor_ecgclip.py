@@ -193,7 +193,7 @@ def private_texts(names: Iterable[Element | None], others: Iterable[Element | No
             seen.add(element)
             waiting.extend(element)
             for text in (element.text or "", *element.attrib.values()):
-                texts |= {text, *(_folded(text).split() if in_words else ())}
+                texts |= {text, *(words_of(text) if in_words else ())}
     return sorted(texts)
 
 
@@ -218,9 +218,14 @@ def years_between(birth: str, recording: str) -> Fraction | None:
     return Fraction(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))
 
 
+def words_of(text: str) -> list[str]:
+    """Returns the words of a text in lower case, without the signs between them."""
+    return _WORD.findall(text[:MAX_TEXT_LENGTH].casefold())
+
+
 def _folded(text: str) -> str:
     """The words of a text in lower case with a blank around each, so that whole words are found in it."""
-    return f" {' '.join(_WORD.findall(text[:MAX_TEXT_LENGTH].casefold()))} "
+    return f" {' '.join(words_of(text))} "
 
 
 def _numbers(stated: Mapping[str, Fraction | None]) -> dict[str, int | float]:
@@ -240,6 +245,7 @@ __all__ = [
     "in_microvolts",
     "private_texts",
     "vendor_metadata",
+    "words_of",
     "years_between",
     "years_of",
 ]

@@ -10,7 +10,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_ecgclip import EcgEncoderConfig
-from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, check_input_values
+from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, recorded_values
 from .layers_ecgclip import EcgBatchNorm1d, EcgConv1d, as_image, fold_norm_
 
 
@@ -228,9 +228,7 @@ class EcgXResNetModel(EcgPreTrainedModel):
         Raises:
             `ValueError`: where leads or samples differ from the configuration.
         """
-        check_input_values(input_values, self.config)
-        if ecg_attention_mask is not None:
-            input_values = input_values * ecg_attention_mask
+        input_values = recorded_values(input_values, ecg_attention_mask, self.config)
         hidden = self.stem(as_image(input_values.to(self.dtype)))
         hidden_states: tuple[torch.Tensor, ...] = (hidden[:, :, 0],)  # (batch, stem channels, samples)
         for block in self.blocks:

@@ -68,7 +68,7 @@ def test_texts_that_name_somebody_are_left_out():
     metadata = make_metadata(
         "X",
         "file",
-        ["Quux^Zenobia", "SBJ-77", "X"],
+        ["Quux-Baz^Zenobia", "SBJ-77", "X"],
         ["Ospedali Galliera"],
         ["Resp"],
         device={"model": "Recorder 9", "manufacturer": "QUUX"},
@@ -76,6 +76,7 @@ def test_texts_that_name_somebody_are_left_out():
         statements=[
             "Sinus rhythm, 77/min",
             "for Zenobia",
+            "seen by Mrs. Baz",
             "id sbj-77.",
             "at Ospedali Galliera",
             "Ospedali",
@@ -88,7 +89,7 @@ def test_texts_that_name_somebody_are_left_out():
         device={"model": "Recorder 9"},
         measurements={"rr_interval_ms": 77},
         statements=["Sinus rhythm, 77/min", "Ospedali", "Quuxian"],
-        statements_withheld=3,
+        statements_withheld=4,
         channels_left_out=["Resp"],
     )
     assert len(make_metadata("X", "file", statements=["a" * 5000] * 900)["statements"]) == 200

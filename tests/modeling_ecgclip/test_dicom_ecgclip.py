@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from modeling_ecgclip import dicom_ecgclip
 from modeling_ecgclip.dicom_ecgclip import is_dicom, read_dicom
 from modeling_ecgclip.scp_ecgclip import read_scp
 from tests.modeling_ecgclip.dicom_files import SYNTAXES, channel, coded, group, note, write_dicom
@@ -256,3 +257,11 @@ def test_one_recording_as_dicom_and_as_scp(sample_data):
     assert dicom.metadata["age_years"] == scp.metadata["age_years"]
     shared = dicom.metadata["measurements"]
     assert shared == {key: scp.metadata["measurements"][key] for key in shared}
+
+
+def test_numbers_without_end_are_none():
+    """A float of them would be infinite, and no comparison with a bound holds of it."""
+    tag = 0x003A001A
+    assert dicom_ecgclip._decimal({tag: b"500.0 "}, tag, "x") == 500.0
+    with pytest.raises(ValueError, match="x: expected a number in element"):
+        dicom_ecgclip._decimal({tag: b"9" * 400}, tag, "x")

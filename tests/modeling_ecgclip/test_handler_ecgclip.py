@@ -340,6 +340,11 @@ class TestErrors:
         parameters = {**forms["float32"][1], "shape": [12, 77]}
         answer = handler({"inputs": forms["float32"][0], "parameters": parameters})
         assert "expected 3,696 bytes of float32 for shape [12, 77]: found 120,000" in error_of(answer)[1]
+        row = forms["exam-table row"][0]
+        assert isinstance(handler({"inputs": row, "parameters": {"sampling_rate": 400, "unit": "uV"}}), list)
+        for wrong in ({"sampling_rate": 500}, {"unit": "mV"}, {"lead_names": [*LEAD_NAMES[::-1]]}):
+            for data in ({"inputs": row, "parameters": wrong}, {"inputs": {**row, **wrong}}):
+                assert "contradicts it" in error_of(handler(data))[1]
 
     def test_too_large(self, handler, forms):
         rate = STATED
