@@ -47,7 +47,7 @@ class ReproduceArguments:
 
     output_dir: str = field(metadata={"help": "Folder for tables, figure and runs; an interrupted one is continued."})
     preset: Literal["demo", "paper"] = field(
-        default="demo", metadata={"help": "demo: two cores, 30 minutes. paper: one GPU and CODE-15%."}
+        default="demo", metadata={"help": "demo: two cores, 30 minutes. paper: one GPU and CODE-15%%."}
     )
     dataset_name_or_path: str | None = field(
         default=None, metadata={"help": "Exam table, folder or Hub id. Left out: a cohort is simulated (demo)."}

@@ -2,8 +2,9 @@
 
 python -m data_scripts.folder --source_dir D [--table FILE] --output_dir O [--unit mV] [--recorded_rate 500]
 
-WFDB records, DICOM, SCP-ECG, HL7 aECG, GE MUSE, Philips Sierra, CardioSoft, EDF, ISHNE, MFER, .csv, .npy, .npz. What a
-file does not state (its unit, its rate) is refused, unless the command line states it for all such files.
+WFDB records, DICOM, SCP-ECG, HL7 aECG, GE MUSE, Philips Sierra, CardioSoft, EDF, ISHNE, MFER, MATLAB, .csv, .tsv,
+.txt, .npy, .npz. What a file does not state (unit, rate, leads) is refused, unless the command line states it for all
+such files.
 """
 
 from collections.abc import Iterator, Sequence

@@ -37,7 +37,11 @@ class MimicIvEcgSettings(SourceSettings):
     """Settings of [`MimicIvEcg`]."""
 
     repair_nan: bool = field(
-        default=True, metadata={"help": "interpolate NaN, lead by lead, instead of rejecting the exam"}
+        default=True,
+        metadata={
+            "help": "fill gaps of NaN of up to 0.3 s in leads of which 80 %% was recorded; --no_repair_nan rejects "
+            "the exam"
+        },
     )
     # See text/machine_statements.py for what is a finding.
     statements: Literal["findings", "all"] = field(

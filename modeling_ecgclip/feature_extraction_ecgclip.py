@@ -73,7 +73,9 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         notch_hz (`float`, *optional*): Zero-phase notch against the mains: 50 or 60.
         allow_missing_leads (`bool`, defaults to `False`):
             Zeros for leads that are absent and cannot be derived, and a mask.
-        repair_nan (`bool`, defaults to `False`): Interpolate NaN and Inf in time instead of refusing the ECG.
+        repair_nan (`bool`, defaults to `False`):
+            Fill gaps of up to 0.3 s by straight lines, in leads of which 80 % was recorded, instead of refusing the
+            ECG; any other lead with missing samples counts as missing.
         return_attention_mask (`bool`, defaults to `False`):
             Return `ecg_attention_mask` always, not only where a lead is missing.
 

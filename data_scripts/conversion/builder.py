@@ -93,7 +93,9 @@ class SourceSettings:
     """
 
     source_dir: str = field(metadata={"help": "folder of the source as it was published"})
-    repair_nan: bool = field(default=False, metadata={"help": "fill short gaps of NaN instead of rejecting the exam"})
+    repair_nan: bool = field(
+        default=False, metadata={"help": "fill gaps of NaN of up to 0.3 s instead of rejecting the exam"}
+    )
     sampling_rate: int | None = field(
         default=None, metadata={"help": f"Hz of the exam table; default {SAMPLING_RATE}"}
     )
