@@ -131,7 +131,11 @@ def test_other_settings_or_another_source_start_over(interrupted, tmp_path, caps
     assert read == list(range(40)) and record["digest"] == interrupted
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+def test_ctrl_c_keeps_what_is_finished(tmp_path, request):
+    # A shell's background jobs ignore the signal, and so would Python.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     def ctrl_c():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.3)  # the main thread is told meanwhile
