@@ -14,6 +14,7 @@ docs/reproduce.md.
 import logging
 import os
 import shutil
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from datasets.utils.logging import disable_progress_bar
 
 import train_clip
 import train_cls
+from common.commands import exit_status
 from common.files import write_json
 from data_scripts.make_text_model import make_text_model
 from data_scripts.tables.schema import load_exam_table
@@ -195,4 +197,4 @@ def main(argv: list[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

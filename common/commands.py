@@ -1,7 +1,9 @@
 """What the commands share that are run in a terminal."""
 
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from common.hub_access import HubAccessError
@@ -10,6 +12,8 @@ from common.hub_access import HubAccessError
 def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> int:
     """
     Runs a command and returns its exit status: 0, or 1 after an error that the user can fix, said in one line.
+
+    A value that an installed package refuses may be a fault of ours: there the line comes below a traceback.
 
     Args:
         command (`Callable`): The command, its arguments put in.
@@ -20,6 +24,9 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
     try:
         command()
     except can_be_fixed as error:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if isinstance(error, ValueError) and "site-packages" in Path(raised_in).parts:
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -10,6 +10,7 @@ may stay in its `exams_part{i}.zip`.
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 from datasets.utils import tqdm
 
+from common.commands import exit_status
 from common.writing import remove, written_aside
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, ReportSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
@@ -404,4 +406,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -6,6 +6,7 @@ python -m data_scripts.code_test --source_dir D --output_dir O [--annotator gold
 millivolts; `attributes.csv` and `annotations/*.csv` have one line for each, in the same order.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from common.commands import exit_status
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index
 from data_scripts.conversion.run import convert
@@ -142,4 +144,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -6,6 +6,7 @@ python -m data_scripts.embed_reports --dataset_name_or_path O --text_model_name_
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.utils import tqdm
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 
+from common.commands import exit_status
 from common.writing import written_aside
 from data_scripts.tables.schema import load_exam_table, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
@@ -259,4 +261,4 @@ def write_text_table(folder: Path, reports: dict[int, str], embeds: np.ndarray, 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

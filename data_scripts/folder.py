@@ -7,6 +7,7 @@ WFDB records, DICOM, SCP-ECG, HL7 aECG, GE MUSE, Philips Sierra, CardioSoft, EDF
 such files.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from common.commands import exit_status
 from data_scripts.conversion.builder import Rejection
 from data_scripts.conversion.run import convert
 from data_scripts.wfdb_folder import WfdbFolder, WfdbFolderSettings, named_records
@@ -103,4 +105,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

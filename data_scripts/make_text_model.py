@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from common.commands import exit_status
 from data_scripts.tables.schema import load_exam_table
 
 
@@ -75,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -6,6 +6,7 @@ python -m data_scripts.mimic_iv_ecg --source_dir D --output_dir O [--statements 
 `machine_measurements.csv` holds up to 18 statements of the electrocardiograph for each. There are no checked labels.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from common.commands import exit_status
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
@@ -183,4 +185,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -5,6 +5,7 @@ python -m data_scripts.ptbxl --source_dir D --output_dir O [--sampling_rate 500|
 
 import ast
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from common.commands import exit_status
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, SourceSettings
 from data_scripts.conversion.index import file_version, numbers, read_index, refuse_duplicates
 from data_scripts.conversion.run import convert
@@ -288,4 +290,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

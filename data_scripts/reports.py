@@ -4,6 +4,7 @@ python -m data_scripts.reports --reports reports.csv --output parts.csv [--concl
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from common.commands import exit_status
 from common.writing import written_aside
 from data_scripts.text.reports import ParsedReport, ReportCutter, read_report_table
 from data_scripts.text.words_left import lines_of
@@ -81,4 +83,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

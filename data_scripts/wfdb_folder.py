@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from common.commands import exit_status
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection
 from data_scripts.conversion.exam_csv import OLDEST_AGE, SEXES, ExamCsv, ExamCsvSettings, read_exam_csv
 from data_scripts.conversion.index import file_version
@@ -234,4 +235,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

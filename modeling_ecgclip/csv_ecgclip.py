@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,11 @@ def _read_names(value: str, where: str) -> list[str] | None:
     return None if value.isdigit() else [name.strip(" '\"") for name in re.split("[,;|\t]", value)]
 
 
-_READ_FACT = {"sampling_rate": _read_rate, "unit": canonical_unit, "lead_names": _read_names}
+_READ_FACT: dict[str, Callable[[str, str], Any]] = {
+    "sampling_rate": _read_rate,
+    "unit": canonical_unit,
+    "lead_names": _read_names,
+}
 
 
 def _lead_names(leads: Sequence[Column], above: list[str] | None, where: str) -> tuple[str, ...] | None:

@@ -9,7 +9,6 @@ The repository is private unless --public is given. A push that was interrupted 
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -220,12 +219,10 @@ def clip_model_of(run: RunFolder, base_model: str | None) -> str | None:
 
 
 def exit_code(main: Callable[[], Any]) -> int:
-    """Runs a training script and returns what the shell shall see; the Hub's refusals become one line."""
-    try:
-        return STOPPED_BY_SIGNAL if main() is None else 0
-    except HubAccessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """Runs a training script and returns what the shell shall see; what the user can fix becomes one line."""
+    returned: list[Any] = []
+    status = exit_status(lambda: returned.append(main()))
+    return STOPPED_BY_SIGNAL if returned == [None] else status
 
 
 def main(argv: list[str] | None = None) -> int:
