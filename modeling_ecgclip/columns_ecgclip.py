@@ -8,7 +8,9 @@ from .leads_ecgclip import known_unit, parse_lead_name
 from .times_ecgclip import PER_SECOND
 
 
-_TIME_WORDS = "time|times|t|timestamp|time stamp|elapsed|elapsed time|time elapsed|zeit|tempo|tiempo|temps"
+_TIME_WORDS = (
+    "time|times|t|timestamp|time stamp|elapsed|elapsed time|time elapsed|date ?time|date|zeit|tempo|tiempo|temps"
+)
 _TIME_UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
@@ -18,6 +20,8 @@ _TIME_UNITS = {
 _TIME = re.compile(rf"(?P<word>{_TIME_WORDS})?(?:(?:^| |in )*(?P<unit>{'|'.join(_TIME_UNITS)}))?")
 _CLOCK = re.compile(r"h+ ?m+ ?s+(?: ?m+s?)?")  # "hh:mm:ss.mmm"
 _COUNT = re.compile(r"(?:index|idx|row|n|no|nr|(?:sample|samples|frame)(?: ?(?:index|idx|number|no|nr|id|#))?|#)")
+# `pandas` writes whole numbers of a float index as `3.0`.
+_NUMBER = re.compile(r"\d{1,6}(?:[.,]0*)?", re.ASCII)
 _UNNAMED = re.compile(r"(?:unnamed: \d+)?", re.IGNORECASE)
 _BRACKETS = re.compile(r"(.*?)\s*[(\[{]\s*([^()\[\]{}]*?)\s*[)\]}]")
 _SUFFIX = re.compile(r"(.+?)[\s_/.,-]+((?:[mu\u00b5\u03bc]|milli|micro)?v(?:olts?)?)", re.IGNORECASE)
@@ -63,7 +67,7 @@ def parse_column(title: str, unit: str = "") -> Column:
         return Column("lead", title)
     if _UNNAMED.fullmatch(title):
         return Column("unnamed", title)
-    if (title.isascii() and title.isdigit()) or (len(title) > 1 and known_unit(title)):
+    if is_number(title) or (len(title) > 1 and known_unit(title)):
         return Column("number", title, unit or known_unit(title))
     brackets = _BRACKETS.fullmatch(title)
     bare, inside = (brackets[1], brackets[2]) if brackets else (title, "")
@@ -71,6 +75,11 @@ def parse_column(title: str, unit: str = "") -> Column:
     if time is not None:
         return Column("time", title, time or None)
     return Column("count", title) if _COUNT.fullmatch(_folded(title)) else _lead_column(title, bare, inside, unit)
+
+
+def is_number(title: str) -> bool:
+    """Returns whether the title of a column only counts it."""
+    return _NUMBER.fullmatch(title) is not None
 
 
 def _lead_column(title: str, bare: str, inside: str, unit: str) -> Column:
@@ -103,4 +112,4 @@ def _folded(text: str) -> str:
     return re.sub(r"[^a-z0-9#]+", " ", text).strip()
 
 
-__all__ = ["Column", "parse_column"]
+__all__ = ["Column", "is_number", "parse_column"]

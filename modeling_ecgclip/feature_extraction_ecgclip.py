@@ -324,8 +324,10 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
                 flags.append(f"derived:{name}")
         missing = [name for name in self.lead_names if name not in leads]
         if missing and not allow_missing_leads:
+            lost = dict(flag.split(":")[1:] for flag in flags if flag.startswith("nan_lead:"))
+            named = [f"{name} ({lost[name]} of its samples)" if name in lost else name for name in missing]
             raise ValueError(
-                f"{record_name}: expected the leads {', '.join(self.lead_names)}; missing {', '.join(missing)}. "
+                f"{record_name}: expected the leads {', '.join(self.lead_names)}; missing {', '.join(named)}. "
                 "allow_missing_leads=True puts zeros there and returns a mask"
             )
         if len(missing) == len(self.lead_names):

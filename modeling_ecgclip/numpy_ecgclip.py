@@ -106,6 +106,8 @@ def _read_rate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int
     value = read_member(archive, info, name, "fiu", MAX_CHANNELS)
     if value.size != 1:
         raise ValueError(f"{name}: expected {info.filename} as one number of Hz: found shape {value.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name}: expected {info.filename} as one number of Hz: found {value.item()}")
     return value.item()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .columns_ecgclip import parse_column
+from .columns_ecgclip import is_number, parse_column
 from .keys_ecgclip import fact_of
 from .limits_ecgclip import MAX_CSV_CELLS, shorten
 
@@ -28,7 +28,8 @@ _MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--",
 _COMMENT = re.compile(r"\s*(?:#|%|//)[#%/]*\s*")
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?")
 _NUMBER = re.compile(r"[+-]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?")
-_CLOCK = re.compile(r"(?:\d+:)?\d+:\d{1,2}(?:[.,]\d+)?")
+_DATE = r"\d{4}-\d\d-\d\d(?:t| +)"
+_CLOCK = re.compile(rf"(?:{_DATE})?(?:\d+:)?\d+:\d{{1,2}}(?:[.,]\d+)?(?:z|[+-]\d\d:?\d\d)?")
 # Groups of three digits behind a first one that is no zero.
 _COMMA_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 _POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
@@ -211,12 +212,12 @@ def _first_sample(lines: list[str], skipped: int, delimiter: str, where: str) ->
             if len(cells) > MAX_COLUMNS:
                 raise ValueError(f"{where}: expected at most {MAX_COLUMNS:,} columns: found {len(cells):,}")
             return at, len(cells)
-    if len(lines) > skipped + MAX_LINES_ABOVE:
-        raise ValueError(f"{where}: expected samples within the first {MAX_LINES_ABOVE} lines: found none")
     # The line that comes nearest to samples says what is wrong with them.
-    rows = [split_line(line, delimiter)[:_LOOKED_AT] for line in lines[skipped:]]
+    rows = [split_line(line, delimiter)[:_LOOKED_AT] for line in lines[skipped : skipped + MAX_LINES_ABOVE]]
     counts = [sum(map(_is_value, filter(None, row))) for row in rows]
     if not counts or not max(counts):
+        if len(lines) > skipped + MAX_LINES_ABOVE:
+            raise ValueError(f"{where}: expected samples within the first {MAX_LINES_ABOVE} lines: found none")
         raise ValueError(f"{where}: found column names but no samples")
     at = skipped + counts.index(max(counts))
     cell = next(cell for cell in rows[at - skipped] if not _is_value(cell))
@@ -229,10 +230,14 @@ def _is_numbering(lines: list[str], delimiter: str, where: str) -> bool:
     while cells[-1] == "" and len(cells) > 1:  # a separator at the end of lines
         cells.pop()
     numbers = cells[1:] if cells[0] == "" else cells
-    if len(numbers) < 2 or numbers not in ([str(i + start) for i in range(len(numbers))] for start in (0, 1)):
+    if len(numbers) < 2 or not all(map(is_number, numbers)):
+        return False
+    counts = [int(re.split("[.,]", number)[0]) for number in numbers]
+    if counts not in (list(range(len(counts))), list(range(1, len(counts) + 1))):
         return False
     rows = [split_line(line, delimiter) for line in lines[1 : _TAIL_LINES + 1]]
-    if len(numbers) >= 8 or any("." in cell or "," in cell for row in rows for cell in row):
+    are_whole = all(number.isdigit() for number in numbers)
+    if len(numbers) >= 8 or (are_whole and any("." in cell or "," in cell for row in rows for cell in row)):
         return True
     raise ValueError(
         f"{where}: {shorten(', '.join(numbers))} may be a sample or the columns' numbers: expected a row of names"

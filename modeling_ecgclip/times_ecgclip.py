@@ -1,8 +1,10 @@
 """When the rows of a table were sampled: the rate from a column of printed times, and where samples are missing."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -12,6 +14,10 @@ from .rates_ecgclip import roundest_between
 
 # How many of a unit of time make a second.
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+# `2024-01-31 12:00:00.250+01:00`, in lower case.
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:t| +)(\d\d:\d\d:\d\d)([.,]\d+)?(z|[+-]\d\d:?\d\d)?")
+# Where their seconds are counted from: early enough for every recording, late enough for many decimals.
+_FIRST_DAY = datetime(1800, 1, 1, tzinfo=UTC)
 # Times may have been kept as float32 before they were printed.
 _FLOAT32_STEP = 2.0**-24
 # Fewer rows without a gap tell no rate, and fewer rows in all may rise evenly by chance.
@@ -83,7 +89,8 @@ def axis_of_times(cells: Sequence[str], unit: str | None, column: str, where: st
     lost.
 
     Args:
-        cells (`list[str]`): As printed: numbers, or clock times as in `0:00:01.250`; a blank cell says nothing.
+        cells (`list[str]`): As printed: numbers, or clock times as in `0:00:01.250`, with or without a date before
+            (`2024-01-31 12:00:01.250`); a blank cell says nothing.
         unit (`str`, *optional*): One of `PER_SECOND`. Left out, it is the only one that gives a possible rate; steps
             of one may be milliseconds or a count, and state no rate.
         column (`str`), where (`str`), first_row (`int`): What errors call it.
@@ -289,7 +296,10 @@ def _or_nan(cell: str) -> float:
 
 
 def _of_clock(cell: str) -> str:
-    """`1:02:03.5` as seconds, with as many decimals; anything else as it is."""
+    """`1:02:03.5`, with or without a date before, as seconds with as many decimals; anything else as it is."""
+    stamp = _STAMP.fullmatch(cell.strip())
+    if stamp is not None:
+        return _of_stamp(*stamp.groups()) or cell
     parts = cell.strip().split(":")
     *higher, seconds = parts
     if len(parts) > 3 or not all(part.strip().isdigit() for part in higher) or not seconds[:1].isdigit():
@@ -301,6 +311,16 @@ def _of_clock(cell: str) -> str:
     for part in (*higher, whole):
         total = 60 * total + int(part)
     return f"{total}{point}{fraction}"
+
+
+def _of_stamp(day: str, clock: str, fraction: str | None, zone: str | None) -> str | None:
+    """Seconds with as many decimals; None where there is no such time."""
+    try:
+        whole = datetime.fromisoformat(f"{day}T{clock}{(zone or 'z').upper()}")
+    except ValueError:
+        return None
+    seconds = round((whole - _FIRST_DAY).total_seconds())
+    return f"{seconds}{(fraction or '').replace(',', '.')}" if seconds >= 0 else None
 
 
 __all__ = ["PER_SECOND", "TimeAxis", "axis_of_counts", "axis_of_times", "rises_evenly"]

@@ -202,6 +202,18 @@ class TestNames:
         lines += [f"'0:00.{2 * row:03d}'," + ",".join(cells) for row, cells in enumerate(cells_of(mv))]
         assert_read(read(tmp_path, lines), mv, rate=500, unit="mV")
 
+    @pytest.mark.parametrize("name", ["time", "timestamp", "Date Time", "DateTime", "time_s"])
+    @pytest.mark.parametrize("stamp", ["2024-02-29 23:59:%s", "2024-12-31T23:59:%sZ", "1999-01-01T00:00:%s+01:00"])
+    def test_a_column_of_dates_and_times(self, tmp_path, mv, name, stamp):
+        assert_read(
+            read(tmp_path, table(mv, [name, *LEAD_NAMES], lambda row: [stamp % f"59.{2 * row:03d}"])), mv, rate=500
+        )
+
+    def test_dates_in_another_order_are_refused_by_row(self, tmp_path, mv):
+        lines = table(np.tile(mv, 5), ["time", *LEAD_NAMES], lambda row: [f"29/02/2024 23:59:59.{2 * row:03d}"])
+        with pytest.raises(ValueError, match="row 2: a cell is not a number: found '29/02/2024 23:59:59.000'"):
+            read(tmp_path, lines)
+
     @pytest.mark.parametrize("first", ["", "Unnamed: 0", "index", "sample", "Sample #", "idx"])
     @pytest.mark.parametrize("start", [0, 1, 5000])
     def test_a_column_that_counts_is_no_lead(self, tmp_path, mv, first, start):
@@ -209,8 +221,9 @@ class TestNames:
 
     @pytest.mark.parametrize("start", [0, 1])
     @pytest.mark.parametrize("index", [[], [""], ["time"]])
-    def test_names_that_only_count_are_none(self, tmp_path, mv, start, index):
-        numbers = [str(start + i) for i in range(12)]
+    @pytest.mark.parametrize("pattern", ["%d", "%.1f"])
+    def test_names_that_only_count_are_none(self, tmp_path, mv, start, index, pattern):
+        numbers = [pattern % (start + i) for i in range(12)]
         before = (lambda row: [f"{row / 500}" if index == ["time"] else str(row)]) if index else (lambda row: [])
         record = read(tmp_path, table(mv, [*index, *numbers], before))
         assert_read(record, mv, None, rate=500 if index == ["time"] else None)
@@ -223,6 +236,8 @@ class TestNames:
     def test_few_whole_numbers_may_be_a_sample(self, tmp_path):
         with pytest.raises(ValueError, match="row 1: 0, 1, 2 may be a sample or the columns' numbers"):
             read(tmp_path, ["0,1,2", "5,6,7", "8,3,1"])
+        with pytest.raises(ValueError, match="row 1: 0.0, 1.0 may be a sample or the columns' numbers"):
+            read(tmp_path, ["0.0,1.0", "0.5,0.6", "0.8,0.3"])
         np.testing.assert_array_equal(read(tmp_path, ["0,2,1", "5,6,7", "8,3,1"]).signal[:, 0], [0, 2, 1])
 
     def test_a_comment_of_names(self, tmp_path, mv):

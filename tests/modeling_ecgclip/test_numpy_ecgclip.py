@@ -107,6 +107,7 @@ def test_signal_beside_facts(tmp_path, ecg, key):
         ({"fs": 500, "sampling_rate": 400}, "400 contradicts another sampling_rate, 500"),
         ({"unit": "mV", "units": "uV"}, "contradicts another unit"),
         ({"fs": [500, 400]}, r"fs.npy as one number of Hz: found shape \(2,\)"),
+        ({"fs": np.nan}, "fs.npy as one number of Hz: found nan"),
         ({"fs": "500"}, "fs.npy: expected an array of numbers: found dtype <U3"),
         ({"fs": True}, "fs.npy: expected an array of numbers: found dtype bool"),
         ({"units": ["mV"] * 11 + ["uV"]}, "expected one unit for all leads: found mV, mV"),

@@ -51,6 +51,8 @@ def test_an_odd_rate_is_as_odd_as_it_was_printed():
         (printed(np.arange(500) / 500, "%.3f"), None),
         (printed(np.arange(0, 1_000_000, 2000), "%d"), None),
         ([f"0:00:{i / 500:06.3f}" for i in range(500)], None),
+        ([f"2023-12-31 23:59:{59 + i // 500}.{i % 500 * 2:03d}" for i in range(500)], None),
+        ([f"2024-02-29t00:00:00.{i * 2:03d}000-0330" for i in range(500)], None),
         ([f"59:{59 + i // 500}.{i % 500 * 2:03d}" for i in range(500)], None),
         (printed(1.7e9 + np.arange(500) / 500, "%.3f"), None),
         ([str(1_700_000_000_000_000_000 + i * 2_000_000) for i in range(500)], "ns"),
@@ -125,12 +127,19 @@ def test_what_no_recorder_writes(times, pattern, message):
         (["0", "inf", "0.004"], "row 3: expected a number in the column 'time': found 'inf'"),
         (["0", "", "0.004", "0.006", "0.100"], "rise evenly"),
         (["", "", ""], "row 2: expected a number"),
-        (["2020-01-01 00:00:00", "2020-01-01 00:00:01"], "row 2: expected a number"),
+        (["2020-01-32 00:00:00", "2020-01-32 00:00:01"], "row 2: expected a number"),
     ],
 )
 def test_cells_that_are_no_times(cells, message):
     with pytest.raises(ValueError, match=f"a.csv.*{message}"):
         axis(cells)
+
+
+def test_an_hour_that_comes_twice_is_told_by_its_zone():
+    clocks = [f"2024-10-27T02:59:59.{i * 2:03d}+02:00" for i in range(500)]
+    assert axis([*clocks, *(f"2024-10-27T02:00:00.{i * 2:03d}+01:00" for i in range(500))], None).rate == 500
+    with pytest.raises(ValueError, match="must rise from row to row"):
+        axis([*clocks, *(f"2024-10-27T02:00:00.{i * 2:03d}+02:00" for i in range(500))], None)
 
 
 def test_counts():
