@@ -1,9 +1,12 @@
-"""One ECG, one model: pipeline, endpoint, page, converter and exported model give the same answer, or refuse alike."""
+"""One ECG, one model: pipeline, endpoint, server, page, converter, export: the same answer, or the same refusal."""
 
 import base64
 import io
 import json
 import re
+import threading
+import urllib.error
+import urllib.request
 import zipfile
 
 import numpy as np
@@ -16,6 +19,7 @@ from transformers import pipeline
 for package in ("onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f'{package} is not installed: pip install "ecgclip[export]"')
 
+import serve  # noqa: E402
 from data_scripts.conversion.builder import REASONS, Rejection, standard_recording  # noqa: E402
 from modeling_ecgclip import (  # noqa: E402
     LEAD_NAMES,
@@ -68,12 +72,31 @@ def by_pipeline(folder):
 
 
 def by_endpoint(folder):
-    handler = EndpointHandler(str(folder))
+    return by_requests(EndpointHandler(str(folder)))
+
+
+def over_http(port):
+    """A function from a request to the answer of `serve.py`."""
+
+    def post(request):
+        headers = {"Content-Type": "application/json"}
+        sent = urllib.request.Request(f"http://127.0.0.1:{port}/", json.dumps(request).encode(), headers)
+        try:
+            with urllib.request.urlopen(sent, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
+    return post
+
+
+def by_requests(answer_of):
+    """Of a function from a request's JSON to the answer's."""
 
     def ask(path, **stated):
         content = path.read_bytes() if path.is_file() else zipped(path)
         request = {"inputs": base64.b64encode(content).decode(), "parameters": stated}
-        answer = json.loads(json.dumps(handler(json.loads(json.dumps(request)))))
+        answer = json.loads(json.dumps(answer_of(json.loads(json.dumps(request)))))
         if isinstance(answer, dict):
             assert answer["error"]["type"] in ("InvalidEcg", "InvalidParameter")
             assert ("neither the source" in answer["error"]["message"]) == (
@@ -137,14 +160,21 @@ def zipped(path):
 def ways(folders):
     """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
     saved, exported = folders
-    return {
+    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(saved)), timeout_s=60)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield {
         "pipeline": by_pipeline(saved),
         "endpoint": by_endpoint(saved),
+        "server": by_requests(over_http(server.server_address[1])),
         "page": by_page(saved),
         "table": by_table(saved),
         "onnx, pipeline": by_pipeline(exported),
         "onnx, endpoint": by_endpoint(exported),
     }
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
 
 
 def noise(_):
