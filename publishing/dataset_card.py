@@ -382,7 +382,12 @@ def _conversion(record: dict[str, Any]) -> dict[str, Any]:
             facts.append(f"{words}: {record[key]}.")
     simulation = record.get("simulation", {})
     if simulation:
-        chosen = (("generator", ""), ("seed", "seed "), ("prevalence_scale", "prevalences times "))
+        chosen = (
+            ("generator", ""),
+            ("seed", "seed "),
+            ("prevalence_scale", "prevalences times "),
+            ("report_reader", "reader of reports and labels: "),
+        )
         stated = ", ".join(f"{words}{simulation[key]}" for key, words in chosen if key in simulation)
         facts.append(f"Simulation: {stated}.")
     if record.get("settings", {}).get("repair_nan"):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from data_scripts.simulate.cohort import COMPRESSIONS, DEFAULT_EXAMS_PER_PART, CohortSettings, write_cohort
+from data_scripts.simulate.exam import REPORT_READERS
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -28,6 +29,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--compression", choices=COMPRESSIONS, default="none", help="of the tracings (default none)")
     parser.add_argument("--clean", action="store_true", help="no noise, offset or exchanged electrode")
+    parser.add_argument(
+        "--report_reader",
+        choices=REPORT_READERS,
+        default="shared",
+        help="who reads the exam for the report: the reading that the labels are made from (default), or one of its "
+        "own, so that words and labels err apart",
+    )
     return parser.parse_args(argv)
 
 
@@ -50,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             clean=arguments.clean,
             exams_per_part=arguments.exams_per_part,
             compression=arguments.compression,
+            report_reader=arguments.report_reader,
         )
         summary = write_cohort(arguments.output_dir, settings, num_proc=arguments.num_proc)
     except ValueError as error:

@@ -14,9 +14,17 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from common.writing import written_aside
-from data_scripts.simulate.exam import ID_STRIDE, Measurements, SimulatedExam, check_seed, simulate_exam
+from data_scripts.simulate.exam import (
+    ID_STRIDE,
+    Measurements,
+    SimulatedExam,
+    check_report_reader,
+    check_seed,
+    simulate_exam,
+)
 from data_scripts.simulate.noise import banks
 from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
+from data_scripts.simulate.reader import Reading
 from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
@@ -37,6 +45,8 @@ MEASUREMENT_COLUMNS = (
     "findings",
     "flaws",
 )
+# What an independent reader of the reports read, behind the rest: the columns before are the label's reading.
+REPORT_READING_COLUMNS = (*(f"report_read_{n}" for n in READ_COLUMNS), "report_findings")
 UNITS_PER_MV = 2.0  # CODE-15% stores twice the millivolts
 CHUNK_EXAMS = 64  # exams in memory at a time
 DEFAULT_EXAMS_PER_PART = 2000
@@ -56,6 +66,7 @@ class CohortSettings:
         exams_per_part (`int`, defaults to 2000): exams in one HDF5 file.
         compression (`str`, defaults to `"none"`): of the tracings: `"none"` is fastest, `"lzf"` takes a third of the
             space, `"gzip"` a quarter (and is read outside h5py too).
+        report_reader (`str`, defaults to `"shared"`): `"independent"`: reports come from another reading than labels.
 
     Raises:
         `ValueError`: for a value out of range.
@@ -67,16 +78,23 @@ class CohortSettings:
     clean: bool = False
     exams_per_part: int = DEFAULT_EXAMS_PER_PART
     compression: str = "none"
+    report_reader: str = "shared"
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_prevalence_scale(self.prevalence_scale)
+        check_report_reader(self.report_reader)
         if not 1 <= self.num_exams < ID_STRIDE:
             raise ValueError(f"num_exams must lie in [1, {ID_STRIDE}), found {self.num_exams}")
         if self.exams_per_part < 1:
             raise ValueError(f"exams_per_part must be 1 or more, found {self.exams_per_part}")
         if self.compression not in COMPRESSIONS:
             raise ValueError(f"compression must be one of {', '.join(COMPRESSIONS)}, found {self.compression!r}")
+
+    @property
+    def measurement_columns(self) -> tuple[str, ...]:
+        """Columns of measurements.csv."""
+        return MEASUREMENT_COLUMNS + (REPORT_READING_COLUMNS if self.report_reader == "independent" else ())
 
 
 @dataclass(frozen=True)
@@ -122,16 +140,20 @@ def _rounded(value: object) -> object:
     return f"{value:.3f}" if isinstance(value, float) else value
 
 
-def _measurement_row(exam: SimulatedExam) -> list:
-    truth, reading = exam.measurements, exam.reading
-    return [
+def _reading_cells(reading: Reading) -> list:
+    return [*(_rounded(getattr(reading, name)) for name in READ_COLUMNS), " ".join(reading.findings)]
+
+
+def _measurement_row(exam: SimulatedExam, settings: CohortSettings) -> list:
+    truth = exam.measurements
+    row = [
         exam.exam_id,
         exam.signal.shape[1],
         *(_rounded(getattr(truth, name)) for name in TRUTH_COLUMNS),
-        *(_rounded(getattr(reading, name)) for name in READ_COLUMNS),
-        " ".join(reading.findings),
+        *_reading_cells(exam.reading),
         " ".join(exam.flaws),
     ]
+    return row + _reading_cells(exam.report_reading) if settings.report_reader == "independent" else row
 
 
 def write_part(task: PartTask) -> PartRows:
@@ -161,13 +183,15 @@ def write_part(task: PartTask) -> PartRows:
             chunk[:] = 0
             for row in range(begin, end):
                 index = task.start + row
-                exam = simulate_exam(settings.seed, index, settings.prevalence_scale, settings.clean)
+                exam = simulate_exam(
+                    settings.seed, index, settings.prevalence_scale, settings.clean, settings.report_reader
+                )
                 left = (N_SAMPLES - exam.signal.shape[1]) // 2
                 np.multiply(exam.signal.T, UNITS_PER_MV, out=chunk[row - begin, left : left + exam.signal.shape[1]])
                 ids[row] = exam.exam_id
                 exam_rows.append(_exam_row(exam, settings.seed, index, trace_file))
                 report_rows.append([exam.exam_id, exam.report])
-                measurement_rows.append(_measurement_row(exam))
+                measurement_rows.append(_measurement_row(exam, settings))
             tracings[begin:end] = chunk[: end - begin]
         tracings[n] = np.zeros(shape, dtype=np.float32)
         file["exam_id"] = ids
@@ -225,7 +249,7 @@ def write_cohort(
         ]
         positives: Counter[str] = Counter()
         n_patients = 0
-        tables = {"exams": EXAM_COLUMNS, "reports": REPORT_COLUMNS, "measurements": MEASUREMENT_COLUMNS}
+        tables = {"exams": EXAM_COLUMNS, "reports": REPORT_COLUMNS, "measurements": settings.measurement_columns}
         with ExitStack() as stack:
             writers = []
             for name, columns in tables.items():

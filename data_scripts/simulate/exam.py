@@ -1,6 +1,6 @@
 """One simulated exam, whole: signal, truth, reading, labels and report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet
 RESOLUTION_MV = 2.0**-9  # of the simulated recorder, about 2 microvolts
+# Who reads the exam for the report: the one whose reading is the label, or another who knows nothing of that reading.
+REPORT_READERS = ("shared", "independent")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class SimulatedExam:
         signal (`np.ndarray` of shape `(12, n_samples)`, float32): mV at 400 Hz, leads in the order of `LEAD_NAMES`.
         labels (`dict[str, int]`): 0 or 1 for each of `LABEL_NAMES`, with the errors of reading.
         measurements (`Measurements`): the truth.
-        reading (`Reading`): what the report was written from.
+        reading (`Reading`): what the labels were made from.
+        report_reading (`Reading`): what the report was written from: the same one, or one of its own.
         flaws (`tuple[str, ...]`): of the recording.
         report (`str`): description, conclusion and label line, in Portuguese.
         beat_times_s (`np.ndarray` of shape `(n_beats,)`): reference point of each recorded QRS, s.
@@ -77,6 +80,7 @@ class SimulatedExam:
     labels: dict[str, int]
     measurements: Measurements
     reading: Reading
+    report_reading: Reading
     flaws: tuple[str, ...]
     report: str
     beat_times_s: np.ndarray
@@ -84,7 +88,7 @@ class SimulatedExam:
 
 @dataclass(frozen=True)
 class Draft:
-    """An exam before its signal is computed: all that is decided, some forty times cheaper than the signal."""
+    """An exam before its signal is computed: all that is decided."""
 
     patient: Patient
     condition: Condition
@@ -92,6 +96,7 @@ class Draft:
     beats: Beats
     heart: Heart
     reading: Reading
+    report_reading: Reading
     morphology_rng: np.random.Generator
     noise_rng: np.random.Generator
 
@@ -105,7 +110,18 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"seed must lie in [0, {2**63 // ID_STRIDE}), found {seed}")
 
 
-def draft_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False) -> Draft:
+def check_report_reader(report_reader: str) -> None:
+    """
+    Raises:
+        `ValueError`: for anything else than one of `REPORT_READERS`.
+    """
+    if report_reader not in REPORT_READERS:
+        raise ValueError(f"report_reader must be one of {', '.join(REPORT_READERS)}, found {report_reader!r}")
+
+
+def draft_exam(
+    seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False, report_reader: str = "shared"
+) -> Draft:
     """
     Decide one exam, without computing its signal.
 
@@ -114,6 +130,7 @@ def draft_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool
         index (`int`): of the exam.
         prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
         clean (`bool`, defaults to `False`): record without noise.
+        report_reader (`str`, defaults to `"shared"`): one of `REPORT_READERS`.
 
     Returns:
         `Draft`
@@ -124,11 +141,17 @@ def draft_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool
     beats = draw_beats(stream(seed, Purpose.RHYTHM, index), condition, recording.n_samples / SAMPLING_RATE)
     morphology_rng = stream(seed, Purpose.MORPHOLOGY, index)
     heart = draw_heart(morphology_rng, patient, condition)
-    reading = read_exam(stream(seed, Purpose.READER, index), patient, condition, recording, beats, heart)
-    return Draft(patient, condition, recording, beats, heart, reading, morphology_rng, noise_rng)
+    seen = (patient, condition, recording, beats, heart)
+    reading = report_reading = read_exam(stream(seed, Purpose.READER, index), *seen)
+    if report_reader == "independent":
+        # A report ends in the archive's labels, whoever wrote its words.
+        report_reading = replace(read_exam(stream(seed, Purpose.REPORT_READER, index), *seen), labels=reading.labels)
+    return Draft(*seen, reading, report_reading, morphology_rng, noise_rng)
 
 
-def simulate_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False) -> SimulatedExam:
+def simulate_exam(
+    seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False, report_reader: str = "shared"
+) -> SimulatedExam:
     """
     One exam of a cohort, the same whichever others are made, and in which process.
 
@@ -137,18 +160,21 @@ def simulate_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: b
         index (`int`): of the exam, 0 or more.
         prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
         clean (`bool`, defaults to `False`): no noise, offset, loose or exchanged electrode: for measuring instruments.
+        report_reader (`str`, defaults to `"shared"`): `"independent"` writes the report from a reading of its own, so
+            that its words and the labels err apart; signal, truth and labels stay as they are.
 
     Returns:
         `SimulatedExam`
 
     Raises:
-        `ValueError`: for a seed, index or scale out of range.
+        `ValueError`: for a seed, index or scale out of range, or an unknown reader.
     """
     check_seed(seed)
     check_prevalence_scale(prevalence_scale)
+    check_report_reader(report_reader)
     if not 0 <= index < ID_STRIDE - 1:
         raise ValueError(f"index must lie in [0, {ID_STRIDE - 1}), found {index}")
-    draft = draft_exam(seed, index, prevalence_scale, clean)
+    draft = draft_exam(seed, index, prevalence_scale, clean, report_reader)
     patient, condition, recording, beats = draft.patient, draft.condition, draft.recording, draft.beats
     duration_s = recording.n_samples / SAMPLING_RATE
     eight = render(draft.morphology_rng, beats, draft.heart, condition, recording.n_samples)
@@ -181,7 +207,8 @@ def simulate_exam(seed: int, index: int, prevalence_scale: float = 1.0, clean: b
         labels=dict(zip(LABEL_NAMES, draft.reading.labels, strict=True)),
         measurements=measurements,
         reading=draft.reading,
+        report_reading=draft.report_reading,
         flaws=recording.flaws,
-        report=write_report(stream(seed, Purpose.TEXT, index), draft.reading, condition),
+        report=write_report(stream(seed, Purpose.TEXT, index), draft.report_reading, condition),
         beat_times_s=beats.times[inside],
     )

@@ -129,10 +129,10 @@ def read_exam(
     heart: Heart,
 ) -> Reading:
     """
-    One reading: report and label come from it, and so share its errors.
+    One reading: all that is made from it, report or label or both, shares its errors.
 
     Args:
-        rng (`np.random.Generator`): stream of this exam's reader.
+        rng (`np.random.Generator`): stream of this exam's reader; another stream is another reader.
         patient, condition, recording, beats, heart: what is true.
 
     Returns:

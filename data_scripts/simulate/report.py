@@ -94,8 +94,17 @@ def _pr(hand: _Hand, reading: Reading, numbers: bool) -> str:
     return words
 
 
-def _qrs_shape(reading: Reading, condition: Condition) -> str:
-    """Which picture the description paints: that of a block also where the conclusion overlooked it."""
+def qrs_shape(reading: Reading, condition: Condition) -> str:
+    """
+    Which picture of the QRS the description paints: that of a block also where the conclusion overlooked it.
+
+    Args:
+        reading (`Reading`): what was read.
+        condition (`Condition`): its block says which picture a broad QRS without a finding has.
+
+    Returns:
+        `str`: a key of `phrases.QRS`.
+    """
     if reading.qrs_class == "wide":
         named = {"RBBB": "rbbb", "LBBB": "lbbb"}
         for finding, key in named.items():
@@ -113,7 +122,7 @@ def _qrs_shape(reading: Reading, condition: Condition) -> str:
 
 
 def _qrs(hand: _Hand, reading: Reading, condition: Condition, numbers: bool) -> str:
-    shape = _qrs_shape(reading, condition)
+    shape = qrs_shape(reading, condition)
     if shape == "usual" and {"hypertrophy", "low_voltage", "left_fascicle"} & set(reading.findings):
         shape = "narrow"  # amplitudes or axis are not normal
     parts = [hand.pick(phrases.QRS[shape])]

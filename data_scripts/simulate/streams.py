@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     TEXT = 7
     TABLE = 8
     ORDER = 9
+    REPORT_READER = 10
 
 
 def stream(seed: int, purpose: Purpose, index: int) -> np.random.Generator:

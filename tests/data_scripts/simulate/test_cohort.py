@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from data_scripts import code15
 from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
 from data_scripts.simulate import cohort as cohort_module
-from data_scripts.simulate.cohort import EXAM_COLUMNS
+from data_scripts.simulate.cohort import EXAM_COLUMNS, MEASUREMENT_COLUMNS, REPORT_READING_COLUMNS
 from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import N_SAMPLES
@@ -122,6 +123,22 @@ def test_our_own_reader_takes_it_whole_and_calls_it_simulated(cohort, tmp_path):
         assert np.abs(stored - np.clip(1000 * exam.signal, -32767, 32767)).max() <= 0.51
 
 
+def test_an_independent_reader_is_recorded_and_changes_no_column_of_the_default(cohort, tmp_path):
+    folder = tmp_path / "apart"
+    write_cohort(folder, replace(SETTINGS, report_reader="independent"), progress=False)
+    for name in ("exams.csv", "exams_part0.hdf5"):
+        assert (folder / name).read_bytes() == (cohort / name).read_bytes()
+    ours, theirs = pd.read_csv(cohort / "measurements.csv"), pd.read_csv(folder / "measurements.csv")
+    assert list(theirs.columns) == [*MEASUREMENT_COLUMNS, *REPORT_READING_COLUMNS]
+    pd.testing.assert_frame_equal(ours, theirs[list(ours.columns)])
+    assert (theirs.read_qrs_ms != theirs.report_read_qrs_ms).any()
+    assert (folder / "reports.csv").read_bytes() != (cohort / "reports.csv").read_bytes()
+    command = ["--source_dir", f"{folder}", "--reports", f"{folder}/reports.csv", "--output_dir", f"{tmp_path}/table"]
+    code15.main(command)
+    record = json.loads((tmp_path / "table" / "conversion.json").read_text())
+    assert record["simulation"]["report_reader"] == "independent"
+
+
 @pytest.mark.parametrize("compression", ["lzf", "gzip"])
 def test_compression_changes_no_value(cohort, tmp_path, compression):
     settings = CohortSettings(num_exams=4, seed=6, prevalence_scale=3.0, compression=compression)
@@ -168,6 +185,7 @@ def test_an_earlier_simulation_is_replaced(tmp_path):
         ({"seed": -1}, "seed must lie in"),
         ({"exams_per_part": 0}, "exams_per_part must be 1 or more"),
         ({"compression": "zip"}, "compression must be one of none, lzf, gzip"),
+        ({"report_reader": "both"}, "report_reader must be one of shared, independent"),
         ({"prevalence_scale": 20.0}, "prevalence_scale must lie in"),
     ],
 )

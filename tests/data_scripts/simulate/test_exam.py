@@ -59,6 +59,35 @@ def test_text_and_signal_share_no_randomness(monkeypatch):
     np.testing.assert_array_equal(before.signal, after.signal)
 
 
+def test_an_independent_reader_changes_the_report_alone():
+    other_words = 0
+    for index in range(30):
+        shared, apart = simulate_exam(9, index), simulate_exam(9, index, report_reader="independent")
+        np.testing.assert_array_equal(shared.signal, apart.signal)
+        assert (shared.labels, shared.measurements) == (apart.labels, apart.measurements)
+        assert shared.reading == shared.report_reading == apart.reading != apart.report_reading
+        assert (
+            tuple(apart.labels.values()) == apart.report_reading.labels
+        )  # the last line of a report is the archive's
+        other_words += shared.report != apart.report
+    assert 0 < other_words < 30
+
+
+def test_independent_readers_err_apart():
+    """A rate just beyond the limit of the label's reader need not be beyond that of the report's."""
+    agree = {}
+    for report_reader in ("shared", "independent"):
+        drafts = [draft_exam(9, index, 4.0, report_reader=report_reader) for index in range(3000)]
+        slow = [d for d in drafts if d.reading.labels[LABEL_NAMES.index("SB")]]
+        agree[report_reader] = np.mean([d.report_reading.rate_class == "slow" for d in slow])
+    assert agree["shared"] > 0.97 and agree["independent"] < 0.93
+
+
+def test_an_unknown_reader_is_refused():
+    with pytest.raises(ValueError, match="report_reader must be one of shared, independent, found 'both'"):
+        simulate_exam(9, 0, report_reader="both")
+
+
 @pytest.fixture(scope="module")
 def plain_exams():
     """Clean sinus exams without block or ectopic beats."""
