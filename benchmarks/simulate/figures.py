@@ -1,9 +1,9 @@
 """
-Figures of docs/simulator.md: one exam per diagnosis on ECG paper, and simulated beside real exams.
+Figures of docs/simulator.md: one exam per diagnosis on ECG paper, marks of the waves, and simulated beside real exams.
 
     python benchmarks/simulate/figures.py --ptbxl_dir ../shared/data/ptbxl_sample [--output_dir docs/figures/simulator]
 
-Without `--ptbxl_dir` only the exams are drawn.
+Without `--ptbxl_dir` only the exams and the marks are drawn.
 """
 
 import argparse
@@ -27,6 +27,8 @@ import matplotlib.pyplot as plt
 from benchmarks.simulate.check_instruments import DELINEATION_ERRORS, MIN_BEATS, MS, delineate
 from data_scripts.simulate import SimulatedExam, simulate_exam
 from data_scripts.simulate.exam import Draft, draft_exam
+from data_scripts.simulate.marks import ALL_LEADS, MARKED_LEADS
+from data_scripts.simulate.rhythm import VENTRICULAR
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.reading_ecgclip import read_ecg
@@ -39,6 +41,8 @@ PAPER_DPI = 85  # legible, and well below 200 KB
 REAL_COLOUR, SIMULATED_COLOUR = "0.35", "#c0504d"
 QRS_LEADS = ("I", "II", "V1", "V2", "V4", "V5", "V6")
 SPECTRUM_LEADS = ("II", "V1", "V5")
+MARKS_LEADS, MARKS_S = ("I", "II", "aVL", "V1", "V3", "V6"), 5.0
+WAVE_COLOURS = ("#1f5f99", "#c0504d", "#3a7d34")  # P, QRS, T
 
 # What the figure of each diagnosis should show: typical, alone, and recorded for ten seconds without flaw.
 WANTED: dict[str, Callable[[Draft], bool]] = {
@@ -75,6 +79,43 @@ def draw_exams(folder: Path) -> None:
         figure = plot_ecg(exam.signal, SAMPLING_RATE, title=title, dpi=PAPER_DPI)
         figure.savefig(folder / f"{name}.png", dpi=PAPER_DPI)
         plt.close(figure)
+
+
+def draw_marks(path: Path) -> None:
+    """Marks in six leads of an exam with a ventricular beat: signal as recorded, edges and peaks of P, QRS and T."""
+    index = 0
+    while True:
+        draft = draft_exam(SEED, index, PREVALENCE_SCALE)
+        early = (draft.beats.kinds == VENTRICULAR) & draft.beats.inside(MARKS_S)
+        if draft.condition.rhythm == "sinus" and not draft.recording.flaws and early[2:-2].any():
+            break
+        index += 1
+    exam = simulate_exam(SEED, index, PREVALENCE_SCALE, with_marks=True)
+    assert exam.marks is not None
+    clock = np.arange(exam.signal.shape[1]) / SAMPLING_RATE
+    shown = clock < MARKS_S
+    figure, axes = plt.subplots(len(MARKS_LEADS), 1, figsize=(13, 9), sharex=True, layout="constrained")
+    for axis, lead in zip(axes, MARKS_LEADS, strict=True):
+        signal = exam.signal[LEAD_NAMES.index(lead)]
+        signal = signal - np.median(signal)
+        axis.plot(clock[shown], signal[shown], color="0.2", lw=0.8)
+        for name, colour in ((lead, None), (ALL_LEADS, "0.75")):
+            for wave, own in enumerate(WAVE_COLOURS):
+                times = exam.marks.times_ms[:, MARKED_LEADS.index(name), wave] / 1000
+                times = times[np.isfinite(times).all(axis=1) & (times[:, 2] < MARKS_S)]
+                if colour is not None:
+                    for edge in times[:, [0, 2]].ravel():
+                        axis.axvline(edge, color=own, lw=0.5, ls=":")
+                    continue
+                for onset, peak, offset in times:
+                    inside = (clock >= onset) & (clock <= offset)
+                    axis.plot(clock[inside], signal[inside], color=own, lw=1.6)
+                    axis.plot(peak, np.interp(peak, clock, signal), "o", color=own, ms=3.5)
+        axis.set(ylabel=f"{lead} (mV)", xlim=(0, MARKS_S))
+    axes[0].set_title("Simulated: P, QRS and T in each lead (thick, peak as a dot), edges over all leads (dotted)")
+    axes[-1].set_xlabel("s")
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
 
 
 def describe(signals: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -166,6 +207,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     draw_exams(arguments.output_dir)
+    draw_marks(arguments.output_dir / "marks.png")
     if arguments.ptbxl_dir is not None:
         real = describe(read_ptbxl(arguments.ptbxl_dir))
         simulated = describe([simulate_exam(SEED, k).signal for k in range(len(real["amplitude"]))])

@@ -36,6 +36,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="who reads the exam for the report: the reading that the labels are made from (default), or one of its "
         "own, so that words and labels err apart",
     )
+    parser.add_argument(
+        "--marks",
+        action="store_true",
+        help="also write marks_part{N}.parquet: onset, peak and offset of P, QRS and T in each beat and lead",
+    )
     return parser.parse_args(argv)
 
 
@@ -59,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             exams_per_part=arguments.exams_per_part,
             compression=arguments.compression,
             report_reader=arguments.report_reader,
+            marks=arguments.marks,
         )
         summary = write_cohort(arguments.output_dir, settings, num_proc=arguments.num_proc)
     except ValueError as error:

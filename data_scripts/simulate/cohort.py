@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from common.writing import written_aside
@@ -22,6 +23,7 @@ from data_scripts.simulate.exam import (
     check_seed,
     simulate_exam,
 )
+from data_scripts.simulate.marks_table import MARKS_SCHEMA, marks_table
 from data_scripts.simulate.noise import banks
 from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
 from data_scripts.simulate.reader import Reading
@@ -67,6 +69,7 @@ class CohortSettings:
         compression (`str`, defaults to `"none"`): of the tracings: `"none"` is fastest, `"lzf"` takes a third of the
             space, `"gzip"` a quarter (and is read outside h5py too).
         report_reader (`str`, defaults to `"shared"`): `"independent"`: reports come from another reading than labels.
+        marks (`bool`, defaults to `False`): also write where P, QRS and T begin, peak and end in each beat and lead.
 
     Raises:
         `ValueError`: for a value out of range.
@@ -79,6 +82,7 @@ class CohortSettings:
     exams_per_part: int = DEFAULT_EXAMS_PER_PART
     compression: str = "none"
     report_reader: str = "shared"
+    marks: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -172,7 +176,14 @@ def write_part(task: PartTask) -> PartRows:
     storage = {"shuffle": True, "compression": settings.compression} if settings.compression != "none" else {}
     if settings.compression == "gzip":
         storage["compression_opts"] = 1
-    with h5py.File(Path(task.folder) / trace_file, "w") as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(h5py.File(Path(task.folder) / trace_file, "w"))
+        marks_file = None
+        if settings.marks:
+            path = Path(task.folder) / f"marks_part{task.part}.parquet"
+            marks_file = stack.enter_context(
+                pq.ParquetWriter(path, MARKS_SCHEMA, use_dictionary=["lead", "kind"], compression="zstd")
+            )
         # The published files end in one row with exam_id 0 and zeros.
         ids = np.zeros(n + 1, dtype=np.int64)
         shape = (N_SAMPLES, len(LEAD_NAMES))
@@ -181,10 +192,16 @@ def write_part(task: PartTask) -> PartRows:
         for begin in range(0, n, CHUNK_EXAMS):
             end = min(n, begin + CHUNK_EXAMS)
             chunk[:] = 0
+            marked = []
             for row in range(begin, end):
                 index = task.start + row
                 exam = simulate_exam(
-                    settings.seed, index, settings.prevalence_scale, settings.clean, settings.report_reader
+                    settings.seed,
+                    index,
+                    settings.prevalence_scale,
+                    settings.clean,
+                    settings.report_reader,
+                    settings.marks,
                 )
                 left = (N_SAMPLES - exam.signal.shape[1]) // 2
                 np.multiply(exam.signal.T, UNITS_PER_MV, out=chunk[row - begin, left : left + exam.signal.shape[1]])
@@ -192,7 +209,11 @@ def write_part(task: PartTask) -> PartRows:
                 exam_rows.append(_exam_row(exam, settings.seed, index, trace_file))
                 report_rows.append([exam.exam_id, exam.report])
                 measurement_rows.append(_measurement_row(exam, settings))
+                if exam.marks is not None:
+                    marked.append((exam.exam_id, left, exam.marks))
             tracings[begin:end] = chunk[: end - begin]
+            if marks_file is not None:
+                marks_file.write_table(marks_table(marked))
         tracings[n] = np.zeros(shape, dtype=np.float32)
         file["exam_id"] = ids
     order = stream(settings.seed, Purpose.ORDER, task.part).permutation(n)

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_scripts.simulate.morphology import Heart, draw_heart, render
-from data_scripts.simulate.noise import Recording, draw_recording, record
+from data_scripts.simulate.marks import Marks, marks_of
+from data_scripts.simulate.morphology import Heart, draw_gains, draw_heart, render
+from data_scripts.simulate.noise import Recording, draw_recording, lose_contact, record
 from data_scripts.simulate.physiology import Condition, Patient, check_prevalence_scale, draw_condition
 from data_scripts.simulate.projection import twelve_leads
 from data_scripts.simulate.reader import Reading, read_exam
@@ -69,6 +70,7 @@ class SimulatedExam:
         flaws (`tuple[str, ...]`): of the recording.
         report (`str`): description, conclusion and label line, in Portuguese.
         beat_times_s (`np.ndarray` of shape `(n_beats,)`): reference point of each recorded QRS, s.
+        marks (`Marks`, *optional*): where P, QRS and T begin, peak and end; None unless asked for.
     """
 
     exam_id: int
@@ -84,6 +86,7 @@ class SimulatedExam:
     flaws: tuple[str, ...]
     report: str
     beat_times_s: np.ndarray
+    marks: Marks | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,12 @@ def draft_exam(
 
 
 def simulate_exam(
-    seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False, report_reader: str = "shared"
+    seed: int,
+    index: int,
+    prevalence_scale: float = 1.0,
+    clean: bool = False,
+    report_reader: str = "shared",
+    with_marks: bool = False,
 ) -> SimulatedExam:
     """
     One exam of a cohort, the same whichever others are made, and in which process.
@@ -162,6 +170,7 @@ def simulate_exam(
         clean (`bool`, defaults to `False`): no noise, offset, loose or exchanged electrode: for measuring instruments.
         report_reader (`str`, defaults to `"shared"`): `"independent"` writes the report from a reading of its own, so
             that its words and the labels err apart; signal, truth and labels stay as they are.
+        with_marks (`bool`, defaults to `False`): also say where each wave begins and ends, which changes nothing else.
 
     Returns:
         `SimulatedExam`
@@ -177,12 +186,18 @@ def simulate_exam(
     draft = draft_exam(seed, index, prevalence_scale, clean, report_reader)
     patient, condition, recording, beats = draft.patient, draft.condition, draft.recording, draft.beats
     duration_s = recording.n_samples / SAMPLING_RATE
-    eight = render(draft.morphology_rng, beats, draft.heart, condition, recording.n_samples)
+    gains = draw_gains(draft.morphology_rng, beats)
+    eight = render(draft.morphology_rng, beats, draft.heart, condition, gains, recording.n_samples)
     eight = record(draft.noise_rng, eight, recording)
+    lost_lead = lose_contact(draft.noise_rng, eight, recording)
     # Rounded before the limb leads are derived, so that III = II - I holds to the last bit.
     eight *= np.float32(1 / RESOLUTION_MV)
     np.rint(eight, out=eight)
     eight *= np.float32(RESOLUTION_MV)
+    marks = None
+    if with_marks:
+        swapped = "reversal" in recording.flaws
+        marks = marks_of(beats, draft.heart, condition, gains, duration_s, swapped, lost_lead)
     inside = beats.inside(duration_s)
     measurements = Measurements(
         heart_rate=beats.heart_rate(duration_s),
@@ -211,4 +226,5 @@ def simulate_exam(
         flaws=recording.flaws,
         report=write_report(stream(seed, Purpose.TEXT, index), draft.report_reading, condition),
         beat_times_s=beats.times[inside],
+        marks=marks,
     )

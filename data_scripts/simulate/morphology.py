@@ -279,13 +279,32 @@ def _atrial_waves(rng: np.random.Generator, condition: Condition, heart: Heart, 
     return size * (np.outer(heart.projection @ turned, main) + np.outer(heart.projection @ across, side))
 
 
-def render(rng: np.random.Generator, beats: Beats, heart: Heart, condition: Condition, n_samples: int) -> np.ndarray:
+def draw_gains(rng: np.random.Generator, beats: Beats) -> np.ndarray:
+    """
+    Breathing moves the heart against the electrodes: size and direction of all waves follow it a little.
+
+    Args:
+        rng (`np.random.Generator`): stream of this exam's morphology, after `draw_heart`.
+        beats (`Beats`): when, and with which breath.
+
+    Returns:
+        `np.ndarray` of shape `(n_beats, 8)`: factors near 1 of each beat in leads I, II, V1 ... V6.
+    """
+    depth = rng.normal(0, 0.035, 8)
+    breath = np.sin(2 * np.pi * beats.breath_hz * beats.times + beats.breath_phase)
+    return 1 + depth * breath[:, None] + 0.01 * rng.standard_normal((len(beats.times), 1))
+
+
+def render(
+    rng: np.random.Generator, beats: Beats, heart: Heart, condition: Condition, gains: np.ndarray, n_samples: int
+) -> np.ndarray:
     """
     The signal of the heart alone, without noise.
 
     Args:
-        rng (`np.random.Generator`): stream of this exam's morphology, after `draw_heart`.
+        rng (`np.random.Generator`): stream of this exam's morphology, after `draw_gains`.
         beats (`Beats`), heart (`Heart`), condition (`Condition`): what happens when.
+        gains (`np.ndarray` of shape `(n_beats, 8)`): from `draw_gains`.
         n_samples (`int`): at `SAMPLING_RATE`.
 
     Returns:
@@ -293,10 +312,6 @@ def render(rng: np.random.Generator, beats: Beats, heart: Heart, condition: Cond
     """
     margin = int(MARGIN_S * SAMPLING_RATE)
     buffer = np.zeros((8, n_samples + 2 * margin), dtype=np.float32)
-    # Breathing moves the heart against the electrodes: size and direction of all waves follow it a little.
-    depth = rng.normal(0, 0.035, 8)
-    breath = np.sin(2 * np.pi * beats.breath_hz * beats.times + beats.breath_phase)
-    gains = 1 + depth * breath[:, None] + 0.01 * rng.standard_normal((len(beats.times), 1))
     # Beats that end before the recording or begin after it are not drawn.
     seen = (beats.times > -SEEN_BEFORE_S) & (beats.times < n_samples / SAMPLING_RATE + SEEN_AFTER_S)
     conducted = seen & (beats.kinds != VENTRICULAR)

@@ -25,7 +25,7 @@ class _Hand:
     """
     One of the people who write reports, with habits: the same finding mostly gets the same words from the same hand.
 
-    So descriptions repeat, as in an archive, and yet no wording belongs to a diagnosis.
+    So some descriptions repeat, and yet no wording belongs to a diagnosis.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ from data_scripts.simulate import cohort as cohort_module
 from data_scripts.simulate.cohort import EXAM_COLUMNS, MEASUREMENT_COLUMNS, REPORT_READING_COLUMNS
 from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
-from modeling_ecgclip.signal_ecgclip import N_SAMPLES
+from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
 
 
 SETTINGS = CohortSettings(num_exams=110, seed=6, prevalence_scale=3.0, exams_per_part=40)
@@ -137,6 +137,27 @@ def test_an_independent_reader_is_recorded_and_changes_no_column_of_the_default(
     code15.main(command)
     record = json.loads((tmp_path / "table" / "conversion.json").read_text())
     assert record["simulation"]["report_reader"] == "independent"
+
+
+def test_marks_are_of_the_stored_tracings_and_change_no_other_file(tmp_path):
+    settings = CohortSettings(num_exams=70, seed=6, clean=True, exams_per_part=66)
+    write_cohort(tmp_path / "plain", settings, progress=False)
+    for name, num_proc in (("one", 1), ("two", 2)):
+        write_cohort(tmp_path / name, replace(settings, marks=True), num_proc=num_proc, progress=False)
+        for path in (tmp_path / "plain").iterdir():
+            if path.name != "simulation.json":
+                assert path.read_bytes() == (tmp_path / name / path.name).read_bytes()
+    for part in (0, 1):
+        file = f"marks_part{part}.parquet"
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        marks = pd.read_parquet(tmp_path / "one" / file, filters=[("lead", "==", "V5")]).dropna()
+        ids, signal = tracings(tmp_path / "one")[f"exams_part{part}.hdf5"]
+        assert set(marks.exam_id) <= set(ids[:-1]) and len(set(marks.exam_id)) > 0.5 * len(ids)
+        for row in marks.itertuples():
+            lead = signal[np.flatnonzero(ids == row.exam_id)[0], :, LEAD_NAMES.index("V5")] / 2
+            qrs = lead[int(row.qrs_onset_sample) : int(row.qrs_offset_sample) + 1]
+            # Where T and the P before are flat, the QRS stands out at the marked sample.
+            assert abs(lead[int(row.qrs_peak_sample)]) > 0.85 * np.abs(qrs).max()
 
 
 @pytest.mark.parametrize("compression", ["lzf", "gzip"])

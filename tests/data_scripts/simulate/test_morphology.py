@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_scripts.simulate.morphology import NORMAL_QRS, draw_heart, qrs_span, render
+from data_scripts.simulate.morphology import NORMAL_QRS, draw_gains, draw_heart, qrs_span, render
 from data_scripts.simulate.physiology import draw_condition
 from data_scripts.simulate.projection import twelve_leads
 from data_scripts.simulate.rhythm import draw_beats
@@ -33,7 +33,7 @@ def beat_of(block, index=0, **changes):
     rng = np.random.default_rng(index)
     beats = draw_beats(rng, condition, N / SAMPLING_RATE)
     heart = draw_heart(rng, patient, condition)
-    leads = twelve_leads(render(rng, beats, heart, condition, N))
+    leads = twelve_leads(render(rng, beats, heart, condition, draw_gains(rng, beats), N))
     at = [round(t * SAMPLING_RATE) for t in beats.times if 0.4 < t < N / SAMPLING_RATE - 0.6]
     mean = np.median([leads[:, k - 140 : k + 220] for k in at], axis=0)
     return dict(zip(LEAD_NAMES, mean, strict=True)), 140, heart
@@ -128,7 +128,9 @@ def test_fibrillation_has_no_p_and_f_waves_largest_in_v1():
         beats = replace(draw_beats(rng, condition, N / SAMPLING_RATE), times=np.array([-1.5]), kinds=np.zeros(1, int))
         beats = replace(beats, rr_s=beats.rr_s[:1])
         heart = draw_heart(rng, patient, condition)
-        leads = twelve_leads(render(rng, beats, heart, condition, N)[:, :])  # nothing but f-waves
+        leads = twelve_leads(
+            render(rng, beats, heart, condition, draw_gains(rng, beats), N)[:, :]
+        )  # nothing but f-waves
         power = np.abs(np.fft.rfft(leads[6])) ** 2
         hertz = np.fft.rfftfreq(N, 1 / SAMPLING_RATE)
         ratio.append(power[(hertz > 3.5) & (hertz < 16)].sum() / power[1:].sum())

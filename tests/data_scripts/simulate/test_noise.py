@@ -1,9 +1,17 @@
-"""Noise: formed on electrodes, absent when clean, and as strong as in the real samples."""
+"""Noise: formed on electrodes, absent when clean, and as strong as asked for."""
 
 import numpy as np
 import pytest
 
-from data_scripts.simulate.noise import LONG_SAMPLES, SHORT_SAMPLES, Recording, banks, draw_recording, record
+from data_scripts.simulate.noise import (
+    LONG_SAMPLES,
+    SHORT_SAMPLES,
+    Recording,
+    banks,
+    draw_recording,
+    lose_contact,
+    record,
+)
 from data_scripts.simulate.projection import twelve_leads
 
 
@@ -49,9 +57,11 @@ def test_offset_pop_and_loose_electrode_do_what_they_say():
     assert np.abs(np.diff(pops)).max() > 0.5
     assert np.abs(np.diff(noise_of(wander_mv=2.0))).max() < 0.5  # nothing else is so sudden
     heart = np.tile(np.sin(np.arange(LONG_SAMPLES)).astype(np.float32), (8, 1))
-    recorded = record(np.random.default_rng(0), heart.copy(), recording_of(flaws=("loose",)))
+    rng, recorded, loose = np.random.default_rng(0), heart.copy(), recording_of(flaws=("loose",))
+    lost = lose_contact(rng, record(rng, recorded, loose), loose)
     changed = [not np.allclose(a, b, atol=1e-4) for a, b in zip(recorded, heart, strict=True)]
-    assert sum(changed) == 1 and not any(changed[:2])
+    assert sum(changed) == 1 and changed[lost] and not any(changed[:2])
+    assert lose_contact(rng, recorded, recording_of()) is None
 
 
 def test_clean_recordings_pass_the_heart_through_unchanged():
@@ -62,7 +72,7 @@ def test_clean_recordings_pass_the_heart_through_unchanged():
     np.testing.assert_array_equal(record(rng, heart.copy(), recording), heart)
 
 
-def test_recordings_have_the_lengths_offsets_and_flaws_of_the_archive():
+def test_recordings_have_two_lengths_and_their_shares_of_offsets_and_flaws():
     recordings = [draw_recording(np.random.default_rng(k)) for k in range(3000)]
     assert 0.55 < np.mean([r.n_samples == SHORT_SAMPLES for r in recordings]) < 0.65
     offsets = {

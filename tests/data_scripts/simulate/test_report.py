@@ -110,4 +110,4 @@ def test_rate_and_shape_can_be_read_from_the_description(reports):
 def test_descriptions_vary_and_repeat(reports):
     counts = Counter(parts.description for _, parts in reports)
     assert len(counts) > 1500
-    assert counts.most_common(1)[0][1] > 20  # as in an archive, a normal exam is often described in the same words
+    assert counts.most_common(1)[0][1] > 20  # one hand describes normal exams in the same words
