@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.simulate.label_rates import best_f1, scores
 from common.markdown import markdown_table
 from data_scripts.simulate.exam import REPORT_READERS, Draft, draft_exam
-from data_scripts.simulate.report import qrs_shape, write_report
+from data_scripts.simulate.report import seen, write_report
 from data_scripts.simulate.streams import Purpose, stream
 from data_scripts.tables.schema import split_of
 from data_scripts.text.reports import parse_report
@@ -41,15 +41,15 @@ SPLIT_SEED = 0
 
 def said(draft: Draft) -> list[bool]:
     """What the description says of each label, in the order of `LABEL_NAMES`."""
-    reading, shape = draft.report_reading, qrs_shape(draft.report_reading, draft.condition)
-    sinus = reading.rhythm == "sinus"
+    reading = seen(draft.report_reading, draft.condition)
+    sinus = reading.p == "usual"
     return [
-        reading.pr_class == "long",
-        shape == "rbbb",
-        shape == "lbbb",
-        sinus and reading.rate_class == "slow",
-        reading.rhythm == "af",
-        sinus and reading.rate_class == "fast",
+        reading.pr == "long",
+        reading.qrs == "rbbb",
+        reading.qrs == "lbbb",
+        sinus and reading.rate == "slow",
+        reading.p == "none",
+        sinus and reading.rate == "fast",
     ]
 
 

@@ -46,8 +46,10 @@ def probabilities_of(
     return np.concatenate(found).astype(float)
 
 
-def with_interval(value: dict[str, float], interval: dict[str, dict[str, float]], metric: str) -> str:
+def with_interval(value: dict[str, Any], interval: dict[str, dict[str, Any]], metric: str) -> str:
     """A cell: the value and its interval."""
+    if value[metric] is None:
+        return "undefined"
     low, high = interval[metric]["low"], interval[metric]["high"]
     return f"{value[metric]:.3f}" if low is None else f"{value[metric]:.3f} [{low:.3f}, {high:.3f}]"
 

@@ -26,7 +26,7 @@ from data_scripts.simulate.exam import (
 from data_scripts.simulate.marks_table import MARKS_SCHEMA, marks_table
 from data_scripts.simulate.noise import banks
 from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
-from data_scripts.simulate.reader import Reading
+from data_scripts.simulate.reader import ReadExam
 from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
@@ -144,7 +144,7 @@ def _rounded(value: object) -> object:
     return f"{value:.3f}" if isinstance(value, float) else value
 
 
-def _reading_cells(reading: Reading) -> list:
+def _reading_cells(reading: ReadExam) -> list:
     return [*(_rounded(getattr(reading, name)) for name in READ_COLUMNS), " ".join(reading.findings)]
 
 

@@ -9,7 +9,7 @@ from data_scripts.simulate.morphology import Heart, draw_gains, draw_heart, rend
 from data_scripts.simulate.noise import Recording, draw_recording, lose_contact, record
 from data_scripts.simulate.physiology import Condition, Patient, check_prevalence_scale, draw_condition
 from data_scripts.simulate.projection import twelve_leads
-from data_scripts.simulate.reader import Reading, read_exam
+from data_scripts.simulate.reader import ReadExam, read_exam
 from data_scripts.simulate.report import write_report
 from data_scripts.simulate.rhythm import Beats, draw_beats
 from data_scripts.simulate.streams import Purpose, stream
@@ -65,8 +65,8 @@ class SimulatedExam:
         signal (`np.ndarray` of shape `(12, n_samples)`, float32): mV at 400 Hz, leads in the order of `LEAD_NAMES`.
         labels (`dict[str, int]`): 0 or 1 for each of `LABEL_NAMES`, with the errors of reading.
         measurements (`Measurements`): the truth.
-        reading (`Reading`): what the labels were made from.
-        report_reading (`Reading`): what the report was written from: the same one, or one of its own.
+        reading (`ReadExam`): what the labels were made from.
+        report_reading (`ReadExam`): what the report was written from: the same one, or one of its own.
         flaws (`tuple[str, ...]`): of the recording.
         report (`str`): description, conclusion and label line, in Portuguese.
         beat_times_s (`np.ndarray` of shape `(n_beats,)`): reference point of each recorded QRS, s.
@@ -81,8 +81,8 @@ class SimulatedExam:
     signal: np.ndarray
     labels: dict[str, int]
     measurements: Measurements
-    reading: Reading
-    report_reading: Reading
+    reading: ReadExam
+    report_reading: ReadExam
     flaws: tuple[str, ...]
     report: str
     beat_times_s: np.ndarray
@@ -98,8 +98,8 @@ class Draft:
     recording: Recording
     beats: Beats
     heart: Heart
-    reading: Reading
-    report_reading: Reading
+    reading: ReadExam
+    report_reading: ReadExam
     morphology_rng: np.random.Generator
     noise_rng: np.random.Generator
 

@@ -27,7 +27,7 @@ LABEL_ADDED = 0.0004  # of labels, per exam, that nothing supports
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadExam:
     """
     One reading of one exam. Rates in beats per minute, durations in ms, axis in degrees.
 
@@ -38,7 +38,7 @@ class Reading:
         rate_class (`str`): `"slow"`, `"usual"` or `"fast"`.
         pr_class (`str`): `"long"`, `"usual"`, `"short"` or `"none"`.
         qrs_class (`str`): `"wide"`, `"borderline"` or `"usual"`.
-        findings (`tuple[str, ...]`): what the conclusion names, keys of `report.CONCLUSIONS`.
+        findings (`tuple[str, ...]`): what the conclusion names, keys of `conclusions.CONCLUSIONS`.
         labels (`tuple[int, ...]`): 0 or 1 in the order of `LABEL_NAMES`; mostly, not always, what `findings` says.
     """
 
@@ -127,7 +127,7 @@ def read_exam(
     recording: Recording,
     beats: Beats,
     heart: Heart,
-) -> Reading:
+) -> ReadExam:
     """
     One reading: all that is made from it, report or label or both, shares its errors.
 
@@ -136,7 +136,7 @@ def read_exam(
         patient, condition, recording, beats, heart: what is true.
 
     Returns:
-        `Reading`
+        `ReadExam`
     """
     factor = NOISY_FACTOR if {"noisy", "wander"} & set(recording.flaws) else 1.0
     rate_error, pr_error, qrs_error, qtc_error, axis_error = factor * rng.standard_normal(5)
@@ -166,7 +166,7 @@ def read_exam(
     kept = rng.random(len(findings)) >= OVERLOOKED
     findings = [name for name, keep in zip(findings, kept, strict=True) if keep]
     qrs_class = "wide" if blocked else "borderline" if qrs_ms > QRS_SEEN_AS_WIDE else "usual"
-    return Reading(
+    return ReadExam(
         rhythm=rhythm,
         heart_rate=round(rate),
         pr_ms=None if pr_ms is None else round(pr_ms),

@@ -5,10 +5,11 @@ from collections import Counter
 
 import pytest
 
-from data_scripts.simulate import phrases
+from data_scripts.simulate import conclusions
 from data_scripts.simulate.exam import draft_exam
 from data_scripts.simulate.report import label_line, write_report
 from data_scripts.simulate.streams import Purpose, stream
+from data_scripts.text import phrases
 from data_scripts.text.reports import STATEMENTS, fold, parse_report
 from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
@@ -71,7 +72,7 @@ def test_no_phrase_of_the_conclusion_shares_a_word_with_any_phrase_of_the_descri
     tables = (phrases.RATE, phrases.RATE_WITH_NUMBER, phrases.CYCLES, phrases.EARLY_BEATS, phrases.AXIS, phrases.P)
     for table in (*tables, phrases.PR, phrases.QRS, phrases.VOLTAGE, phrases.ST, phrases.QTC):
         described |= {word for options in table.values() for phrase in options for word in words(phrase)}
-    listed = [*phrases.CONCLUSIONS.values(), phrases.CONCLUSION_RHYTHM, phrases.CONCLUSION_CLEAR]
+    listed = [*conclusions.CONCLUSIONS.values(), conclusions.CONCLUSION_RHYTHM, conclusions.CONCLUSION_CLEAR]
     concluded = {word for options in listed for phrase in options for word in words(phrase)}
     assert len(described) > 150 and len(concluded) > 50
     assert not {word for word in described & concluded if not word.isdigit()}
