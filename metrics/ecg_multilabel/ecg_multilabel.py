@@ -244,11 +244,11 @@ def paired_bootstrap(
 
     Returns:
         `dict` ready for JSON: settings as in `bootstrap_intervals`; `per_class` {label: {metric: {`a`, `b`,
-        `difference`, `low`, `high`, `p_value`, `n_resamples`}}} and `mean` {metric: ...}; `undefined`. `p_value` is
-        two-sided: twice the smaller share of resamples at or beyond 0, each share as (count + 1) / (resamples + 1).
-        A metric that is undefined for either model is None for the difference; what rests on too few exams for
-        `bootstrap_intervals` in either model gets neither interval nor p-value here, and `reason` says why. Means are
-        those of `multilabel_metrics`.
+        `difference`, `low`, `high`, `p_value`, `n_resamples`, `reason`}}} and `mean` {metric: ...}; `undefined`.
+        `reason` says why there is no interval, and is None where there is one. `p_value` is two-sided: twice the
+        smaller share of resamples at or beyond 0, each share as (count + 1) / (resamples + 1). A metric that is
+        undefined for either model is None for the difference; what rests on too few exams for `bootstrap_intervals`
+        in either model gets neither interval nor p-value here. Means are those of `multilabel_metrics`.
 
     Raises:
         ValueError: as `bootstrap_intervals`, and for runs whose shapes do not fit.
@@ -293,7 +293,7 @@ def paired_bootstrap(
                 undefined.append({"label": name, "metric": metric, "reason": reason})
                 continue
             interval, p_value = percentile_interval(resampled_difference[:, row, column], level)
-            rows[name][metric] = {**point, **interval, "p_value": p_value}
+            rows[name][metric] = {**point, **interval, "p_value": p_value, "reason": interval.get("reason")}
             note_what_lacks(undefined, name, metric, interval, n_resamples)
     mean = rows.pop("mean")
     settings = {"level": level, "n_resamples": n_resamples, "n_groups": n_groups, "seed": seed}
