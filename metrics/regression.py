@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from metrics.ecg_multilabel.ecg_multilabel import group_numbers, interval_report
+from metrics.ecg_multilabel.resampling import Counts, group_numbers, interval_report, too_few_for_intervals
 
 
 METRICS = ("mae", "rmse", "r2", "pearson")
@@ -77,7 +77,8 @@ def regression_intervals(
     predictions, targets = _checked(predictions, targets, target_names)
     group_index, n_groups = group_numbers(groups, len(targets))
     sums = _Sums(predictions, targets, group_index)
-    report = interval_report(sums.values, n_groups, target_names, METRICS, n_resamples, level, seed)
+    withheld = too_few_for_intervals(sums.counts, target_names, dict.fromkeys(METRICS, ("known values",)))
+    report = interval_report(sums.values, n_groups, target_names, METRICS, n_resamples, level, seed, withheld)
     report["per_target"] = report.pop("per_class")
     return report
 
@@ -97,6 +98,7 @@ class _Sums:
         members = scipy.sparse.csr_array((np.ones(len(targets)), (group_index, np.arange(len(targets)))), shape=shape)
         self.sums = members @ columns.reshape(len(targets), -1)  # (groups, targets * parts)
         self.n_parts = len(parts)
+        self.counts = Counts.of({"known values": self.sums.reshape(shape[0], -1, self.n_parts)[..., 0]})
 
     def values(self, weights: np.ndarray) -> np.ndarray:
         """All `METRICS` for weights `(resamples, groups)`: `(resamples, targets, metrics)`, NaN where undefined."""

@@ -59,10 +59,10 @@ def single_label_intervals(
     hits, known = _hits(probabilities, labels)
     draws = (groups, n_resamples, level, seed)
     result = bootstrap_intervals(probabilities, labels, _limits(probabilities), label_names, *draws)
-    # Where every known exam has something to find, the share that was found is a recall; the resamples are the same.
+    # Whether a known exam's label was found is a label of its own, which is to be 1; the resamples are the same.
     of_hits = np.where(known, 1, -1)[:, None]
     found = bootstrap_intervals(hits[:, None].astype(float), of_hits, [0.5], ["hits"], *draws)
-    accuracy = found["per_class"]["hits"]["recall"]
+    accuracy = found["per_class"]["hits"]["accuracy"]
     return {"accuracy": accuracy, "balanced_accuracy": result["mean"]["recall"], **result}
 
 

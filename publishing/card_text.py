@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from common.markdown import markdown_table
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import SignalSpec
+from training.evaluation import NO_INTERVAL, ZERO_DIVISION_MEAN, without_interval
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def some_of(items: Sequence[str]) -> str:
     if len(items) <= ALL_NAMED:
         return listed(items)
     return f"{', '.join(items[:SOME_NAMED])} and {len(items) - SOME_NAMED:,} more"
+
+
+def in_paragraphs(*parts: str) -> str:
+    """Returns the parts that say something, with a blank line between them."""
+    return "\n\n".join(part for part in parts if part)
 
 
 def titled(label: Label) -> str:
@@ -76,16 +82,34 @@ def with_interval(value: float | None, interval: Mapping[str, Any] | None, count
 
     Args:
         value (`float`, *optional*): None where the data do not define it.
-        interval (`Mapping`, *optional*): `low` and `high`, None where there are none.
+        interval (`Mapping`, *optional*): `low` and `high`, None where there are none: [`missing_note`] says why.
         counts (`Mapping`):
             `n_known` of the output, and `n_positive` where it is a label; without them the mean over outputs is meant.
     """
     if value is None:
         return _not_defined(counts)
     shown = f"{value:.3f}"
-    if interval and interval["low"] is not None:
-        shown += f" [{interval['low']:.3f}, {interval['high']:.3f}]"
-    return shown
+    if not interval:
+        return shown
+    return f"{shown} {NO_INTERVAL if interval['low'] is None else '[{low:.3f}, {high:.3f}]'.format(**interval)}"
+
+
+def missing_note(measured: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """
+    Returns a list of why a table of some metrics lacks intervals and means; nothing where it lacks none.
+
+    Args:
+        measured (`Mapping`): `mean`, `undefined` and `intervals` of a split.
+        columns (`Mapping[str, str]`): The metrics, and their titles.
+    """
+    said = [
+        f"{NO_INTERVAL}, no interval of {listed([columns[metric] for metric in metrics])}: {some_of(names)}, {reason}."
+        for (reason, metrics), names in without_interval(measured["intervals"], columns).items()
+    ]
+    for entry in measured["undefined"]:
+        if entry["label"] == "mean" and entry["metric"] in columns and measured["mean"][entry["metric"]] is None:
+            said.append(f"No mean of {columns[entry['metric']]}: {entry['reason']}.")
+    return "\n".join(f"- {line}" for line in said)
 
 
 def _not_defined(counts: Mapping[str, Any]) -> str:
@@ -109,7 +133,8 @@ def metric_table(
     right: Iterable[int] | None = None,
 ) -> str:
     """
-    Returns the table of some metrics: a row for each output, and their mean.
+    Returns the table of some metrics: a row for each output, and their mean; of precision and the like another mean,
+    which counts what is undefined as 0.
 
     Args:
         run (`RunFolder`): Whose outputs they are.
@@ -132,7 +157,12 @@ def metric_table(
         rows.append([label.name, *first, *cells(values, intervals[per][label.name])])
     mean = ["mean", *("" for _ in begin), *cells(measured["mean"], intervals["mean"])]
     what = "label" if per == "per_class" else "value"
-    last = [mean] if len(rows) > 1 else []
+    counted = measured.get("mean_zero_division", {})
+    last = [mean]
+    if columns.keys() & counted.keys():
+        zeros = [with_interval(counted[metric], None, {}) if metric in counted else "" for metric in columns]
+        last.append([ZERO_DIVISION_MEAN, *("" for _ in begin), *zeros])
+    last = last if len(rows) > 1 else []
     return folded_table([what, *begin, *columns.values()], rows, last=last, right=right)
 
 

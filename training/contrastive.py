@@ -10,6 +10,7 @@ from torch import nn
 
 from modeling_ecgclip.clip_ecgclip import EcgClipModel
 from training.data import Batch, ExamSplit
+from training.evaluation import drawn_of
 from training.feed import ExamFeed
 from training.retrieval import (
     RetrievalRanks,
@@ -171,15 +172,17 @@ class ContrastiveTask:
         ecg_embeds, text_embeds = self.embed(exams)
         ranks = retrieval_ranks(ecg_embeds, text_embeds, exams.report_ids)
         patients = exams.patient_ids.astype(str)
-        result = {
+        resampled = drawn_of(exams.exam_ids, exams.patient_ids)
+        result: dict[str, Any] = {
             "n_exams": len(exams),
             "n_patients": len(np.unique(patients)),
-            "retrieval": retrieval_report(ranks, patients),
+            "retrieval": {**retrieval_report(ranks, patients), "resampled": resampled},
         }
         if self.prompt_embeds is not None:
             result["zero_shot"] = zero_shot_metrics(
                 ecg_embeds, self._prompts(), exams.labels, self.label_names, patients.tolist()
             )
+            result["zero_shot"]["intervals"]["resampled"] = resampled
         return result, ranks
 
     def _prompts(self) -> torch.Tensor:

@@ -136,6 +136,8 @@ class ExamSplit(TorchDataset):
         self.patient_ids = columns.column("patient_id").to_numpy()[self.rows]
         self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
         self.n_samples = columns.column("n_samples").to_numpy()[self.rows]
+        self.ages = columns.column("age").to_numpy()[self.rows]  # years, NaN where unknown
+        self.sexes = columns.column("sex").to_numpy()[self.rows]  # None where unknown
         self._cached: torch.Tensor | None = None
         self.labels = (labels_array(split) if labels is None else labels)[self.rows]
 
@@ -250,6 +252,7 @@ class EmbeddedSplit(TorchDataset):
     def __init__(self, split: ExamSplit, embeds: torch.Tensor):
         self.embeds = embeds
         self.labels, self.exam_ids, self.patient_ids = split.labels, split.exam_ids, split.patient_ids
+        self.ages, self.sexes = split.ages, split.sexes
 
     def __len__(self) -> int:
         return len(self.embeds)

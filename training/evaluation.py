@@ -1,9 +1,9 @@
 """Predictions to `predictions.parquet`, `metrics.json` and a table."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +11,17 @@ import pyarrow.parquet as pq
 
 from common.markdown import markdown_table
 from common.writing import written_aside
+from metrics.calibration import brier_intervals, calibration_metrics
 from metrics.ecg_multilabel.ecg_multilabel import (
     bootstrap_intervals,
     choose_thresholds,
     multilabel_metrics,
     undefined_thresholds,
 )
+from metrics.ecg_multilabel.resampling import UNDEFINED
 from metrics.regression import regression_intervals, regression_metrics
 from metrics.single_label import single_label_intervals, single_label_metrics
+from training.subgroups import subgroup_metrics
 
 
 TABLE_COLUMNS = {
@@ -29,9 +32,13 @@ TABLE_COLUMNS = {
     "specificity": "specificity",
     "auroc": "AUROC",
     "average_precision": "avg. precision",
+    "brier": "Brier",
+    "ece": "ECE",
 }
 TARGET_COLUMNS = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "pearson": "Pearson's r"}
 UNITLESS = ("r2", "pearson")  # what a mean over targets of different units can be taken of
+ZERO_DIVISION_MEAN = "mean, undefined as 0"  # of `mean_zero_division`, as the paper's tables have it
+NO_INTERVAL = "[–]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +50,33 @@ class _OfSplit:
     split: str
     exam_ids: np.ndarray
     patient_ids: np.ndarray
+    ages: np.ndarray | None = field(default=None, kw_only=True)
+    sexes: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("exam_ids", "patient_ids"):
+        for name, dtype in (("exam_ids", str), ("patient_ids", str), ("ages", np.float64), ("sexes", object)):
+            if getattr(self, name) is None:  # ages and sexes, where nobody asked for them
+                continue
             values = list(getattr(self, name))
             if len(values) != len(self.exam_ids):
                 raise ValueError(f"split {self.split}: expected {len(self.exam_ids)} {name}, found {len(values)}")
-            if None in values:
+            if dtype is str and None in values:
                 raise ValueError(f"split {self.split}: {name} of row {values.index(None)} is missing")
-            object.__setattr__(self, name, np.array(values, dtype=str))
+            object.__setattr__(self, name, np.array(values, dtype=dtype))
         distinct, counts = np.unique(self.exam_ids, return_counts=True)
         if len(distinct) != len(self.exam_ids):
             raise ValueError(f"split {self.split}: exam {distinct[counts > 1][0]} comes {counts.max()} times")
+
+    @property
+    def resampled(self) -> str:
+        """What the bootstrap draws; see [`drawn_of`]."""
+        return drawn_of(self.exam_ids, self.patient_ids)
+
+    def of_rows(self, rows: np.ndarray) -> Self:
+        """Returns the predictions of some exams, by a mask or by places."""
+        names = ["exam_ids", "patient_ids", "ages", "sexes", *self.columns.values()]
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
 
     def _check(
         self, truth: str, told: str, dtype: Any, right: Callable[[np.ndarray], np.ndarray], wanted: str
@@ -86,6 +108,10 @@ class SplitPredictions(_OfSplit):
             Its name, such as "test".
         exam_ids, patient_ids (`Sequence[str]` of length `exams`):
             Each exam once; patients group the exams.
+        ages (`Sequence[float]` of length `exams`, *optional*):
+            Years at the time of the exam, NaN where unknown.
+        sexes (`Sequence[str]` of length `exams`, *optional*):
+            `"female"`, `"male"`, or None where unknown.
         labels (`np.ndarray` of int, shape `(exams, labels)`):
             1 present, 0 absent, -1 unknown.
         probabilities (`np.ndarray` of float, shape `(exams, labels)`):
@@ -113,7 +139,7 @@ class TargetPredictions(_OfSplit):
     Numbers and their predictions of one split, one row for each exam.
 
     Args:
-        split, exam_ids, patient_ids:
+        split, exam_ids, patient_ids, ages, sexes:
             As in [`SplitPredictions`].
         targets (`np.ndarray` of float, shape `(exams, targets)`):
             NaN where unknown.
@@ -137,12 +163,18 @@ class TargetPredictions(_OfSplit):
 Predictions = SplitPredictions | TargetPredictions
 
 
+def drawn_of(exam_ids: np.ndarray, patient_ids: np.ndarray) -> str:
+    """Returns what a bootstrap by patient draws: `"patients"`, or `"exams"` where no exam names one but itself."""
+    return "exams" if np.array_equal(exam_ids, patient_ids) else "patients"
+
+
 def write_predictions(path: str | os.PathLike, predictions: Sequence[Predictions], names: Sequence[str]) -> None:
     """
     Write the predictions of one or more splits as one Parquet file, aside and then renamed.
 
-    Columns: `exam_id`, `patient_id`, `split` (string), then `label_<name>` (int8, -1 unknown) and `probability_<name>`
-    (float64) in the order of `names`; of numbers `target_<name>` (float64, null unknown) and `prediction_<name>`.
+    Columns: `exam_id`, `patient_id`, `split` (string), `age` (float64) and `sex` (string) where the predictions have
+    them (null unknown), then `label_<name>` (int8, -1 unknown) and `probability_<name>` (float64) in the order of
+    `names`; of numbers `target_<name>` (float64, null unknown) and `prediction_<name>`.
 
     Raises:
         ValueError: if a split has another number of labels than there are names.
@@ -154,6 +186,10 @@ def write_predictions(path: str | os.PathLike, predictions: Sequence[Predictions
             "patient_id": pa.array(part.patient_ids.tolist(), pa.string()),
             "split": pa.array([part.split] * len(part.exam_ids), pa.string()),
         }
+        if part.ages is not None:
+            columns["age"] = pa.array(part.ages, pa.float64(), from_pandas=True)
+        if part.sexes is not None:
+            columns["sex"] = pa.array(part.sexes.tolist(), pa.string())
         for prefix, attribute in part.columns.items():
             values = getattr(part, attribute)
             if values.shape[1] != len(names):
@@ -191,7 +227,12 @@ def read_predictions(path: str | os.PathLike) -> tuple[dict[str, Predictions], t
             np.stack([part.column(f"{prefix}{name}").to_numpy() for name in names], axis=1) for prefix in kind.columns
         )
         ids = (part.column(name).to_pylist() for name in ("exam_id", "patient_id"))
-        splits[split] = kind(split, *ids, *arrays)
+        of_person = {
+            attribute: part.column(name).to_numpy()
+            for name, attribute in (("age", "ages"), ("sex", "sexes"))
+            if name in part.column_names
+        }
+        splits[split] = kind(split, *ids, *arrays, **of_person)
     return splits, names
 
 
@@ -222,7 +263,10 @@ def evaluate_predictions(
     Returns:
         `dict` ready for `write_json`: `label_names`, `thresholds` {label: float}, `thresholds_from` ("validation" or
         "given"), `undefined` (labels without a choice), and for each split that is there `n_exams`, `n_patients` and
-        the result of `multilabel_metrics`; `test` has `intervals` of `bootstrap_intervals` as well.
+        the result of `multilabel_metrics` with `brier` and `ece` of `calibration_metrics` beside the other metrics,
+        and `binning` of the latter. `test` has `intervals` of `bootstrap_intervals` and `brier_intervals` too, with
+        what they `resampled` ("patients", or "exams" where none are known), and where the predictions have ages or
+        sexes `subgroups` of [`subgroup_metrics`].
 
     Raises:
         ValueError: if neither validation predictions nor thresholds are given, or if the splits share a patient.
@@ -242,13 +286,15 @@ def evaluate_predictions(
         "undefined": undefined,
     }
     settings = {"n_resamples": n_resamples, "seed": seed}
-    return result | _of_splits(
+    return result | _of_classes(
         validation,
         test,
+        label_names,
         lambda part: multilabel_metrics(part.probabilities, part.labels, chosen, label_names),
         lambda part: bootstrap_intervals(
             part.probabilities, part.labels, chosen, label_names, part.patient_ids, **settings
         ),
+        settings,
     )
 
 
@@ -261,17 +307,19 @@ def evaluate_single_label(
 ) -> dict[str, Any]:
     """
     What `metrics.json` holds where the most probable label is the decision: no thresholds, and for each split the
-    result of `single_label_metrics`. Args as in [`evaluate_predictions`].
+    result of `single_label_metrics`, with calibration and subgroups as in [`evaluate_predictions`]. Args as there.
     """
     result = {"label_names": list(label_names), "thresholds": {}, "thresholds_from": "argmax", "undefined": []}
     settings = {"n_resamples": n_resamples, "seed": seed}
-    return result | _of_splits(
+    return result | _of_classes(
         validation,
         test,
+        label_names,
         lambda part: single_label_metrics(part.probabilities, part.labels, label_names),
         lambda part: single_label_intervals(
             part.probabilities, part.labels, label_names, part.patient_ids, **settings
         ),
+        settings,
     )
 
 
@@ -295,6 +343,44 @@ def evaluate_targets(
     )
 
 
+def _of_classes(
+    validation: SplitPredictions | None,
+    test: SplitPredictions | None,
+    label_names: Sequence[str],
+    measure: Callable[[Any], dict[str, Any]],
+    intervals: Callable[[Any], dict[str, Any]],
+    settings: Mapping[str, int],
+) -> dict[str, Any]:
+    """[`_of_splits`] of classifiers: with calibration beside the decisions, and the test split's subgroups."""
+
+    def measured(part: SplitPredictions) -> dict[str, Any]:
+        calibration = calibration_metrics(part.probabilities, part.labels, label_names)
+        return {**_joined(measure(part), calibration), "binning": calibration["binning"]}
+
+    def with_intervals(part: SplitPredictions) -> dict[str, Any]:
+        return _joined(
+            intervals(part),
+            brier_intervals(part.probabilities, part.labels, label_names, part.patient_ids, **settings),
+        )
+
+    result = _of_splits(validation, test, measured, with_intervals)
+    if test is not None and not (test.ages is None and test.sexes is None):
+        result["test"]["subgroups"] = subgroup_metrics(test, measure, intervals)
+    return result
+
+
+def _joined(of_decisions: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The former with the metrics that the latter has of the same classes."""
+    return {
+        **of_decisions,
+        "per_class": {
+            name: {**values, **more["per_class"][name]} for name, values in of_decisions["per_class"].items()
+        },
+        "mean": {**of_decisions["mean"], **more["mean"]},
+        "undefined": [*of_decisions["undefined"], *more["undefined"]],
+    }
+
+
 def _of_splits(
     validation: Any,
     test: Any,
@@ -315,37 +401,65 @@ def _of_splits(
             sizes = {"n_exams": len(part.exam_ids), "n_patients": len(np.unique(part.patient_ids))}
             result[name] = {**sizes, **measure(part)}
     if test is not None:
-        result["test"]["intervals"] = intervals(test)
+        result["test"]["intervals"] = {**intervals(test), "resampled": test.resampled}
     return result
 
 
 def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
     """
     Markdown table of the result of [`evaluate_predictions`] or [`evaluate_single_label`], aligned for a terminal: a
-    row per class, and the mean.
+    row per class, the mean, and the mean with undefined values counted as 0; then the subgroups where there are some.
 
-    F1 carries its interval where the split has one. An undefined value is a dash, and the reasons follow the table.
+    F1 carries its interval where the split has one. An undefined value is a dash, as is an interval that is not given,
+    and the reasons follow the table.
     """
     measured, thresholds = metrics[split], metrics["thresholds"]
     intervals = measured.get("intervals")
-    rows = [["class", "positives", *(["threshold"] if thresholds else []), *TABLE_COLUMNS.values()]]
-    for name, values in [*measured["per_class"].items(), ("mean", measured["mean"])]:
-        is_mean = name == "mean"
-        of_row = intervals and (intervals["mean"] if is_mean else intervals["per_class"][name])
-        cells = ["" if is_mean else f"{values['n_positive']} / {values['n_known']}"]
-        if thresholds:
-            cells.append("" if is_mean else f"{thresholds[name]:.3f}")
-        for metric in TABLE_COLUMNS:
-            cells.append(_shown(values[metric], of_row["f1"] if of_row and metric == "f1" else None))
-        rows.append([name, *cells])
+    columns = {metric: title for metric, title in TABLE_COLUMNS.items() if metric in measured["mean"]}
+    rows = [["class", "positives", *(["threshold"] if thresholds else []), *columns.values()]]
+    for name, values in measured["per_class"].items():
+        of_f1 = intervals and intervals["per_class"][name]["f1"]
+        cells = [f"{values['n_positive']} / {values['n_known']}", *([f"{thresholds[name]:.3f}"] if thresholds else [])]
+        rows.append([name, *cells, *_cells(values, columns, of_f1)])
+    before = [""] * (2 if thresholds else 1)
+    rows.append(["mean", *before, *_cells(measured["mean"], columns, intervals and intervals["mean"]["f1"])])
+    if "mean_zero_division" in measured:
+        rows.append([ZERO_DIVISION_MEAN, *before, *_cells(measured["mean_zero_division"], columns)])
     return "\n".join(
         [
             markdown_table(rows),
             "",
-            f"{_about(split, measured)}; {_decision(metrics, measured)}.{_about_intervals(intervals)}",
-            *_undefined_lines([*metrics["undefined"], *measured["undefined"]], TABLE_COLUMNS),
+            f"{_about(split, measured)}; {_decision(metrics, measured)}.{_about_intervals(intervals)}"
+            + (f" ECE: {measured['binning']}." if "binning" in measured else ""),
+            *_lines("No interval:", _without_interval(intervals, {"f1": "F1"})),
+            *_lines("Undefined:", _undefined([*metrics["undefined"], *measured["undefined"]], columns)),
+            *_subgroups_lines(measured.get("subgroups")),
         ]
     )
+
+
+def _cells(
+    values: Mapping[str, float | None], columns: Mapping[str, str], of_f1: Mapping[str, Any] | None = None
+) -> list[str]:
+    """A row's metrics, with the interval of F1; empty where a mean is of fewer metrics."""
+    return [
+        _shown(values[metric], of_f1 if metric == "f1" else None) if metric in values else "" for metric in columns
+    ]
+
+
+def _subgroups_lines(subgroups: Mapping[str, Any] | None) -> list[str]:
+    """A table of the means of each subgroup."""
+    if not subgroups:
+        return []
+    rows = [["subgroup", "exams", "patients", "mean F1", "mean AUROC"]]
+    for kind, of_kind in subgroups["kinds"].items():
+        for group, found in of_kind["groups"].items():
+            cells = [_shown(found["mean"][metric], found["intervals"]["mean"][metric]) for metric in ("f1", "auroc")]
+            rows.append([f"{kind} {group}", f"{found['n_exams']}", f"{found['n_patients']}", *cells])
+    unknown = [f"{kind} of {of_kind['n_unknown']}" for kind, of_kind in subgroups["kinds"].items()]
+    said = f"Unknown: {', '.join(unknown)} exams. A mean is over the labels that have positives there."
+    undefined = [f"{entry['subgroup']}: {entry['reason']}" for entry in subgroups["undefined"]]
+    return ["", markdown_table(rows), "", said, *_lines("Undefined:", undefined)]
 
 
 def targets_table(metrics: Mapping[str, Any], split: str = "test") -> str:
@@ -372,17 +486,20 @@ def targets_table(metrics: Mapping[str, Any], split: str = "test") -> str:
             markdown_table(rows),
             "",
             f"{_about(split, measured)}; MAE and RMSE in each target's own unit.{_about_intervals(intervals)}",
-            *_undefined_lines(measured["undefined"], TARGET_COLUMNS),
+            *_lines("No interval:", _without_interval(intervals, TARGET_COLUMNS)),
+            *_lines("Undefined:", _undefined(measured["undefined"], TARGET_COLUMNS)),
         ]
     )
 
 
 def _shown(value: float | None, interval: Mapping[str, Any] | None = None) -> str:
-    """A cell: the value, its interval where there is one, or a dash."""
+    """A cell: the value with its interval, or a dash for what is not there."""
     if value is None:
         return "–"
-    if not interval or interval["low"] is None:
+    if not interval:
         return f"{value:.3f}"
+    if interval["low"] is None:
+        return f"{value:.3f} {NO_INTERVAL}"
     return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
@@ -406,13 +523,60 @@ def _decision(metrics: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
 def _about_intervals(intervals: Mapping[str, Any] | None) -> str:
     if not intervals:
         return ""
-    return f" In brackets: {100 * intervals['level']:g} % interval, {intervals['n_resamples']} resamples of patients."
+    return f" In brackets: {100 * intervals['level']:g} % interval, {about_resamples(intervals)}."
 
 
-def _undefined_lines(entries: Sequence[Mapping[str, str]], titles: Mapping[str, str]) -> list[str]:
-    """A list of what is undefined, by reason."""
+def about_resamples(intervals: Mapping[str, Any]) -> str:
+    """What the intervals of a split are from, in words."""
+    return f"{intervals['n_resamples']:,} resamples of {of_whom(intervals)}"
+
+
+def of_whom(record: Mapping[str, Any]) -> str:
+    """Patients, or exams, in words; of a record that does not say what it `resampled`, patients."""
+    return "exams, whose patients are unknown" if record.get("resampled") == "exams" else "patients"
+
+
+def without_interval(
+    intervals: Mapping[str, Any] | None, metrics: Collection[str]
+) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+    """
+    What is defined and has no interval: names of outputs, and "mean", by the reason and the metrics that it holds for.
+
+    Args:
+        intervals (`Mapping`, *optional*): Of a split.
+        metrics (`Collection[str]`): Those to look at.
+    """
+    if not intervals:
+        return {}
+    per = intervals["per_class" if "per_class" in intervals else "per_target"]
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, of_name in [*per.items(), ("mean", intervals["mean"])]:
+        reasons: dict[str, list[str]] = {}
+        for metric in metrics:
+            reason = of_name.get(metric, {}).get("reason", UNDEFINED)
+            if reason != UNDEFINED:
+                reasons.setdefault(reason, []).append(metric)
+        for reason, lacking in reasons.items():
+            found.setdefault((reason, tuple(lacking)), []).append(name)
+    return found
+
+
+def _without_interval(intervals: Mapping[str, Any] | None, titles: Mapping[str, str]) -> list[str]:
+    """[`without_interval`] in words."""
+    return [
+        f"{', '.join(names)}: {', '.join(titles[metric] for metric in metrics)}: {reason}"
+        for (reason, metrics), names in without_interval(intervals, titles).items()
+    ]
+
+
+def _undefined(entries: Sequence[Mapping[str, str]], titles: Mapping[str, str]) -> list[str]:
+    """What is undefined, by reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         reasons.setdefault((entry["label"], entry["reason"]), []).append(titles.get(entry["metric"], entry["metric"]))
-    lines = [f"- {label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
-    return ["", "Undefined:", "", *lines] if lines else []
+    return [f"{label}: {', '.join(found)}: {reason}" for (label, reason), found in reasons.items()]
+
+
+def _lines(title: str, entries: Sequence[str]) -> list[str]:
+    """A list with its title, or nothing."""
+    return ["", title, "", *(f"- {entry}" for entry in entries)] if entries else []

@@ -16,9 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import brier_score_loss, precision_recall_curve
 
 from common.writing import written_aside
+from metrics.calibration import N_BINS, calibration_bins, expected_calibration_error
 from modeling_ecgclip.labels_ecgclip import is_positive
 from training.evaluation import SplitPredictions, TargetPredictions
 from training.retrieval import RECALL_AT, RetrievalRanks
@@ -31,7 +32,6 @@ DPI = 150
 PANELS_PER_ROW = 3
 MAX_PANELS = 12  # of more labels the most frequent are drawn: nobody looks at 71 curves
 MAX_CELLS_WITH_NUMBERS = 12  # labels of a confusion matrix; below, each cell says how many
-CALIBRATION_BINS = 10
 WILSON_Z = 1.96  # 95 % interval of a proportion
 SMOOTHED_POINTS = 60  # a longer training curve gets a running mean of about this resolution
 LOG_SCALE_RATIO = 8  # a loss that falls by more is drawn on a logarithmic axis
@@ -138,8 +138,8 @@ def plot_calibration(predictions: SplitPredictions, label_names: Sequence[str]) 
     """
     Observed share of positives against the predicted probability, for each class, with how many exams lie where.
 
-    Points are the mean probability and the share of positives in ten equally wide bins, bars their Wilson 95 %
-    intervals. ECE is the mean distance from the diagonal, weighted by exams; the Brier score the mean squared error.
+    Points are the mean probability and the share of positives in the bins of `metrics.calibration`, which defines ECE,
+    bars their Wilson 95 % intervals (of exams, as if each had a patient of its own).
 
     Args:
         predictions (`SplitPredictions`), label_names (`Sequence[str]`):
@@ -147,7 +147,7 @@ def plot_calibration(predictions: SplitPredictions, label_names: Sequence[str]) 
     """
     drawn = _drawn(predictions)
     figure, panels, below = _panels(len(drawn), strip=True)
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    edges = np.linspace(0, 1, N_BINS + 1)
     for index, axes, counts_axes in zip(drawn, panels, below, strict=True):
         name = label_names[index]
         truth, scores = _known(predictions, index)
@@ -159,14 +159,14 @@ def plot_calibration(predictions: SplitPredictions, label_names: Sequence[str]) 
         if not len(truth):
             _panel_title(axes, name, "known in no exam")
             continue
-        bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-        counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+        counts, mean, share = calibration_bins(scores, truth)
         used = counts > 0
-        mean = np.bincount(bins, scores, CALIBRATION_BINS)[used] / counts[used]
-        share = np.bincount(bins, truth, CALIBRATION_BINS)[used] / counts[used]
+        mean, share = mean[used], share[used]
         low, high = _wilson(share, counts[used])
-        error = np.sum(counts[used] * np.abs(share - mean)) / len(truth)
-        _panel_title(axes, name, f"ECE {error:.3f}, Brier {np.mean((scores - truth) ** 2):.3f}")
+        error = expected_calibration_error(scores, truth)
+        brier = brier_score_loss(truth, scores, pos_label=True)
+        positives = f"{truth.sum():,} of {len(truth):,} positive"
+        _panel_title(axes, name, f"ECE {error:.3f}, Brier {brier:.3f}, {positives}")
         axes.vlines(mean, low, high, color=BLUE, linewidth=1.6, alpha=0.55)
         axes.plot(mean, share, "-o", color=BLUE, linewidth=1.2, markersize=5.5, markeredgecolor="white")
         counts_axes.bar(edges[:-1], counts, width=0.1, align="edge", color=BLUE, alpha=0.55, edgecolor="white")

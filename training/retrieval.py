@@ -206,11 +206,12 @@ def retrieval_report(
 
     Returns:
         `dict` with `ecgs`, `reports` (distinct), and for `ecg_to_text` and `text_to_ecg`: `median_rank` and
-        `recall_at_<k>` {`value`, `chance`, and for ECG to report `low`, `high`}.
+        `recall_at_<k>` {`value`, `chance`, and for ECG to report `low`, `high`, None with a `reason` where there are
+        too few queries or patients}.
     """
     names = [f"recall_at_{k}" for k in RECALL_AT]
     hits = (ranks.ecg_to_text[:, None] <= np.array(RECALL_AT)).astype(float)
-    # Where every query has a hit to find, the share of queries that found it is the recall of a classifier.
+    # Where every query has a hit to find, the share of queries that found it is the accuracy of a classifier.
     drawn = bootstrap_intervals(
         hits, np.ones_like(hits, dtype=int), [0.5] * len(names), names, patient_ids, n_resamples=n_resamples, seed=seed
     )
@@ -221,7 +222,8 @@ def retrieval_report(
         for name, value, by_chance in zip(names, recall, chance, strict=True):
             report[direction][name] = {"value": float(value), "chance": float(by_chance)}
             if direction == "ecg_to_text":
-                report[direction][name] |= {end: drawn["per_class"][name]["recall"][end] for end in ("low", "high")}
+                interval = drawn["per_class"][name]["accuracy"]
+                report[direction][name] |= {key: interval[key] for key in ("low", "high", "reason") if key in interval}
     return report
 
 

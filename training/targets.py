@@ -149,7 +149,7 @@ class Targets(ABC):
 
         Args:
             split (`str`): Its name.
-            exams (`ExamSplit` or `EmbeddedSplit`): Ids and values.
+            exams (`ExamSplit` or `EmbeddedSplit`): Ids, ages, sexes and values.
             outputs (`np.ndarray` of shape `(exams, outputs)`): Of the model while it is trained.
         """
 
@@ -253,7 +253,7 @@ class MultiLabel(_Classes):
     def predictions(self, split: str, exams: Any, outputs: np.ndarray) -> SplitPredictions:
         """Returns the sigmoid of the outputs."""
         probabilities = expit(outputs.astype(np.float64))
-        return SplitPredictions(split, exams.exam_ids, exams.patient_ids, exams.labels, probabilities)
+        return SplitPredictions(split, labels=exams.labels, probabilities=probabilities, **_facts(exams))
 
     def evaluate(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
         """Chooses thresholds on validation; without it they are 0.5, and the result says why."""
@@ -316,7 +316,7 @@ class MultiClass(_Classes):
         """Returns the softmax of the outputs."""
         # Rounded sums of a softmax may lie above 1 by the last digit.
         probabilities = np.clip(softmax(outputs.astype(np.float64), axis=1), 0, 1)
-        return SplitPredictions(split, exams.exam_ids, exams.patient_ids, exams.labels, probabilities)
+        return SplitPredictions(split, labels=exams.labels, probabilities=probabilities, **_facts(exams))
 
     def evaluate(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
         """Measures the most probable label: there are no thresholds to choose."""
@@ -422,7 +422,7 @@ class Regression(Targets):
     def predictions(self, split: str, exams: Any, outputs: np.ndarray) -> TargetPredictions:
         """Returns the outputs in the targets' own units."""
         numbers = outputs * self.deviation.numpy() + self.mean.numpy()
-        return TargetPredictions(split, exams.exam_ids, exams.patient_ids, exams.labels, numbers)
+        return TargetPredictions(split, targets=exams.labels, predictions=numbers, **_facts(exams))
 
     def evaluate(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
         """Measures errors and correlation: there are no thresholds to choose."""
@@ -435,6 +435,11 @@ class Regression(Targets):
     def figures(self, predictions: Any, metrics: Mapping[str, Any]) -> dict[str, Figure]:
         """Returns predicted against known numbers."""
         return {"scatter": plot_targets(predictions, self.names)}
+
+
+def _facts(exams: Any) -> dict[str, np.ndarray]:
+    """What predictions state of each exam beside its values."""
+    return {name: getattr(exams, name) for name in ("exam_ids", "patient_ids", "ages", "sexes")}
 
 
 def targets_of(args: ClassificationArguments, schema: ExamSchema) -> Targets:

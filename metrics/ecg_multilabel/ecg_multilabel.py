@@ -6,7 +6,7 @@ Every label is scored on the exams where it is known. A metric that the data do 
 """
 
 # The scanner of `evaluate.load` reads these lines: `import a, b` would be a package named "a,".
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -14,13 +14,38 @@ import evaluate
 import numpy as np
 import scipy.sparse
 
+# Relative, so that `evaluate.load` finds and copies it.
+from .resampling import (
+    Counts,
+    check_bootstrap,
+    draw_resamples,
+    group_numbers,
+    interval_report,
+    note_what_lacks,
+    percentile_interval,
+    ratio,
+    too_few_for_intervals,
+    with_mean,
+    with_means_withheld,
+)
+
 
 CONFUSION_METRICS = ("accuracy", "precision", "recall", "f1", "specificity")
 RANK_METRICS = ("auroc", "average_precision")
 METRICS = CONFUSION_METRICS + RANK_METRICS
 NO_CHOICE_THRESHOLD = 0.5  # where a label has one class only: no data speak for another value
-MIN_DEFINED_SHARE = 0.5  # of the resamples; an interval from fewer would describe the lucky ones
-CHUNK_ELEMENTS = 1_000_000  # numbers in one block of resampling weights (8 MB)
+# What each metric is a share of, or an order of: with too few of one kind it gets no interval.
+RESTS_ON = {
+    "accuracy": ("known exams",),
+    "precision": ("positives", "exams called positive"),
+    "recall": ("positives",),
+    "f1": ("positives",),
+    "specificity": ("negatives",),
+    "auroc": ("positives", "negatives"),
+    "average_precision": ("positives",),
+}
+_COUNTED = {"n_positive": "positives", "n_known": "known exams", "n_predicted": "exams called positive"}
+ZERO_DIVISION_METRICS = ("precision", "recall", "f1")  # those to which scikit-learn's `zero_division` applies
 
 _DESCRIPTION = """\
 Metrics of multi-label ECG diagnosis per class and mean: accuracy, precision, recall, F1, specificity, AUROC and
@@ -40,7 +65,8 @@ Args:
     level (float): coverage of the intervals, 0.95 by default.
     seed (int): of the bootstrap, 0 by default.
 Returns:
-    dict with thresholds, thresholds_chosen_here, per_class, mean, undefined and, with n_resamples, intervals.
+    dict with thresholds, thresholds_chosen_here, per_class, mean, mean_zero_division, undefined and, with n_resamples,
+    intervals.
 Examples:
     >>> metric = evaluate.load("metrics/ecg_multilabel")
     >>> result = metric.compute(
@@ -124,8 +150,10 @@ def multilabel_metrics(
 
     Returns:
         `dict` ready for JSON: `per_class` {label: {each of `METRICS`: float or None, `n_positive`, `n_known`,
-        `n_predicted`}}, `mean` {metric: float or None} over the classes where the metric is defined, `undefined`
-        [{label, metric, reason}].
+        `n_predicted`}}; `mean` {metric: float or None} over the classes for which the labels define the metric, None
+        where a model leaves one of those undefined (a precision without calls); `mean_zero_division` {each of
+        `ZERO_DIVISION_METRICS`: float or None} over all classes with a known label, an undefined value counted as 0,
+        as the macro mean of scikit-learn with `zero_division=0`; `undefined` [{label, metric, reason}].
 
     Raises:
         ValueError: if shapes differ, a probability is not in [0, 1], a label not in {-1, 0, 1}, or a name repeats.
@@ -172,10 +200,12 @@ def bootstrap_intervals(
 
     Returns:
         `dict` ready for JSON: `level`, `n_resamples`, `n_groups`, `seed`; `per_class` {label: {metric: {`low`, `high`,
-        `n_resamples`}}} and `mean` {metric: ...}; `undefined`. A resample in which the metric is undefined (say,
-        without a positive) is left out, `n_resamples` counts the rest, and with fewer than half of them `low` and
-        `high` are None. The mean is over the classes where the metric is defined on all data, and leaves out a
-        resample in which one of them is undefined, so that every resample averages the same classes.
+        `n_resamples`}}} and `mean` {metric: ...}; `undefined`. Where there is no interval `low` and `high` are None,
+        and `reason` says why: the metric is undefined, rests (`RESTS_ON`) on fewer than `MIN_POSITIVES_FOR_INTERVAL`
+        exams or groups, or is the same in every resample. A resample in which the metric is undefined (say, without a
+        positive) is left out, `n_resamples` counts the rest, and fewer than half of them give no interval. The mean
+        has an interval where none of its classes has too few, and leaves out a resample in which one of them is
+        undefined, so that every resample averages the same classes.
 
     Raises:
         ValueError: as `multilabel_metrics`, and for groups of another length or impossible settings.
@@ -183,51 +213,10 @@ def bootstrap_intervals(
     probabilities, labels = _checked(probabilities, labels, label_names)
     group_index, n_groups = group_numbers(groups, len(labels))
     tally = _Tally(probabilities, labels, _checked_thresholds(thresholds, labels), group_index)
-    return interval_report(tally.values, n_groups, label_names, METRICS, n_resamples, level, seed)
-
-
-def interval_report(
-    values_of: Callable[[np.ndarray], np.ndarray],
-    n_groups: int,
-    names: Sequence[str],
-    metrics: Sequence[str],
-    n_resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """
-    The result of `bootstrap_intervals` for any metrics.
-
-    Args:
-        values_of (`Callable`):
-            From weights of the groups `(resamples, groups)`, 1 meaning once, to values `(resamples, names, metrics)`,
-            NaN where a resample does not define one.
-        n_groups (`int`), names (`Sequence[str]`), metrics (`Sequence[str]`):
-            How many groups there are, and what the values' last two axes hold.
-        n_resamples, level, seed:
-            As for `bootstrap_intervals`.
-
-    Raises:
-        ValueError: for impossible settings.
-    """
-    _check_bootstrap(n_resamples, level)
-    resampled = np.concatenate([values_of(weights) for weights in _resamples(n_groups, n_resamples, seed)])
-    values, resampled = _with_mean(values_of(np.ones((1, n_groups)))[0], resampled)
-
-    undefined: list[dict[str, str]] = []
-    rows: dict[str, dict[str, Any]] = {}
-    for row, name in enumerate([*names, "mean"]):
-        rows[name] = {}
-        for column, metric in enumerate(metrics):
-            if np.isnan(values[row, column]):
-                rows[name][metric] = {"low": None, "high": None, "n_resamples": 0}
-                undefined.append({"label": name, "metric": metric, "reason": "undefined on all data: no interval"})
-                continue
-            rows[name][metric], _ = _interval(resampled[:, row, column], level)
-            _note_lost_resamples(undefined, name, metric, rows[name][metric]["n_resamples"], n_resamples)
-    mean = rows.pop("mean")
-    settings = {"level": level, "n_resamples": n_resamples, "n_groups": n_groups, "seed": seed}
-    return {**settings, "per_class": rows, "mean": mean, "undefined": undefined}
+    withheld, in_mean = too_few_for_intervals(tally.counts, label_names, RESTS_ON), tally.in_mean
+    return interval_report(
+        tally.values, n_groups, label_names, METRICS, n_resamples, level, seed, withheld=withheld, in_mean=in_mean
+    )
 
 
 def paired_bootstrap(
@@ -255,17 +244,18 @@ def paired_bootstrap(
 
     Returns:
         `dict` ready for JSON: settings as in `bootstrap_intervals`; `per_class` {label: {metric: {`a`, `b`,
-        `difference`, `low`, `high`, `p_value`, `n_resamples`}}} and `mean` {metric: ...}; `undefined`. `p_value` is
-        two-sided: twice the smaller share of resamples at or beyond 0, each share as (count + 1) / (resamples + 1).
-        A metric that is undefined for either model is None for the difference. Means are over the classes where the
-        metric is defined for both.
+        `difference`, `low`, `high`, `p_value`, `n_resamples`, `reason`}}} and `mean` {metric: ...}; `undefined`.
+        `reason` says why there is no interval, and is None where there is one. `p_value` is two-sided: twice the
+        smaller share of resamples at or beyond 0, each share as (count + 1) / (resamples + 1). A metric that is
+        undefined for either model is None for the difference; what rests on too few exams for `bootstrap_intervals`
+        in either model gets neither interval nor p-value here. Means are those of `multilabel_metrics`.
 
     Raises:
         ValueError: as `bootstrap_intervals`, and for runs whose shapes do not fit.
     """
     labels = np.asarray(labels)
     group_index, n_groups = group_numbers(groups, len(labels))
-    _check_bootstrap(n_resamples, level)
+    check_bootstrap(n_resamples, level)
     tallies = [
         _tallies_of_runs(probabilities, labels, thresholds, label_names, group_index)
         for probabilities, thresholds in ((probabilities_a, thresholds_a), (probabilities_b, thresholds_b))
@@ -275,14 +265,17 @@ def paired_bootstrap(
     resampled = np.concatenate(
         [
             np.stack([np.mean([tally.values(weights) for tally in runs], axis=0) for runs in tallies])
-            for weights in _resamples(n_groups, n_resamples, seed)
+            for weights in draw_resamples(n_groups, n_resamples, seed)
         ],
         axis=1,
     )
-    difference, resampled_difference = _with_mean(values[1] - values[0], resampled[1] - resampled[0])
-    # The mean of each model is over the classes that the difference has, so that b - a of the means is the difference.
-    values = np.where(np.isnan(difference[:-1]), np.nan, values)
-    values = np.stack([_with_mean(value, value[None])[0] for value in values])
+    in_mean = tallies[0][0].in_mean  # the labels decide, which all share
+    difference, resampled_difference = with_mean(values[1] - values[0], resampled[1] - resampled[0], in_mean)
+    values = np.stack([with_mean(value, value[None], in_mean)[0] for value in values])
+    withheld: dict[tuple[str, str], str] = {}
+    for tally in (tally for runs in tallies for tally in runs):
+        withheld |= too_few_for_intervals(tally.counts, label_names, RESTS_ON)
+    withheld = with_means_withheld(withheld, label_names, METRICS, in_mean)
 
     undefined: list[dict[str, str]] = []
     rows: dict[str, dict[str, Any]] = {}
@@ -291,15 +284,17 @@ def paired_bootstrap(
         for column, metric in enumerate(METRICS):
             point = dict(zip(("a", "b"), map(_plain, values[:, row, column]), strict=True))
             point["difference"] = _plain(difference[row, column])
+            reason = withheld.get((name, metric))
             if point["difference"] is None:
-                rows[name][metric] = {**point, "low": None, "high": None, "p_value": None, "n_resamples": 0}
-                undefined.append(
-                    {"label": name, "metric": metric, "reason": "undefined for one of the models or both"}
-                )
+                reason = "undefined for one of the models or both"
+            if reason is not None:
+                none = {"low": None, "high": None, "p_value": None, "n_resamples": 0, "reason": reason}
+                rows[name][metric] = {**point, **none}
+                undefined.append({"label": name, "metric": metric, "reason": reason})
                 continue
-            interval, p_value = _interval(resampled_difference[:, row, column], level)
-            rows[name][metric] = {**point, **interval, "p_value": p_value}
-            _note_lost_resamples(undefined, name, metric, interval["n_resamples"], n_resamples)
+            interval, p_value = percentile_interval(resampled_difference[:, row, column], level)
+            rows[name][metric] = {**point, **interval, "p_value": p_value, "reason": interval.get("reason")}
+            note_what_lacks(undefined, name, metric, interval, n_resamples)
     mean = rows.pop("mean")
     settings = {"level": level, "n_resamples": n_resamples, "n_groups": n_groups, "seed": seed}
     return {**settings, "per_class": rows, "mean": mean, "undefined": undefined}
@@ -316,16 +311,24 @@ class _Tally:
     def __init__(self, scores: np.ndarray, labels: np.ndarray, thresholds: np.ndarray, group_index: np.ndarray):
         n_groups = int(group_index.max()) + 1
         self.labels = labels
-        self.n_predicted = ((scores >= thresholds) & (labels >= 0)).sum(axis=0)
         called, positive, negative = scores >= thresholds, labels == 1, labels == 0
         cells = np.stack([positive & called, negative & called, positive & ~called, negative & ~called], axis=-1)
         exams = np.arange(len(labels))
         members = scipy.sparse.csr_array((np.ones(len(labels)), (group_index, exams)), shape=(n_groups, len(labels)))
         self.confusion = members @ cells.reshape(len(labels), -1).astype(float)  # (groups, labels * 4)
+        tp, fp, fn, tn = np.moveaxis(self.confusion.reshape(n_groups, -1, 4), -1, 0)
+        kinds = {"positives": tp + fn, "negatives": fp + tn, "exams called positive": tp + fp}
+        self.counts = Counts.of({**kinds, "known exams": tp + fp + fn + tn})
         self.rankings = [
             _ranking(scores[known, index], labels[known, index] == 1, group_index[known], n_groups)
             for index, known in enumerate((labels >= 0).T)
         ]
+
+    @property
+    def in_mean(self) -> np.ndarray:
+        """What the labels define, whatever a model does, and so what a mean is of: bool `(labels, metrics)`."""
+        needed = [[kind for kind in RESTS_ON[metric] if kind != "exams called positive"] for metric in METRICS]
+        return np.stack([np.all([self.counts.exams[kind] > 0 for kind in kinds], axis=0) for kinds in needed], axis=-1)
 
     def values(self, weights: np.ndarray) -> np.ndarray:
         """All `METRICS` for weights `(resamples, groups)`: `(resamples, labels, metrics)`, NaN where undefined."""
@@ -340,11 +343,11 @@ def _confusion_values(cells: np.ndarray) -> np.ndarray:
     any_positive = tp + fn > 0  # without one, precision and F1 are 0 or 0/0 whatever the model does
     return np.stack(
         [
-            _ratio(tp + tn, tp + fp + fn + tn),
-            _ratio(tp, np.where(any_positive, tp + fp, 0)),
-            _ratio(tp, tp + fn),
-            _ratio(2 * tp, np.where(any_positive, 2 * tp + fp + fn, 0)),
-            _ratio(tn, tn + fp),
+            ratio(tp + tn, tp + fp + fn + tn),
+            ratio(tp, np.where(any_positive, tp + fp, 0)),
+            ratio(tp, tp + fn),
+            ratio(2 * tp, np.where(any_positive, 2 * tp + fp + fn, 0)),
+            ratio(tn, tn + fp),
         ],
         axis=-1,
     )
@@ -385,80 +388,45 @@ def _rank_values(
     outranked = (found * (n_negative - above + tied / 2)).sum(axis=0)
     called = np.cumsum(found, axis=0)
     precision = called / np.maximum(called + above, 1)  # 0 called: such a block has weight 0 below
-    average_precision = _ratio((found * precision).sum(axis=0), n_positive)
-    return np.stack([_ratio(outranked, n_positive * n_negative), average_precision], axis=-1)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient, NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
-
-
-def _with_mean(values: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """
-    `(labels, metrics)` and `(resamples, labels, metrics)` with the mean over labels as a further row.
-
-    The mean is over the labels where `values` is defined; a resample where one of those is undefined has mean NaN.
-    """
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=0)
-    mean = _ratio(np.where(defined, values, 0).sum(axis=0), count)
-    resampled_mean = np.where(defined, resampled, 0).sum(axis=1) / np.maximum(count, 1)
-    return np.vstack([values, mean]), np.concatenate([resampled, resampled_mean[:, None]], axis=1)
-
-
-def _interval(resampled: np.ndarray, level: float) -> tuple[dict[str, Any], float | None]:
-    """Percentile interval of one number's resamples, and the two-sided p-value of 0."""
-    kept = resampled[~np.isnan(resampled)]
-    if len(kept) == 0 or len(kept) < MIN_DEFINED_SHARE * len(resampled):
-        return {"low": None, "high": None, "n_resamples": len(kept)}, None
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    beyond = min((kept <= 0).sum(), (kept >= 0).sum())
-    p_value = min(1.0, 2 * (int(beyond) + 1) / (len(kept) + 1))
-    return {"low": float(low), "high": float(high), "n_resamples": len(kept)}, p_value
-
-
-def _note_lost_resamples(undefined: list[dict[str, str]], name: str, metric: str, kept: int, total: int) -> None:
-    """Say in `undefined` that resamples were left out of an interval, and whether there is one at all."""
-    if kept < total:
-        without = " (no interval)" if kept < MIN_DEFINED_SHARE * total else ""
-        reason = f"undefined in {total - kept} of {total} resamples{without}"
-        undefined.append({"label": name, "metric": metric, "reason": reason})
-
-
-def _resamples(n_groups: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Weights `(some, groups)` that add up to `n_resamples` rows: how often each group was drawn."""
-    generator = np.random.default_rng(seed)
-    chunk = max(1, CHUNK_ELEMENTS // n_groups)
-    for start in range(0, n_resamples, chunk):
-        # One draw a resample, so that the resamples do not depend on the chunk.
-        draws = (generator.integers(0, n_groups, n_groups) for _ in range(min(chunk, n_resamples - start)))
-        yield np.stack([np.bincount(draw, minlength=n_groups) for draw in draws]).astype(float)
+    average_precision = ratio((found * precision).sum(axis=0), n_positive)
+    return np.stack([ratio(outranked, n_positive * n_negative), average_precision], axis=-1)
 
 
 def _report(tally: _Tally, label_names: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     """Values on all data as the nested dict of `multilabel_metrics`."""
     values = tally.values(np.ones((1, len(tally.labels))))[0]
-    values = values[:, [METRICS.index(metric) for metric in metrics]]
-    mean = _with_mean(values, values[None])[0][-1]
+    places = [METRICS.index(metric) for metric in metrics]
+    values, in_mean = values[:, places], tally.in_mean[:, places]
+    mean = dict(zip(metrics, map(_plain, with_mean(values, values[None], in_mean)[0][-1]), strict=True))
     per_class, undefined = {}, []
     for row, name in enumerate(label_names):
-        counts = {
-            "n_positive": int((tally.labels[:, row] == 1).sum()),
-            "n_known": int((tally.labels[:, row] >= 0).sum()),
-        }
-        if metrics == METRICS:
-            counts["n_predicted"] = int(tally.n_predicted[row])
+        counts = {key: int(tally.counts.exams[kind][row]) for key, kind in _COUNTED.items()}
+        if metrics != METRICS:
+            del counts["n_predicted"]
         per_class[name] = {**dict(zip(metrics, map(_plain, values[row]), strict=True)), **counts}
         for metric in metrics:
             if per_class[name][metric] is None:
                 undefined.append({"label": name, "metric": metric, "reason": _reason(**counts)})
     for column, metric in enumerate(metrics):
-        lost = int(np.isnan(values[:, column]).sum())
-        if lost:
-            reason = f"defined for {len(label_names) - lost} of {len(label_names)} classes"
+        left = np.isnan(values[:, column]) & in_mean[:, column]
+        n_in_mean = int(in_mean[:, column].sum())
+        reason = f"defined for {n_in_mean} of {len(label_names)} classes"
+        if left.any():
+            reason = "no exam called positive of " + ", ".join(np.asarray(label_names)[left])
+        if left.any() or n_in_mean < len(label_names):
             undefined.append({"label": "mean", "metric": metric, "reason": reason})
-    return {"per_class": per_class, "mean": dict(zip(metrics, map(_plain, mean), strict=True)), "undefined": undefined}
+    report: dict[str, Any] = {"per_class": per_class, "mean": mean, "undefined": undefined}
+    if metrics == METRICS:
+        report["mean_zero_division"] = _mean_zero_division(values, tally.counts.exams["known exams"] > 0)
+    return report
+
+
+def _mean_zero_division(values: np.ndarray, known: np.ndarray) -> dict[str, float | None]:
+    """Mean of `(labels, METRICS)` over the known labels, an undefined value counted as 0."""
+    places = [METRICS.index(metric) for metric in ZERO_DIVISION_METRICS]
+    counted = np.nan_to_num(values[known][:, places])
+    means = counted.mean(axis=0).tolist() if len(counted) else [None] * len(places)
+    return dict(zip(ZERO_DIVISION_METRICS, means, strict=True))
 
 
 def _reason(n_positive: int, n_known: int, n_predicted: int | None = None) -> str:
@@ -538,23 +506,6 @@ def _checked_thresholds(thresholds: Sequence[float] | np.ndarray, labels: np.nda
     if checked.shape not in (labels.shape[1:], labels.shape) or not np.isfinite(checked).all():
         raise ValueError(f"thresholds: expected {labels.shape[1]} finite numbers, found {thresholds!r}")
     return checked
-
-
-def group_numbers(groups: Sequence[Any] | None, n_exams: int) -> tuple[np.ndarray, int]:
-    """Group of each exam as a number from 0, and how many groups there are; without groups every exam is one."""
-    if groups is None:
-        return np.arange(n_exams), n_exams
-    if len(groups) != n_exams:
-        raise ValueError(f"groups: expected one for each of {n_exams} exams, found {len(groups)}")
-    distinct, index = np.unique(np.asarray(groups), return_inverse=True)
-    return index, len(distinct)
-
-
-def _check_bootstrap(n_resamples: int, level: float) -> None:
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples: expected at least 1, found {n_resamples}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number between 0 and 1, found {level}")
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from metrics.ecg_multilabel.resampling import MIN_POSITIVES_FOR_INTERVAL
 from modeling_ecgclip.labels_ecgclip import Label
 from publishing.card_text import (
     FEW_TO_CHOOSE,
@@ -11,14 +12,19 @@ from publishing.card_text import (
     ecg_kind,
     few_of,
     few_to_measure,
+    folded_table,
     in_order,
+    in_paragraphs,
+    listed,
     metric_table,
+    missing_note,
     some_of,
     titled,
     with_interval,
 )
 from publishing.stages.base import Stage, Table
-from training.evaluation import TABLE_COLUMNS
+from training.evaluation import NO_INTERVAL, TABLE_COLUMNS, ZERO_DIVISION_MEAN, about_resamples
+from training.subgroups import SUBGROUP_METRICS
 
 
 if TYPE_CHECKING:
@@ -26,6 +32,11 @@ if TYPE_CHECKING:
 
 
 DECISIONS, RANKING = ("f1", "precision", "recall", "specificity"), ("auroc", "average_precision")
+CALIBRATION = ("brier", "ece")
+ABOUT_ZERO_DIVISION = (
+    f"*{ZERO_DIVISION_MEAN}* is how the paper's tables count: a precision of no calls, and all that a label without "
+    "positives leaves undefined, is 0 (scikit-learn's `zero_division=0`)."
+)
 # Metrics of the metadata: the Hub's name, ours, and the title. hf.co/metrics has no entry for the last.
 IN_METADATA = (
     ("f1", "f1", "F1"),
@@ -112,6 +123,8 @@ class MultiLabel(_Classifier):
         return measured_on(run), [
             _table(run, "Decisions at the thresholds", DECISIONS, with_threshold, self._thresholds(run)),
             _table(run, "Ranking, without a threshold", RANKING, {"positives": _positives}),
+            *calibration_table(run),
+            *subgroup_tables(run),
         ]
 
     def _thresholds(self, run: "RunFolder") -> str:
@@ -192,6 +205,8 @@ class MultiClass(_Classifier):
         return measured_on(run), [
             _table(run, "Decisions for the most probable label", DECISIONS, {"positives": _positives}, f"{overall}."),
             _table(run, "Ranking by the probability of each label", RANKING, {"positives": _positives}),
+            *calibration_table(run),
+            *subgroup_tables(run),
         ]
 
     def eval_results(self, run: "RunFolder") -> Iterator[tuple[str, str, float | None]]:
@@ -227,7 +242,7 @@ def measured_on(run: "RunFolder") -> str:
     return (
         f"Test split: {test['n_exams']:,} exams of {test['n_patients']:,} patients"
         f"{', simulated' if run.simulated else ''}, none of them in training or validation. In brackets: "
-        f"{100 * intervals['level']:g} % intervals, {intervals['n_resamples']:,} resamples of patients."
+        f"{100 * intervals['level']:g} % intervals, {about_resamples(intervals)}."
     )
 
 
@@ -236,5 +251,76 @@ def _positives(label: Label, values: Mapping[str, Any]) -> str:
 
 
 def _table(run: "RunFolder", title: str, metrics: tuple[str, ...], begin: Mapping[str, Any], note: str = "") -> Table:
-    columns = {metric: TABLE_COLUMNS[metric] for metric in metrics}
-    return {"title": title, "rows": metric_table(run, run.metrics["test"], columns, begin), "note": note}
+    columns, test = {metric: TABLE_COLUMNS[metric] for metric in metrics}, run.metrics["test"]
+    said = [note]
+    if set(metrics) & test.get("mean_zero_division", {}).keys() and len(run.labels) > 1:
+        said.append(ABOUT_ZERO_DIVISION)
+    note = in_paragraphs(*said, missing_note(test, columns))
+    return {"title": title, "rows": metric_table(run, test, columns, begin), "note": note}
+
+
+def calibration_table(run: "RunFolder") -> list[Table]:
+    """Returns the table of Brier score and ECE; none for records that are older than these."""
+    test = run.metrics["test"]
+    if "binning" not in test:
+        return []
+    begin = {"positives": _positives, "Brier of their share": _brier_of_share}
+    note = (
+        "Brier: mean squared error of the probability, 0 at best; beside it that of giving every exam the label's "
+        f"share of positives. ECE: mean distance between probability and share of positives in {test['binning']}, "
+        "weighted by exams; without an interval, since resampling raises it."
+    )
+    return [_table(run, "Calibration of the probabilities", CALIBRATION, begin, note)]
+
+
+def _brier_of_share(_: Label, values: Mapping[str, Any]) -> str:
+    """The Brier score of a model that knows nothing but how frequent a label is in these exams."""
+    if not values["n_known"]:
+        return "not defined (no known labels)"
+    share = values["n_positive"] / values["n_known"]
+    return f"{share * (1 - share):.3f}"
+
+
+def subgroup_tables(run: "RunFolder") -> list[Table]:
+    """Returns tables of F1 and AUROC by age and sex; none for records that are older than these."""
+    subgroups = run.metrics["test"].get("subgroups")
+    if subgroups is None:
+        return []
+    groups = {
+        f"{kind} {name}": group
+        for kind, of_kind in subgroups["kinds"].items()
+        for name, group in of_kind["groups"].items()
+    }
+    without = [f"{entry['subgroup']} ({entry['reason']})" for entry in subgroups["undefined"]]
+    lacking = f" Not measured: {listed(without)}." if without else ""
+    if not groups:
+        return [{"title": "By age and sex", "rows": lacking.strip(), "note": ""}]
+    unknown = ", ".join(f"{kind} of {of_kind['n_unknown']:,} exams" for kind, of_kind in subgroups["kinds"].items())
+    thresholds = " Thresholds are those of all exams." if run.metrics["thresholds"] else ""
+    note = (
+        f"Behind each value the positives. Ages in years at the exam. Unknown: {unknown}.{lacking}{thresholds} A mean "
+        "is over the labels that have positives in the subgroup, and so not over the same labels everywhere. "
+        f"{NO_INTERVAL}: no interval, for fewer than {MIN_POSITIVES_FOR_INTERVAL} positives, negatives or patients "
+        "that have them, a mean of such, or a value that is the same in every resample."
+    )
+    tables = []
+    for metric in SUBGROUP_METRICS:
+        rows = [
+            [label.name, *(_of_subgroup(group, label.name, metric) for group in groups.values())]
+            for label in in_order(run)
+        ]
+        sizes = [["exams", *(f"{group['n_exams']:,}" for group in groups.values())]]
+        means = [["mean", *(_of_subgroup(group, None, metric) for group in groups.values())]]
+        table = folded_table(["label", *groups], rows, first=sizes, last=means if len(rows) > 1 else [])
+        tables.append({"title": f"{TABLE_COLUMNS[metric]} by age and sex", "rows": table, "note": ""})
+    tables[-1]["note"] = note
+    return tables
+
+
+def _of_subgroup(group: Mapping[str, Any], label: str | None, metric: str) -> str:
+    """A cell: a label's metric in a subgroup, or the mean of all."""
+    if label is None:
+        return with_interval(group["mean"][metric], group["intervals"]["mean"][metric], {})
+    values = group["per_class"][label]
+    shown = with_interval(values[metric], group["intervals"]["per_class"][label][metric], values)
+    return shown if values[metric] is None else f"{shown} {values['n_positive']:,}"

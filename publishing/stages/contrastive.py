@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
-from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
+from publishing.card_text import (
+    MANY_LABELS,
+    ecg_kind,
+    few_to_measure,
+    in_paragraphs,
+    metric_table,
+    missing_note,
+    with_interval,
+)
 from publishing.stages.base import Stage, Table
-from training.evaluation import TABLE_COLUMNS
+from training.evaluation import NO_INTERVAL, TABLE_COLUMNS, about_resamples, of_whom
 
 
 if TYPE_CHECKING:
@@ -149,11 +157,14 @@ def _retrieval(retrieval: Mapping[str, Any]) -> Table:
         cells = [with_interval(cell["value"], cell if "low" in cell else None, {}) for cell in found]
         rows.append([title, *cells, f"{retrieval[key]['median_rank']:g}"])
         rows.append(["by chance", *(f"{cell['chance']:.3f}" for cell in found), ""])
+    reasons = {cell["reason"] for cell in _recalls(retrieval["ecg_to_text"]).values() if "reason" in cell}
+    none = "".join(f" {NO_INTERVAL}: {reason}, no interval." for reason in sorted(reasons))
     return {
         "title": "Retrieval",
         "rows": markdown_table(rows),
         "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
-        "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
+        f"and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling {of_whom(retrieval)}."
+        + none,
     }
 
 
@@ -166,7 +177,10 @@ def _zero_shot(run: "RunFolder") -> Table:
     return {
         "title": "Zero-shot",
         "rows": metric_table(run, measured, RANKING, begin, right=()),
-        "note": f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
-        f"label was used in training. In brackets: {100 * measured['intervals']['level']:g} % intervals, "
-        f"{measured['intervals']['n_resamples']:,} resamples of patients.",
+        "note": in_paragraphs(
+            f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
+            f"label was used in training. In brackets: {100 * measured['intervals']['level']:g} % intervals, "
+            f"{about_resamples(measured['intervals'])}.",
+            missing_note(measured, RANKING),
+        ),
     }

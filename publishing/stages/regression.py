@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from publishing.card_text import ecg_kind, listed, metric_table, some_of, titled
+from publishing.card_text import ecg_kind, in_paragraphs, listed, metric_table, missing_note, some_of, titled
 from publishing.stages.base import Table
 from publishing.stages.classification import FineTuned, measured_on
 
@@ -38,10 +38,11 @@ class Regression(FineTuned):
     def results(self, run: "RunFolder") -> tuple[str, list[Table]]:
         """As in the base class."""
         known = {"exams": lambda _, values: f"{values['n_known']:,}"}
+        note = "Errors are in the unit of the value. R² is 0 where the mean would predict as well."
         table = {
             "title": "Predicted against true values",
             "rows": metric_table(run, run.metrics["test"], COLUMNS, known),
-            "note": "Errors are in the unit of the value. R² is 0 where the mean would predict as well.",
+            "note": in_paragraphs(note, missing_note(run.metrics["test"], COLUMNS)),
         }
         return measured_on(run), [table]
 

@@ -77,7 +77,10 @@ def test_what_is_undefined_is_stated():
     assert same["per_target"]["age"]["r2"] is None
     assert same["undefined"][0]["reason"] == "one value alone among 30 known"
     intervals = regression_intervals(predictions, targets, NAMES, n_resamples=10)
-    assert intervals["per_target"]["potassium"]["mae"] == {"low": None, "high": None, "n_resamples": 0}
+    none = {"low": None, "high": None, "n_resamples": 0, "reason": "undefined on all data"}
+    assert intervals["per_target"]["potassium"]["mae"] == none
+    few = regression_intervals(predictions[:9], targets[:9], NAMES, n_resamples=10)
+    assert few["per_target"]["age"]["mae"] == none | {"reason": "fewer than 10 known values"}
 
 
 @pytest.mark.parametrize(

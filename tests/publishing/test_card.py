@@ -98,10 +98,12 @@ def test_tables_show_the_numbers_of_the_run(runs):
     text, metrics = (runs / "cls" / "README.md").read_text(), json.loads((runs / "cls" / "metrics.json").read_text())
     record = json.loads((runs / "cls" / "run.json").read_text())
     for label, values in metrics["test"]["per_class"].items():
+        # Ten patients, of whom fewer have each label: no interval of F1, but one of the specificity of most.
         ends = metrics["test"]["intervals"]["per_class"][label]["f1"]
-        shown = f"{values['f1']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]"
+        assert ends["low"] is None and "fewer than 10" in ends["reason"]
         row = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
-        assert shown in row and f"{metrics['thresholds'][label]:.3f}" in row
+        assert f"{values['f1']:.3f} [–]" in row and f"{metrics['thresholds'][label]:.3f}" in row
+    assert re.search(r"- \[–\], no interval of F1.*: .*, fewer than 10 positives\.", text)
     assert "30 exams of 10 patients" in text
     assert f"random weights, `{record['arguments']['encoder_preset']}`" not in text
     assert "| starts from | `clip` |" in text and "It starts from `clip`, which was trained on simulated ECGs" in text
@@ -118,8 +120,54 @@ def test_contrastive_card_has_retrieval_with_chance_and_zero_shot_with_intervals
     assert f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in text
     assert re.search(rf"\| by chance +\| +{found['chance']:.3f} \|", text)
     assert found["chance"] == pytest.approx(1 / test["retrieval"]["reports"])
-    ends = test["zero_shot"]["intervals"]["per_class"]["AF"]["auroc"]
-    assert f"{test['zero_shot']['per_class']['AF']['auroc']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]" in text
+    assert test["zero_shot"]["intervals"]["per_class"]["AF"]["auroc"]["reason"] == "fewer than 10 positives"
+    assert f"{test['zero_shot']['per_class']['AF']['auroc']:.3f} [–]" in text
+    assert "AF" in next(line for line in text.splitlines() if line.endswith(", fewer than 10 positives."))
+
+
+def test_calibration_and_subgroups_are_on_the_card(runs):
+    text = (runs / "cls" / "README.md").read_text()
+    test = json.loads((runs / "cls" / "metrics.json").read_text())["test"]
+    calibration = text.split("### Calibration of the probabilities")[1].split("###")[0]
+    row = next(line for line in calibration.splitlines() if line.startswith("| ST"))
+    values = test["per_class"]["ST"]
+    share = values["n_positive"] / values["n_known"]
+    shown = [f"{share * (1 - share):.3f}", f"{values['brier']:.3f} [–]", f"{values['ece']:.3f}"]
+    assert [cell.strip() for cell in row.split("|")[3:6]] == shown
+    assert "10 equally wide bins" in calibration
+    for metric, title in (("f1", "F1"), ("auroc", "AUROC")):
+        part = text.split(f"### {title} by age and sex")[1].split("###")[0]
+        group = test["subgroups"]["kinds"]["age"]["groups"]["40-64"]  # all are women of 50
+        row = next(line for line in part.splitlines() if line.startswith("| ST"))
+        shown = f"{group['per_class']['ST'][metric]:.3f} [–] {group['per_class']['ST']['n_positive']}"
+        assert [cell.strip() for cell in row.split("|")[2:4]] == [shown, shown]
+    assert "Not measured: age <40 (no exam), age >=65 (no exam) and sex male (no exam)." in text
+
+
+def test_records_without_calibration_and_subgroups_have_a_card(copied):
+    metrics = json.loads((copied / "metrics.json").read_text())
+    test = metrics["test"]
+    for key in ("binning", "subgroups", "mean_zero_division"):
+        del test[key]
+    for values in [*test["per_class"].values(), test["mean"]]:
+        del values["brier"], values["ece"]
+    change_json(copied / "metrics.json", test=test)
+    text = card_text(copied)
+    assert "### Ranking" in text and "Calibration of" not in text and "by age" not in text
+    assert "undefined as 0" not in text
+
+
+def test_the_paper_s_mean_stands_below_ours_where_a_label_is_never_called(copied):
+    splits, labels = read_predictions(copied / "predictions.parquet")
+    thresholds = [0.0] * (len(labels) - 1) + [1.0]
+    metrics = evaluate_predictions(None, splits["test"], labels, thresholds=thresholds)
+    write_json(copied / "metrics.json", metrics)
+    text = card_text(copied)
+    decisions = text.split("### Decisions at the thresholds")[1].split("###")[0]
+    mean, counted = (line for line in decisions.splitlines() if line.startswith("| mean"))
+    assert "not defined" in mean
+    assert f"{metrics['test']['mean_zero_division']['precision']:.3f}" in counted
+    assert f"- No mean of precision: no exam called positive of {labels[-1]}." in text
 
 
 def test_what_the_data_do_not_define_is_said_and_not_counted_as_zero(copied):

@@ -36,7 +36,8 @@ def test_few_positives_are_named_or_of_many_counted():
 def test_what_is_not_defined_says_why(counts, shown):
     assert with_interval(None, None, counts) == shown
     assert with_interval(0.5, {"low": 0.25, "high": 0.75}, counts) == "0.500 [0.250, 0.750]"
-    assert with_interval(0.5, {"low": None, "high": None}, counts) == "0.500"
+    assert with_interval(0.5, {"low": None, "high": None}, counts) == "0.500 [–]"
+    assert with_interval(0.5, None, counts) == "0.500"
 
 
 def test_long_tables_are_folded_behind_the_mean():

@@ -1,13 +1,15 @@
 """Predictions, metrics and tables of a split."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import expit
-from sklearn.metrics import accuracy_score, f1_score, r2_score
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, precision_score, r2_score
 
 from common.files import write_json
+from metrics.calibration import brier_intervals, expected_calibration_error
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, choose_thresholds, multilabel_metrics
 from training.evaluation import (
     SplitPredictions,
@@ -98,9 +100,15 @@ def test_thresholds_come_from_validation_and_metrics_from_test(tmp_path):
     f1 = f1_score(test.labels[:, 1], test.probabilities[:, 1] >= thresholds[1])
     assert metrics["test"]["per_class"]["RBBB"]["f1"] == pytest.approx(f1)
     assert metrics["test"]["n_patients"] == len(set(test.patient_ids.tolist()))
-    assert metrics["test"]["intervals"] == bootstrap_intervals(
+    found = metrics["test"]["intervals"]
+    of_decisions = bootstrap_intervals(
         test.probabilities, test.labels, thresholds, NAMES, test.patient_ids, 50, seed=3
     )
+    of_brier = brier_intervals(test.probabilities, test.labels, NAMES, test.patient_ids, 50, seed=3)
+    for name in NAMES:
+        assert found["per_class"][name] == of_decisions["per_class"][name] | of_brier["per_class"][name]
+    assert found["mean"] == of_decisions["mean"] | of_brier["mean"]
+    assert (found["resampled"], found["n_groups"]) == ("patients", of_decisions["n_groups"])
     assert "intervals" not in metrics["validation"]
     write_json(tmp_path / "metrics.json", metrics)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
@@ -110,7 +118,8 @@ def test_given_thresholds_need_no_validation():
     test = split("test")
     metrics = evaluate_predictions(None, test, NAMES, thresholds=[0.3, 0.4, 0.5], n_resamples=5)
     expected = multilabel_metrics(test.probabilities, test.labels, [0.3, 0.4, 0.5], NAMES)
-    assert metrics["test"]["per_class"] == expected["per_class"]
+    for name, values in expected["per_class"].items():
+        assert metrics["test"]["per_class"][name].items() >= values.items()
     assert metrics["thresholds_from"] == "given" and "validation" not in metrics
     with pytest.raises(ValueError, match="found neither"):
         evaluate_predictions(None, test, NAMES)
@@ -143,12 +152,99 @@ def test_undefined_values_reach_the_json_and_the_table(tmp_path):
 def test_table_is_aligned_and_shows_the_numbers():
     metrics = evaluate_predictions(split("validation", seed=1), split("test", seed=2), NAMES, n_resamples=20)
     lines = metrics_table(metrics).splitlines()
-    assert len({len(line) for line in lines[:6]}) == 1
-    assert [line.split("|")[1].strip() for line in lines[2:6]] == [*NAMES, "mean"]
+    assert len({len(line) for line in lines[:7]}) == 1
+    assert [line.split("|")[1].strip() for line in lines[2:7]] == [*NAMES, "mean", "mean, undefined as 0"]
     low, high = (metrics["test"]["intervals"]["mean"]["f1"][end] for end in ("low", "high"))
     assert f"{metrics['test']['mean']['f1']:.3f} [{low:.3f}, {high:.3f}]" in lines[5]
-    assert "95 % interval, 20 resamples of patients" in lines[7]
+    assert "95 % interval, 20 resamples of patients. ECE: 10 equally wide bins." in lines[8]
     assert "[" not in metrics_table(metrics, "validation")
+
+
+def test_brier_score_and_ece_stand_beside_the_other_metrics():
+    test = split("test", seed=2)
+    metrics = evaluate_predictions(split("validation", seed=1), test, NAMES, n_resamples=20)
+    values = metrics["test"]["per_class"]["LBBB"]
+    assert values["brier"] == pytest.approx(brier_score_loss(test.labels[:, 2], test.probabilities[:, 2]))
+    assert values["ece"] == expected_calibration_error(test.probabilities[:, 2], test.labels[:, 2] == 1)
+    assert metrics["test"]["binning"] == metrics["validation"]["binning"] == "10 equally wide bins"
+    header, _, _, _, row = metrics_table(metrics).splitlines()[:5]
+    assert [cell.strip() for cell in header.split("|")[-3:-1]] == ["Brier", "ECE"]
+    assert [cell.strip() for cell in row.split("|")[-3:-1]] == [f"{values[key]:.3f}" for key in ("brier", "ece")]
+
+
+def test_metrics_of_earlier_runs_are_shown_without_what_they_lack():
+    metrics = evaluate_predictions(split("validation", seed=1), split("test", seed=2), NAMES, n_resamples=20)
+    earlier = {key: value for key, value in metrics["test"].items() if key not in ("binning", "mean_zero_division")}
+    for values in [*earlier["per_class"].values(), earlier["mean"]]:
+        del values["brier"], values["ece"]
+    del earlier["intervals"]["resampled"]
+    table = metrics_table(metrics | {"test": earlier})
+    assert "Brier" not in table and "undefined as 0" not in table
+    assert "20 resamples of patients." in table and f"{earlier['mean']['auroc']:.3f}" in table
+
+
+def test_a_class_that_is_never_called_leaves_the_mean_undefined_and_the_paper_s_beside_it():
+    test = split("test")
+    metrics = evaluate_predictions(None, test, NAMES, thresholds=[0.3, 1.0, 0.5], n_resamples=20)
+    assert metrics["test"]["mean"]["precision"] is None
+    expected = precision_score(test.labels, test.probabilities >= [0.3, 1.0, 0.5], average="macro", zero_division=0)
+    table = metrics_table(metrics)
+    mean, counted = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| mean")
+    )
+    place = [cell.strip() for cell in table.splitlines()[0].split("|")[1:-1]].index("precision")
+    assert (mean[place], counted[place]) == ("–", f"{expected:.3f}")
+    assert "- mean: precision: no exam called positive of RBBB" in table
+
+
+def test_few_positives_are_shown_without_an_interval_and_with_the_reason():
+    test = split("test")
+    test.labels[np.flatnonzero(test.labels[:, 0] == 1)[1:], 0] = 0
+    metrics = evaluate_predictions(None, test, NAMES, thresholds=[0.9, 0.4, 0.5], n_resamples=20)
+    table = metrics_table(metrics)
+    row = next(line for line in table.splitlines() if line.startswith("| 1dAVb"))
+    assert f"{metrics['test']['per_class']['1dAVb']['f1']:.3f} [–]" in row
+    assert "- 1dAVb: F1: fewer than 10 positives" in table
+    assert "- mean: F1: 1 of its 3 classes have none" in table
+
+
+def test_exams_without_known_patients_are_what_is_resampled():
+    test = split("test")
+    alone = SplitPredictions("test", test.exam_ids, test.exam_ids, test.labels, test.probabilities)
+    metrics = evaluate_predictions(None, alone, NAMES, thresholds=[0.5] * 3, n_resamples=20)
+    assert metrics["test"]["intervals"]["resampled"] == "exams"
+    assert "20 resamples of exams, whose patients are unknown" in metrics_table(metrics)
+
+
+def of_persons(predictions):
+    generator = np.random.default_rng(7)
+    ages = generator.integers(20, 90, len(predictions.exam_ids)).astype(float)
+    sexes = np.array(["female", "male"], dtype=object)[generator.integers(0, 2, len(ages))]
+    ages[::10], sexes[::20] = np.nan, None
+    return replace(predictions, ages=ages, sexes=sexes)
+
+
+def test_ages_and_sexes_come_back_from_the_file_and_are_checked(tmp_path):
+    test = of_persons(split("test", n=40))
+    write_predictions(tmp_path / "p.parquet", [test], NAMES)
+    back = read_predictions(tmp_path / "p.parquet")[0]["test"]
+    np.testing.assert_array_equal(back.ages, test.ages)
+    assert back.sexes.tolist() == test.sexes.tolist() and None in back.sexes.tolist()
+    with pytest.raises(ValueError, match="split test: expected 40 ages, found 1"):
+        replace(test, ages=[50])
+
+
+def test_subgroups_are_in_the_result_and_the_table_where_ages_are_known():
+    test = of_persons(split("test", n=600))
+    metrics = evaluate_predictions(split("validation", seed=1), test, NAMES, n_resamples=20)
+    women = metrics["test"]["subgroups"]["kinds"]["sex"]["groups"]["female"]
+    mean, interval = women["mean"]["f1"], women["intervals"]["mean"]["f1"]
+    table = metrics_table(metrics)
+    row = next(line for line in table.splitlines() if line.startswith("| sex female"))
+    assert f"{mean:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]" in row
+    assert "Unknown: age of 60, sex of 30 exams." in table
+    without = evaluate_predictions(split("validation", seed=1), split("test", n=600), NAMES, n_resamples=20)
+    assert "subgroups" not in without["test"] and "subgroup" not in metrics_table(without)
 
 
 def one_label(name, n=300, seed=0):

@@ -166,12 +166,16 @@ def test_zero_shot_metrics_add_intervals_that_hold_the_value():
 
 
 def test_retrieval_report_resamples_patients():
-    # Four ECGs with a report each, of which the first two (one patient) find theirs at once and the others last.
-    ranks = RetrievalRanks(np.array([1, 1, 4, 4]), np.array([1, 2, 3, 40]), np.ones(4, dtype=int))
-    report = retrieval_report(ranks, ["p", "p", "q", "q"], n_resamples=500)
+    # Twenty ECGs with a report each; those of one half of the ten patients find theirs at once, the others ninth.
+    ranks = RetrievalRanks(np.tile([1, 1, 9, 9], 5), np.array([1, 2, 3, 40] * 5), np.ones(20, dtype=int))
+    report = retrieval_report(ranks, [f"p{i // 2}" for i in range(20)], n_resamples=500)
     first = report["ecg_to_text"]["recall_at_1"]
-    assert (first["value"], first["chance"]) == (0.5, 0.25)
-    assert (first["low"], first["high"]) == (0.0, 1.0)  # of two patients one may be drawn twice
-    assert report["ecg_to_text"]["recall_at_5"]["low"] == 1.0
+    assert (first["value"], first["chance"]) == (0.5, 0.05)
+    # The quantiles of a binomial of ten patients, not of twenty ECGs, whose interval is [0.3, 0.7].
+    assert (first["low"], first["high"]) == pytest.approx((0.2, 0.8))
+    few = retrieval_report(ranks, [f"p{i // 4}" for i in range(20)], n_resamples=500)["ecg_to_text"]["recall_at_1"]
+    assert (few["low"], few["reason"]) == (None, "fewer than 10 patients with known exams")
+    every = report["ecg_to_text"]["recall_at_10"]
+    assert (every["value"], every["low"], every["reason"]) == (1.0, None, "the same in every resample")
     assert report["text_to_ecg"]["median_rank"] == 2.5 and "low" not in report["text_to_ecg"]["recall_at_1"]
-    assert (report["ecgs"], report["reports"]) == (4, 4)
+    assert (report["ecgs"], report["reports"]) == (20, 20)

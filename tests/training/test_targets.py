@@ -31,7 +31,7 @@ ROWS = Dataset.from_dict(
 
 def exams(labels):
     ids = [f"e{i}" for i in range(len(labels))]
-    return SimpleNamespace(exam_ids=ids, patient_ids=ids, labels=labels)
+    return SimpleNamespace(exam_ids=ids, patient_ids=ids, ages=None, sexes=None, labels=labels)
 
 
 def arguments(**given):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from metrics.ecg_multilabel import ecg_multilabel
+from metrics.ecg_multilabel import resampling
 from metrics.ecg_multilabel.ecg_multilabel import (
     METRICS,
     EcgMultilabel,
@@ -240,7 +240,7 @@ def test_bootstrap_does_not_depend_on_its_chunks(monkeypatch):
     scores, labels = cohort(n=60)
     arguments = (scores, labels, np.full(3, 0.5), NAMES)
     whole = bootstrap_intervals(*arguments, n_resamples=30)
-    monkeypatch.setattr(ecg_multilabel, "CHUNK_ELEMENTS", 400)
+    monkeypatch.setattr(resampling, "CHUNK_ELEMENTS", 400)
     assert bootstrap_intervals(*arguments, n_resamples=30) == whole
     assert bootstrap_intervals(*arguments, n_resamples=30, seed=1) != whole
 
@@ -267,31 +267,154 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 46 <= covered <= 60  # 54 expected; the binomial's 0.1 % point is 46
 
 
-def test_bootstrap_states_the_resamples_that_a_metric_lost():
+@pytest.fixture
+def few_accepted(monkeypatch):
+    """`bootstrap_intervals` with another number of exams that an interval needs."""
+
+    def intervals(needed, *arguments, **settings):
+        monkeypatch.setattr(resampling, "MIN_POSITIVES_FOR_INTERVAL", needed)
+        found = bootstrap_intervals(*arguments, **settings)
+        monkeypatch.undo()
+        return found
+
+    return intervals
+
+
+def test_bootstrap_states_the_resamples_that_a_metric_lost(few_accepted):
     scores, labels = np.linspace(0, 1, 40)[:, None], np.zeros((40, 1), dtype=int)
     labels[-1] = 1
-    found = bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=200)
-    used = found["per_class"]["AF"]["recall"]["n_resamples"]
+    found = few_accepted(1, scores, labels, [0.5], ["AF"], n_resamples=200)
+    used = found["per_class"]["AF"]["precision"]["n_resamples"]
     assert 100 < used < 150  # the one positive is drawn in 1 - 1/e of the resamples
     reason = f"undefined in {200 - used} of 200 resamples"
-    assert {"label": "AF", "metric": "recall", "reason": reason} in found["undefined"]
+    assert {"label": "AF", "metric": "precision", "reason": reason} in found["undefined"]
     assert found["per_class"]["AF"]["accuracy"]["n_resamples"] == 200
 
     labels[:] = 0
     found = bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=20)
-    assert found["per_class"]["AF"]["f1"] == {"low": None, "high": None, "n_resamples": 0}
+    none = {"low": None, "high": None, "n_resamples": 0, "reason": "undefined on all data"}
+    assert found["per_class"]["AF"]["f1"] == none
     reason = "undefined on all data: no interval"
     assert {"label": "AF", "metric": "f1", "reason": reason} in found["undefined"]
 
 
-def test_no_interval_from_fewer_than_half_of_the_resamples():
+def test_no_interval_from_fewer_than_half_of_the_resamples(few_accepted):
     # AUROC needs the one known positive and the one known negative: both are drawn in (1 - 1/e) ** 2 = 40 %.
     scores, labels = np.linspace(0, 1, 50)[:, None], np.full((50, 1), -1)
     labels[0], labels[-1] = 0, 1
-    found = bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=400)
+    found = few_accepted(1, scores, labels, [0.5], ["AF"], n_resamples=400)
     auroc = found["per_class"]["AF"]["auroc"]
     assert auroc["low"] is None and 120 < auroc["n_resamples"] < 200
-    assert any(entry["metric"] == "auroc" and "(no interval)" in entry["reason"] for entry in found["undefined"])
+    assert auroc["reason"] == f"defined in {auroc['n_resamples']} of 400 resamples"
+    assert any(entry["metric"] == "auroc" and ": no interval" in entry["reason"] for entry in found["undefined"])
+
+
+def test_fewer_than_ten_positives_get_no_interval_and_the_reason():
+    # One positive, which is missed: resamples that have it all give recall and F1 0, an interval of [0, 0].
+    scores, labels = np.linspace(0, 1, 60)[:, None], np.zeros((60, 1), dtype=int)
+    labels[0] = 1
+    found = bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=20)
+    none = {"low": None, "high": None, "n_resamples": 0, "reason": "fewer than 10 positives"}
+    for metric in ("precision", "recall", "f1", "auroc", "average_precision"):
+        assert found["per_class"]["AF"][metric] == none
+        entry = {"label": "AF", "metric": metric, "reason": "fewer than 10 positives: no interval"}
+        assert entry in found["undefined"]
+    for metric in ("accuracy", "specificity"):  # they rest on the negatives
+        assert found["per_class"]["AF"][metric]["low"] < found["per_class"]["AF"][metric]["high"]
+    labels[:9] = 1
+    assert bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=20)["per_class"]["AF"]["f1"] == none
+    labels[9], scores[9] = 1, 0.9
+    assert bootstrap_intervals(scores, labels, [0.5], ["AF"], n_resamples=20)["per_class"]["AF"]["f1"]["low"] == 0
+
+
+def test_an_interval_needs_ten_of_what_its_metric_rests_on():
+    def reasons(scores, labels, groups=None):
+        found = bootstrap_intervals(scores[:, None], labels[:, None], [0.5], ["AF"], groups, n_resamples=50)
+        return {metric: interval.get("reason") for metric, interval in found["per_class"]["AF"].items()}
+
+    half, scores = np.arange(60) % 2, np.random.default_rng(0).random(60)
+    assert set(reasons(scores, half).values()) == {None}
+    few_calls = reasons(np.where(np.arange(60) < 8, scores / 2 + 0.5, scores / 2), half)
+    assert few_calls == dict.fromkeys(METRICS) | {"precision": "fewer than 10 exams called positive"}
+    few_negatives = reasons(scores, (np.arange(60) > 5).astype(int))
+    lost = {"specificity": "fewer than 10 negatives", "auroc": "fewer than 10 negatives"}
+    assert few_negatives == dict.fromkeys(METRICS) | lost
+    # Thirty positives of five patients are five draws and not thirty.
+    patients = np.where(half == 1, np.arange(60) % 5, np.arange(60))
+    assert reasons(scores, half, patients)["recall"] == "fewer than 10 patients with positives"
+    assert reasons(scores, half, patients)["specificity"] is None
+
+
+def test_a_value_that_no_resample_changes_has_no_interval():
+    labels = (np.arange(60) % 2)[:, None]
+    found = bootstrap_intervals(labels.astype(float), labels, [0.5], ["AF"], n_resamples=20)
+    for metric in METRICS:  # a perfect score on thirty positives is not certain: [1, 1] would say so
+        interval = found["per_class"]["AF"][metric]
+        assert (interval["low"], interval["reason"]) == (None, "the same in every resample")
+    entry = {"label": "AF", "metric": "f1", "reason": "the same in every resample: no interval"}
+    assert entry in found["undefined"]
+
+
+def test_a_mean_has_an_interval_where_each_of_its_classes_has_one():
+    scores, labels = cohort()
+    found = bootstrap_intervals(scores, labels, np.full(3, 0.5), NAMES, n_resamples=20)
+    assert found["mean"]["f1"]["low"] < found["mean"]["f1"]["high"]
+    labels[np.flatnonzero(labels[:, 1])[3:], 1] = 0
+    found = bootstrap_intervals(scores, labels, np.full(3, 0.5), NAMES, n_resamples=20)
+    assert found["mean"]["f1"]["low"] is None
+    assert found["mean"]["f1"]["reason"] == "1 of its 3 classes have none"
+    assert found["mean"]["accuracy"]["low"] is not None
+    labels[:, 1] = 0  # no longer one of the mean's classes
+    found = bootstrap_intervals(scores, labels, np.full(3, 0.5), NAMES, n_resamples=20)
+    assert found["mean"]["f1"]["low"] < found["mean"]["f1"]["high"]
+
+
+def test_a_class_that_is_never_called_raises_no_mean():
+    scores, labels = cohort()
+    thresholds = np.full(3, 0.5)
+    before = multilabel_metrics(scores, labels, thresholds, NAMES)
+    thresholds[1] = 2
+    after = multilabel_metrics(scores, labels, thresholds, NAMES)
+    assert after["per_class"]["RBBB"]["precision"] is None and after["per_class"]["RBBB"]["f1"] == 0
+    assert after["mean"]["precision"] is None
+    reason = "no exam called positive of RBBB"
+    assert {"label": "mean", "metric": "precision", "reason": reason} in after["undefined"]
+    for metric in METRICS:
+        now = after["mean"][metric]
+        assert now is None or metric in ("accuracy", "specificity") or now <= before["mean"][metric]
+    assert after["mean_zero_division"]["precision"] < before["mean_zero_division"]["precision"]
+    intervals = bootstrap_intervals(scores, labels, thresholds, NAMES, n_resamples=20)
+    assert intervals["mean"]["precision"]["low"] is None
+
+
+def test_the_mean_with_undefined_as_0_is_scikit_learn_s():
+    scores, labels = cohort()
+    labels[:, 2] = 0  # called, and never there
+    thresholds = np.array([0.5, 2, 0.5])  # never called, and there
+    found = multilabel_metrics(scores, labels, thresholds, NAMES)["mean_zero_division"]
+    called = scores >= thresholds
+    expected = sklearn_metrics.precision_recall_fscore_support(labels, called, average="macro", zero_division=0)[:3]
+    assert list(found) == ["precision", "recall", "f1"]
+    assert list(found.values()) == pytest.approx(expected, abs=1e-12)
+    labels[:, 2] = -1  # known in no exam: no class of this mean
+    found = multilabel_metrics(scores, labels, thresholds, NAMES)["mean_zero_division"]
+    two = labels[:, :2], called[:, :2]
+    expected = sklearn_metrics.precision_recall_fscore_support(*two, average="macro", zero_division=0)[:3]
+    assert list(found.values()) == pytest.approx(expected, abs=1e-12)
+    nothing = multilabel_metrics(scores, np.full_like(labels, -1), thresholds, NAMES)["mean_zero_division"]
+    assert nothing == {"precision": None, "recall": None, "f1": None}
+
+
+def test_paired_bootstrap_gives_no_interval_where_one_model_would_get_none():
+    scores, labels = cohort()
+    labels[np.flatnonzero(labels[:, 0])[9:], 0] = 0
+    thresholds = np.full(3, 0.5)
+    found = paired_bootstrap(scores, scores, labels, thresholds, thresholds + 0.1, NAMES, n_resamples=20)
+    row = found["per_class"]["1dAVb"]["f1"]
+    assert row["difference"] is not None and (row["low"], row["p_value"]) == (None, None)
+    assert row["reason"] == "fewer than 10 positives"
+    assert found["mean"]["f1"]["reason"] == "1 of its 3 classes have none"
+    assert found["per_class"]["RBBB"]["f1"]["low"] is not None
 
 
 def test_paired_bootstrap_of_a_model_with_itself_is_zero():
@@ -300,7 +423,8 @@ def test_paired_bootstrap_of_a_model_with_itself_is_zero():
     found = paired_bootstrap(scores, scores, labels, thresholds, thresholds, NAMES, n_resamples=50)
     for metric in METRICS:
         row = found["mean"][metric]
-        assert (row["difference"], row["low"], row["high"], row["p_value"]) == (0, 0, 0, 1)
+        assert (row["difference"], row["low"], row["high"], row["p_value"]) == (0, None, None, 1)
+        assert row["reason"] == "the same in every resample"
         assert row["a"] == row["b"] == multilabel_metrics(scores, labels, thresholds, NAMES)["mean"][metric]
 
 
@@ -334,7 +458,7 @@ def test_paired_bootstrap_takes_the_mean_over_runs():
     assert found["per_class"]["RBBB"]["f1"]["b"] == pytest.approx(single[0], abs=1e-12)
 
 
-def test_paired_bootstrap_compares_the_classes_that_both_models_define():
+def test_paired_bootstrap_leaves_undefined_what_one_model_does():
     scores, labels = cohort()
     silent = scores.copy()
     silent[:, 0] = 0
@@ -344,8 +468,10 @@ def test_paired_bootstrap_compares_the_classes_that_both_models_define():
     assert (row["a"], row["difference"], row["low"], row["p_value"]) == (None, None, None, None)
     reason = "undefined for one of the models or both"
     assert {"label": "1dAVb", "metric": "precision", "reason": reason} in found["undefined"]
+    # A mean of the other two classes would hide that the model never calls one.
     mean = found["mean"]["precision"]
-    assert mean["difference"] == 0 and mean["a"] == mean["b"]
+    assert (mean["a"], mean["difference"]) == (None, None)
+    assert mean["b"] == multilabel_metrics(scores, labels, thresholds, NAMES)["mean"]["precision"]
 
 
 @pytest.mark.parametrize(
