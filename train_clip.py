@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 
 from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
+from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
 from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
@@ -126,10 +127,11 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
     """Says so where the texts are known to state what stage 2 is to learn: a result is then not comparable."""
     reports = data_facts.get("conversion", {}).get("reports", {})
-    if not reports.get("free_of_conclusions", True):
+    if free_of_conclusions(reports) is False:
+        named = reports.get("with_diagnosis_words")
         logger.warning(
-            "the reports of this table state diagnoses (see docs/data.md): pre-training sees what labels say. "
-            "Report it with every result"
+            f"{'the reports' if named is None else f'{named:,} reports'} of this table state diagnoses (see "
+            "docs/data.md): pre-training sees what labels say. Report it with every result"
         )
 
 

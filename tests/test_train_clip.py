@@ -141,7 +141,12 @@ def test_texts_that_state_diagnoses_are_warned_of(caplog):
     train_clip.warn_of_conclusions({})
     assert not caplog.records
     train_clip.warn_of_conclusions({"conversion": {"reports": {"free_of_conclusions": False}}})
-    assert "state diagnoses" in caplog.text
+    assert "the reports of this table state diagnoses" in caplog.text
+    # Words count, whatever the record concludes.
+    train_clip.warn_of_conclusions(
+        {"conversion": {"reports": {"free_of_conclusions": True, "with_diagnosis_words": 7}}}
+    )
+    assert "7 reports of this table state diagnoses" in caplog.text
 
 
 # ---- other labels, another signal, splits without reports

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
+from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
-from publishing.card_text import MANY_LABELS, ecg_kind, few_to_measure, metric_table, with_interval
+from publishing.card_text import MANY_LABELS, ecg_kind, exams_of, few_to_measure, metric_table, with_interval
+from publishing.report_text import report_text
 from publishing.stages.base import Stage, Table
 from training.evaluation import TABLE_COLUMNS
 
@@ -71,10 +73,10 @@ class Contrastive(Stage):
         """As in the base class."""
         test = run.metrics["test"]
         note = (
-            f"Test split: {test['n_exams']:,} exams with a report, of {test['n_patients']:,} patients"
+            f"Test split, exams with a report: {exams_of(run, test)}"
             f"{', simulated' if run.simulated else ''}, none of them in training or validation."
         )
-        tables = [_retrieval(test["retrieval"])]
+        tables = [_retrieval(run, test["retrieval"])]
         if "zero_shot" in test:
             tables.append(_zero_shot(run))
         return note, tables
@@ -123,16 +125,18 @@ class Contrastive(Stage):
     def data_details(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         exams = run.record["used"]["train"]["exams"]
-        return [f"Pre-training saw {exams:,} ECGs with the text of their reports, and no labels."]
+        return [
+            f"Pre-training saw {exams:,} ECGs with the text of their reports, and no column of labels.",
+            report_text(run.reports),
+        ]
 
     def base_models(self, run: "RunFolder") -> list[str]:
         """As in the base class: the text encoder."""
         return [run.arguments["text_model_name_or_path"]]
 
-    def saw_conclusions(self, run: "RunFolder") -> bool:
+    def texts_seen(self, run: "RunFolder") -> list[Mapping[str, Any]]:
         """As in the base class."""
-        reports = run.record["data"].get("conversion", {}).get("reports", {})
-        return reports.get("free_of_conclusions") is False
+        return [run.reports]
 
 
 def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
@@ -141,7 +145,17 @@ def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     return {int(key.removeprefix(prefix)): value for key, value in direction.items() if key.startswith(prefix)}
 
 
-def _retrieval(retrieval: Mapping[str, Any]) -> Table:
+def _labels_in_texts(run: "RunFolder") -> str:
+    """The end of a sentence on labels that training did not use: the texts may have stated them."""
+    free = free_of_conclusions(run.reports)
+    if free:
+        return ""
+    if free is None:
+        return "; whether the reports name diagnoses is not recorded"
+    return ", but the reports name diagnoses"
+
+
+def _retrieval(run: "RunFolder", retrieval: Mapping[str, Any]) -> Table:
     head = [f"in the first {k}" for k in _recalls(retrieval["ecg_to_text"])]
     rows = [["direction", *head, "median rank"]]
     for key, title in DIRECTIONS.items():
@@ -153,7 +167,7 @@ def _retrieval(retrieval: Mapping[str, Any]) -> Table:
         "title": "Retrieval",
         "rows": markdown_table(rows),
         "note": f"Among {retrieval['reports']:,} distinct reports and {retrieval['ecgs']:,} ECGs; reports repeat, "
-        "and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling patients.",
+        f"and every ECG with an equal report is a hit. In brackets: 95 % intervals by resampling {run.resampled}.",
     }
 
 
@@ -167,6 +181,7 @@ def _zero_shot(run: "RunFolder") -> Table:
         "title": "Zero-shot",
         "rows": metric_table(run, measured, RANKING, begin, right=()),
         "note": f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
-        f"label was used in training. In brackets: {100 * measured['intervals']['level']:g} % intervals, "
-        f"{measured['intervals']['n_resamples']:,} resamples of patients.",
+        f"column of labels was used in training{_labels_in_texts(run)}. In brackets: "
+        f"{100 * measured['intervals']['level']:g} % intervals, {measured['intervals']['n_resamples']:,} resamples of "
+        f"{run.resampled}.",
     }
