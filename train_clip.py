@@ -23,12 +23,12 @@ from transformers import AutoTokenizer, PreTrainedConfig
 
 from common.files import write_json
 from data_scripts.embed_reports import embed_texts, load_text_table
-from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
 from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.model import exit_code, finish_folder, open_for_run
+from publishing.report_text import labels_in_texts
 from training.arguments import (
     ContrastiveArguments,
     DataArguments,
@@ -127,11 +127,10 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
     """Says so where the texts are known to state what stage 2 is to learn: a result is then not comparable."""
     reports = data_facts.get("conversion", {}).get("reports", {})
-    if free_of_conclusions(reports) is False:
-        named = reports.get("with_diagnosis_words")
+    seen = labels_in_texts(reports)
+    if seen:
         logger.warning(
-            f"{'the reports' if named is None else f'{named:,} reports'} of this table state diagnoses (see "
-            "docs/data.md): pre-training sees what labels say. Report it with every result"
+            f"pre-training sees {seen} (see docs/data.md): labels are not kept from it. Report it with every result"
         )
 
 

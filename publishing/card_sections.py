@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.markdown import markdown_table
-from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS, EcgFeatureExtractor
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from publishing.card_text import counted, folded_table, in_order, listed
-from publishing.report_text import diagnoses_named
+from publishing.report_text import labels_in_texts
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
 
@@ -268,20 +267,14 @@ def limits(run: RunFolder) -> list[str]:
     ]
     texts = [*run.stage.texts_seen(run)]
     texts += [_reports_of(data) for origin, data in data_of_origins if origin.get("stage") == "contrastive"]
-    return [*lines, *(line for reports in texts for line in _text_limits(reports))]
+    return lines + [
+        f"Pre-training saw {seen}. So labels were not kept from it, and results do not compare with those of "
+        "pre-training on descriptions alone."
+        for seen in map(labels_in_texts, texts)
+        if seen
+    ]
 
 
 def _reports_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """What was counted in the reports of an origin's exams; earlier records have the conclusion alone."""
     return data.get("reports") or {"free_of_conclusions": data.get("free_of_conclusions")}
-
-
-def _text_limits(reports: Mapping[str, Any]) -> list[str]:
-    """What follows from the texts that pre-training saw, where they are not known to name no diagnosis."""
-    if free_of_conclusions(reports) is not False:
-        return []
-    counted_in = f": {diagnoses_named(reports)}" if reports.get("with_diagnosis_words") else ""
-    return [
-        f"Pre-training saw reports that state diagnoses{counted_in}. So labels were not unknown to it, and results do "
-        "not compare with those of pre-training on descriptions alone."
-    ]

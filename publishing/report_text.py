@@ -37,6 +37,22 @@ def report_text(reports: Mapping[str, Any]) -> str:
     return " ".join(said)
 
 
+def labels_in_texts(reports: Mapping[str, Any]) -> str:
+    """
+    Returns which reports pre-training saw, as the object of a sentence; `""` where none is known to state a diagnosis.
+
+    Args:
+        reports (`Mapping`): As for [`report_text`].
+    """
+    if free_of_conclusions(reports) is not False:
+        return ""
+    if reports.get("with_diagnosis_words") == 0:
+        return "reports from which nothing was cut off, for want of headings that are known"
+    return "reports that state diagnoses" + (
+        f": {diagnoses_named(reports)}" if "with_diagnosis_words" in reports else ""
+    )
+
+
 def diagnoses_named(reports: Mapping[str, Any]) -> str:
     """Returns `3 of 1,200 texts name a diagnosis (RBBB 2, AF 1; infarction 1)`, or that none does."""
     named = reports["with_diagnosis_words"]

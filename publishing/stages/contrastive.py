@@ -8,7 +8,7 @@ from common.markdown import markdown_table
 from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.card_text import MANY_LABELS, ecg_kind, exams_of, few_to_measure, metric_table, with_interval
-from publishing.report_text import report_text
+from publishing.report_text import labels_in_texts, report_text
 from publishing.stages.base import Stage, Table
 from training.evaluation import TABLE_COLUMNS
 
@@ -147,12 +147,10 @@ def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
 
 def _labels_in_texts(run: "RunFolder") -> str:
     """The end of a sentence on labels that training did not use: the texts may have stated them."""
-    free = free_of_conclusions(run.reports)
-    if free:
-        return ""
-    if free is None:
+    if free_of_conclusions(run.reports) is None:
         return "; whether the reports name diagnoses is not recorded"
-    return ", but the reports name diagnoses"
+    seen = labels_in_texts(run.reports)
+    return f", but {seen}" if seen else ""
 
 
 def _retrieval(run: "RunFolder", retrieval: Mapping[str, Any]) -> Table:

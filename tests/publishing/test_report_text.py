@@ -3,7 +3,7 @@
 import pytest
 
 from data_scripts.text.reports import ReportCutter
-from publishing.report_text import diagnoses_named, report_text
+from publishing.report_text import diagnoses_named, labels_in_texts, report_text
 
 
 CUT = "Onda P normal. Conclusão: fibrilação atrial"
@@ -34,13 +34,24 @@ def test_diagnoses_that_are_left_are_counted_by_label():
     assert diagnoses_named({**facts, "diagnosis_words_left": {}}) == "3 of 4 texts name a diagnosis (LBBB 2, AF 2)"
 
 
+def test_what_pre_training_saw_of_labels():
+    assert (
+        labels_in_texts(facts_of(CUT)) == "" == labels_in_texts({}) == labels_in_texts({"free_of_conclusions": True})
+    )
+    assert labels_in_texts({"free_of_conclusions": False}) == "reports that state diagnoses"
+    seen = labels_in_texts(facts_of(CUT, "FA. Conclusão: FA"))
+    assert seen == "reports that state diagnoses: 1 of 2 texts names a diagnosis (AF 1)"
+
+
 def test_masked_words_are_said():
     text = report_text(facts_of(CUT, "Secundárias ao BRD. Conclusão: BRD", masked=True))
     assert "In 1 text words that name a diagnosis became `___`. None of 2 texts names a diagnosis" in text
 
 
 def test_an_archive_without_headings_is_not_called_free():
-    text = report_text(facts_of("Vänstersidigt grenblock", "Normalt"))
+    facts = facts_of("Vänstersidigt grenblock", "Normalt")
+    assert labels_in_texts(facts).startswith("reports from which nothing was cut off")
+    text = report_text(facts)
     assert "cut off" not in text
     assert text.endswith("whatever else the reports conclude is still there.")
 
