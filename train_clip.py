@@ -28,6 +28,7 @@ from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.model import exit_code, finish_folder, open_for_run
+from publishing.report_text import labels_in_texts
 from training.arguments import (
     ContrastiveArguments,
     DataArguments,
@@ -126,10 +127,10 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
     """Says so where the texts are known to state what stage 2 is to learn: a result is then not comparable."""
     reports = data_facts.get("conversion", {}).get("reports", {})
-    if not reports.get("free_of_conclusions", True):
+    seen = labels_in_texts(reports)
+    if seen:
         logger.warning(
-            "the reports of this table state diagnoses (see docs/data.md): pre-training sees what labels say. "
-            "Report it with every result"
+            f"pre-training sees {seen} (see docs/data.md): labels are not kept from it. Report it with every result"
         )
 
 

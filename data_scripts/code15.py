@@ -54,8 +54,9 @@ class Code15Settings(ReportSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.conclusion_headings and self.reports is None:
-            raise ValueError("--conclusion_headings is about reports: give --reports")
+        for name in ("conclusion_headings", "mask_diagnoses"):
+            if getattr(self, name) and self.reports is None:
+                raise ValueError(f"--{name} is about reports: give --reports")
 
 
 class Code15(EcgBuilder):
@@ -89,7 +90,9 @@ class Code15(EcgBuilder):
         exams["report"] = None
         if self.config.reports is not None:
             exams["report"], facts["reports"] = read_descriptions(
-                Path(self.config.reports), exams["exam_id"], self.config.conclusion_headings
+                Path(self.config.reports),
+                exams["exam_id"],
+                ReportCutter(self.config.conclusion_headings, self.config.mask_diagnoses),
             )
         if (folder / "simulation.json").is_file():
             facts["simulation"] = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
@@ -285,11 +288,14 @@ def join_rows(index: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, li
     return exams.reset_index(drop=True), rejected
 
 
-def read_descriptions(
-    path: Path, exam_ids: pd.Series, conclusion_headings: Sequence[str] | None = None
-) -> tuple[pd.Series, dict[str, Any]]:
+def read_descriptions(path: Path, exam_ids: pd.Series, cutter: ReportCutter) -> tuple[pd.Series, dict[str, Any]]:
     """
     Returns the description of each exam's report (None where there is none) and what is to be known of the reports.
+
+    Args:
+        path (`Path`): See [`read_report_table`].
+        exam_ids (`pandas.Series`): The exams.
+        cutter (`ReportCutter`): A new one.
 
     Raises:
         `ValueError`: where no report belongs to any exam: then the two tables are of different archives.
@@ -297,7 +303,6 @@ def read_descriptions(
     wanted = set(exam_ids)
     descriptions: dict[str, str] = {}
     texts: dict[str, str] = {}
-    cutter = ReportCutter(conclusion_headings)
     n_rows, example = 0, ""
     for piece in read_report_table(path):
         n_rows += len(piece)

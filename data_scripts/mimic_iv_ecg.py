@@ -25,6 +25,7 @@ from data_scripts.tables.schema import SPLIT_RULE, split_of
 from data_scripts.text.cells import blanked
 from data_scripts.text.machine_statements import describe
 from data_scripts.text.reports import id_strings
+from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 from modeling_ecgclip.reading_ecgclip import EcgRecord
 
@@ -143,6 +144,7 @@ def read_statements(path: Path, exam_ids: pd.Series, statements: str) -> tuple[p
     reports: dict[str, str] = {}
     texts: dict[str, str] = {}
     counts: Counter[str] = Counter()
+    words_left = WordsLeft()
     try:
         columns = list(pd.read_csv(path, nrows=0).columns)
         missing = [column for column in ("study_id", STATEMENT_COLUMNS[0]) if column not in columns]
@@ -162,6 +164,7 @@ def read_statements(path: Path, exam_ids: pd.Series, statements: str) -> tuple[p
                 text = describe(lines) if statements == "findings" else everything
                 counts.update(with_statements=int(bool(lines)), statements=len(lines), with_text=int(bool(text)))
                 if text:
+                    words_left.look(text)
                     # One object for all equal texts: few statements make most reports.
                     reports[exam_id] = texts.setdefault(text, text)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -173,7 +176,8 @@ def read_statements(path: Path, exam_ids: pd.Series, statements: str) -> tuple[p
         "statements": counts["statements"],
         "exams_without_findings": counts["with_statements"] - counts["with_text"],
         "sections": False,
-        "free_of_conclusions": statements == "findings",
+        **words_left.record(),
+        "free_of_conclusions": statements == "findings" and words_left.with_words == 0,
         "note": "Statements of the electrocardiograph, in English; not written by a physician.",
     }
     return exam_ids.map(reports.get).astype(object), facts

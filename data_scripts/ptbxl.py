@@ -22,6 +22,7 @@ from data_scripts.conversion.run import convert
 from data_scripts.conversion.wfdb import read_wfdb_records
 from data_scripts.text.cells import blanked
 from data_scripts.text.reports import id_strings
+from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, UNKNOWN_LABEL, Label
 from modeling_ecgclip.record_ecgclip import EcgRecord
 from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
@@ -145,6 +146,9 @@ class PtbXl(EcgBuilder):
         validation, test = (
             ", ".join(map(str, sorted(folds))) for folds in (config.validation_folds, config.test_folds)
         )
+        reports, words_left = exams["report"].dropna(), WordsLeft()
+        for report in reports:
+            words_left.look(report)
         facts = {
             "source": "ptbxl",
             "source_version": file_version(folder / "ptbxl_database.csv"),
@@ -152,8 +156,9 @@ class PtbXl(EcgBuilder):
             "ages_above_89": f"given as {ANONYMISED_AGE} by the source, as {OLDEST_AGE:g} here",
             "reports": {
                 "sections": False,
+                **words_left.record(),
                 "free_of_conclusions": False,
-                "languages": dict(Counter(map(language_of, exams["report"].dropna())).most_common()),
+                "languages": dict(Counter(map(language_of, reports)).most_common()),
                 "languages_by": "words; the source does not state the language",
                 "note": "The reports have no sections: the whole report is the text, and it states the diagnoses.",
             },

@@ -1,6 +1,6 @@
 """Splits a table of ECG reports into descriptions, conclusions and labels, and counts contradictions.
 
-python -m data_scripts.reports --reports reports.csv --output parts.csv [--conclusion_headings WORDS ...]
+python -m data_scripts.reports --reports reports.csv --output parts.csv [--conclusion_headings ...] [--mask_diagnoses]
 """
 
 import argparse
@@ -28,7 +28,10 @@ PARTS_SCHEMA = pa.schema(
 
 
 def split_report_table(
-    path: str | Path, output: str | Path, conclusion_headings: Sequence[str] | None = None
+    path: str | Path,
+    output: str | Path,
+    conclusion_headings: Sequence[str] | None = None,
+    mask_diagnoses: bool = False,
 ) -> dict[str, Any]:
     """
     Writes the parts of every report of a table and returns counts.
@@ -39,6 +42,7 @@ def split_report_table(
             `.csv` or `.parquet` with the columns `exam_id`, `description`, `conclusion`, one for each label (0, 1, -1
             unknown) and `conflicts` (labels, separated by spaces).
         conclusion_headings (`Sequence[str]`, *optional*): Words that head a conclusion, beside the known ones.
+        mask_diagnoses (`bool`, defaults to `False`): Whether words that name a diagnosis are masked in descriptions.
 
     Returns:
         `dict`: `reports`, `empty`, `without_heading`, `with_labels`, `conflicts` (reports), one `conflicts_<label>`
@@ -48,7 +52,7 @@ def split_report_table(
     if output.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"--output {output}: expected .csv or .parquet, found {output.suffix or 'no suffix'}")
     open_writer = pa_csv.CSVWriter if output.suffix.lower() == ".csv" else pq.ParquetWriter
-    cutter = ReportCutter(conclusion_headings)
+    cutter = ReportCutter(conclusion_headings, mask_diagnoses)
     with written_aside(output) as aside, open_writer(str(aside), PARTS_SCHEMA) as writer:
         for piece in read_report_table(path):
             parsed = [cutter.cut(report) for report in piece["report"]]
@@ -73,8 +77,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--reports", required=True, help="table with exam_id and report: .csv or .parquet")
     parser.add_argument("--output", required=True, help="where the parts go: .csv or .parquet")
     parser.add_argument("--conclusion_headings", nargs="+", help="words that head a conclusion in your reports")
+    parser.add_argument(
+        "--mask_diagnoses", action="store_true", help="replace words that name a diagnosis in descriptions by ___"
+    )
     arguments = parser.parse_args(argv)
-    facts = split_report_table(arguments.reports, arguments.output, arguments.conclusion_headings)
+    facts = split_report_table(
+        arguments.reports, arguments.output, arguments.conclusion_headings, arguments.mask_diagnoses
+    )
     for name, fact in facts.items():
         if name != "diagnosis_words_left":
             print(f"{name}: {fact}")

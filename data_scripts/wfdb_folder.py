@@ -77,7 +77,9 @@ class WfdbFolder(EcgBuilder):
             names = [label.name for label in labels]
             exams[names] = exams[names].astype(np.int8)
             if "report" in named:
-                exams["report"], facts["reports"] = describe_reports(exams["report"], config.conclusion_headings)
+                exams["report"], facts["reports"] = describe_reports(
+                    exams["report"], ReportCutter(config.conclusion_headings, config.mask_diagnoses)
+                )
         if "patient_id" in named:
             no_patient = exams["patient_id"] == ""
             rejected += [Rejection(exam_id, "no patient_id") for exam_id in exams["exam_id"][no_patient]]
@@ -220,11 +222,8 @@ def join_table(records: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame
     return exams, rejected
 
 
-def describe_reports(
-    reports: pd.Series, conclusion_headings: Sequence[str] | None = None
-) -> tuple[pd.Series, dict[str, Any]]:
+def describe_reports(reports: pd.Series, cutter: ReportCutter) -> tuple[pd.Series, dict[str, Any]]:
     """Returns the description of each report (None where there is none) and what is to be known of the reports."""
-    cutter = ReportCutter(conclusion_headings)
     descriptions = [cutter.cut(report).description or None for report in reports]
     return pd.Series(descriptions, dtype=object), cutter.facts()
 

@@ -1,5 +1,6 @@
 """The parts of a model card that follow from a run's records, as Markdown; `stages` has those of one kind of run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from common.markdown import markdown_table
@@ -7,11 +8,17 @@ from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS, EcgFeatur
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from publishing.card_text import counted, folded_table, in_order, listed
+from publishing.report_text import labels_in_texts
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
 
 
 NOT_MEASURED = "The run had no test split: nothing was measured, and nobody knows how good the model is."
+# By whether the patients are known.
+SPLIT = {
+    True: "Split by patient; no patient is in two splits.",
+    False: "Split by exam; patients unknown: exams of one patient may be in two splits.",
+}
 LOSS_FIGURE = {"loss.png": "Loss during training; the ringed step is the one whose weights these are"}
 
 
@@ -129,7 +136,8 @@ def figures(run: RunFolder) -> list[dict[str, str]]:
 def split_table(run: RunFolder) -> str:
     """Returns how many exams, patients and positives, or known values, each split has, as they were used."""
     used = run.record["used"]
-    sizes = [[key, "", *(f"{split[key]:,}" for split in used.values())] for key in ("exams", "patients")]
+    counts = ("exams", "patients") if run.patients_known else ("exams",)
+    sizes = [[key, "", *(f"{split[key]:,}" for split in used.values())] for key in counts]
     rows = []
     for label in in_order(run):
         title = "" if label.title == label.name else label.title
@@ -156,8 +164,8 @@ def data_note(run: RunFolder, dataset_id: str | None) -> str:
     revision = f" at revision `{data['revision']}`" if data["revision"] else ""
     named = f"[{dataset_id}](https://huggingface.co/datasets/{dataset_id})" if dataset_id else f"`{data['name']}`"
     return (
-        f"Exam table {named}{revision}: {listed(parts)}. Split by patient; no patient is in two splits. What this "
-        f"run used of it, with {run.stage.counted_as(run)}:"
+        f"Exam table {named}{revision}: {listed(parts)}. {SPLIT[run.patients_known]} What this run used of it, with "
+        f"{run.stage.counted_as(run)}:"
     )
 
 
@@ -247,10 +255,26 @@ def limits(run: RunFolder) -> list[str]:
     lines = [measured if run.is_measured else NOT_MEASURED, *run.stage.limits(run)]
     if run.simulated:
         lines.insert(0, "Simulated ECGs show what the simulator draws, and a network learns to read the simulator.")
-    of_origins = [(origin.get("data") or {}).get("free_of_conclusions") for origin in run.origins]
-    if run.stage.saw_conclusions(run) or False in of_origins:
+    if not run.patients_known:
         lines.append(
-            "Pre-training saw reports that state diagnoses, so labels were not unknown to it: results do not compare "
-            "with those of pre-training on descriptions alone."
+            "Patients are unknown: exams of one may be in two splits, and numbers then look better than they are."
         )
-    return lines
+    data_of_origins = [(origin, origin["data"]) for origin in run.origins if origin.get("data")]
+    lines += [
+        f"Of the exams that `{origin['name']}` was trained on the patients are unknown: some may be in the test split."
+        for origin, data in data_of_origins
+        if data.get("patients_known") is False
+    ]
+    texts = [*run.stage.texts_seen(run)]
+    texts += [_reports_of(data) for origin, data in data_of_origins if origin.get("stage") == "contrastive"]
+    return lines + [
+        f"Pre-training saw {seen}. So labels were not kept from it, and results do not compare with those of "
+        "pre-training on descriptions alone."
+        for seen in map(labels_in_texts, texts)
+        if seen
+    ]
+
+
+def _reports_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was counted in the reports of an origin's exams; earlier records have the conclusion alone."""
+    return data.get("reports") or {"free_of_conclusions": data.get("free_of_conclusions")}

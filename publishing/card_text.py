@@ -46,6 +46,12 @@ def titled(label: Label) -> str:
     return label.name if label.title == label.name else f"{label.title} ({label.name})"
 
 
+def exams_of(run: "RunFolder", measured: Mapping[str, Any]) -> str:
+    """Returns `200 exams of 80 patients`, by `n_exams` and `n_patients`, or `200 exams, patients unknown`."""
+    exams = f"{measured['n_exams']:,} exams"
+    return f"{exams} of {measured['n_patients']:,} patients" if run.patients_known else f"{exams}, patients unknown"
+
+
 def ecg_kind(signal: SignalSpec) -> str:
     """Returns `12-lead ECG` or `single-lead ECG`."""
     n_leads = len(signal.lead_names)

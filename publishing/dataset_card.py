@@ -21,6 +21,7 @@ from data_scripts.tables.schema import (
     check_patients,
     exam_columns,
     label_counts,
+    patients_known,
     schema_of,
     targets_array,
 )
@@ -28,6 +29,7 @@ from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from modeling_ecgclip.signal_ecgclip import SignalSpec
 from publishing.card_text import MANY_LABELS, counted, ecg_kind, folded_table
+from publishing.report_text import report_text
 from publishing.source_facts import source_facts
 
 
@@ -58,13 +60,15 @@ FLAG_MEANINGS = {
 }
 
 
-def column_meanings(schema: ExamSchema) -> dict[str, str]:
-    """Returns what each column of a table holds."""
+def column_meanings(schema: ExamSchema, known: bool = True) -> dict[str, str]:
+    """Returns what each column of a table holds; `known` says whether its patients are those of the source."""
     signal = schema.signal
     named = ", ".join(schema.label_names) if len(schema.labels) <= MANY_LABELS else "by name, all below"
     return {
         "exam_id": "unique",
-        "patient_id": "groups the exams of a patient, all of which are in one split",
+        "patient_id": "groups the exams of a patient, all of which are in one split"
+        if known
+        else "the exam's own: patients are unknown",
         "source": "where the exam comes from",
         "ecg": f"{len(signal.lead_names)} x {signal.n_samples} samples at {signal.sampling_rate} Hz, in microvolts "
         f"(1 unit = 0.001 mV): leads {', '.join(signal.lead_names)}, one after the other, zeros on both sides",
@@ -90,10 +94,10 @@ def table_facts(table: DatasetDict, record: dict[str, Any] | None = None) -> dic
         record (`dict`, *optional*): What its `conversion.json` says, for the labels' titles.
 
     Returns:
-        `dict` with `schema`, `features`, `splits` (for each: `exams`, `patients`, `with_report`, `labels` as in
-        `conversion.json`), `targets` (for each: `known` by split, `lowest`, `highest`), `sources`, `sexes` and
-        `quality` (counts), `ages` (median, lowest, highest, unknown; None where none is known) and `n_reports`
-        (distinct).
+        `dict` with `schema`, `features`, `patients_known`, `splits` (for each: `exams`, `patients`, `with_report`,
+        `labels` as in `conversion.json`), `targets` (for each: `known` by split, `lowest`, `highest`), `sources`,
+        `sexes` and `quality` (counts), `ages` (median, lowest, highest, unknown; None where none is known) and
+        `n_reports` (distinct).
     """
     schema, patients = schema_of(table, record), check_patients(table, "to publish")
     splits, ages, report_ids = {}, [], set()
@@ -117,6 +121,7 @@ def table_facts(table: DatasetDict, record: dict[str, Any] | None = None) -> dic
     return {
         "schema": schema,
         "features": exam_columns(table[SPLITS[0]]),
+        "patients_known": patients_known(table, record),
         "splits": splits,
         "targets": _target_facts(table, schema),
         "sources": dict(sources.most_common()),
@@ -214,7 +219,7 @@ def dataset_card(
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     data_files = [{"split": name, "path": f"data/{name}-*"} for name in filled]
     MetadataConfigs({"default": {"data_files": data_files}}).to_dataset_card_data(data)
-    meanings = column_meanings(schema)
+    meanings = column_meanings(schema, facts["patients_known"])
     card = DatasetCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -223,7 +228,8 @@ def dataset_card(
         dataset=dataset,
         repo_id=repo_id,
         conversion=_conversion(record) if record else None,
-        free_of_conclusions=reports.get("free_of_conclusions"),
+        report_text=report_text(reports),
+        patients_note=(record or {}).get("patients"),
         text_tables=text_tables or [],
         digest=digest,
         columns=[{"name": name, "type": _type(one), "meaning": meanings[name]} for name, one in features.items()],
@@ -285,6 +291,7 @@ def _summary(facts: dict[str, Any], counted_languages: dict[str, int] | None) ->
         "simulated": "all" if n_simulated == total else "some" if n_simulated else "none",
         "n_simulated": f"{n_simulated:,}",
         "n_exams": f"{total:,}",
+        "patients_known": facts["patients_known"],
         "n_patients": f"{sum(split['patients'] for split in facts['splits'].values()):,}",
         "n_with_report": f"{n_with_report:,}" if n_with_report else "",
         "n_reports": f"{facts['n_reports']:,}",

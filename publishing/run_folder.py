@@ -93,6 +93,17 @@ class RunFolder:
         """Whether every exam of this run was made by a program."""
         return all(source_facts(source).simulated for source in self.sources)
 
+    @property
+    def patients_known(self) -> bool:
+        """Whether the exam table's patients are those of its source; records made earlier say so of the conversion."""
+        data = self.record["data"]
+        return data.get("patients_known", "patients" not in data.get("conversion", {}))
+
+    @property
+    def reports(self) -> dict[str, Any]:
+        """What the conversion counted in the reports of the exam table; empty where that is not recorded."""
+        return self.record["data"].get("conversion", {}).get("reports", {})
+
     @cached_property
     def origins(self) -> list[dict[str, Any]]:
         """The models that this one comes from, the nearest first."""

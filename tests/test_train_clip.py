@@ -141,7 +141,11 @@ def test_texts_that_state_diagnoses_are_warned_of(caplog):
     train_clip.warn_of_conclusions({})
     assert not caplog.records
     train_clip.warn_of_conclusions({"conversion": {"reports": {"free_of_conclusions": False}}})
-    assert "state diagnoses" in caplog.text
+    assert "pre-training sees reports that state diagnoses (see" in caplog.text
+    # Words count, whatever the record concludes.
+    reports = {"free_of_conclusions": True, "with_diagnosis_words": 7, "reports": 12, "empty": 2}
+    train_clip.warn_of_conclusions({"conversion": {"reports": reports}})
+    assert "reports that state diagnoses: 7 of 10 texts name a diagnosis" in caplog.text
 
 
 # ---- other labels, another signal, splits without reports

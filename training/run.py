@@ -20,7 +20,8 @@ from torch import nn
 from transformers.utils import cached_file
 
 from common.files import public_name, write_json
-from data_scripts.tables.schema import SPLITS, check_patients
+from data_scripts.tables.schema import SPLITS, check_patients, patients_known
+from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
 from training.data import ExamSplit, ExamTable, StepPlan
@@ -114,7 +115,8 @@ def print_plan(
     """
     check_patients(table.splits, table.name_or_path)  # raises where a patient is in two splits
     lines = {f"exams in {name}": f"{len(splits[name]):,}" if name in splits else "none" for name in SPLITS}
-    lines["patients in two splits"] = 0
+    known = patients_known(table.splits, table.record)
+    lines["patients in two splits"] = "0" if known else "unknown: split by exam"
     lines["processes, device"] = f"{accelerator.num_processes}, {accelerator.device.type}"
     lines["exams per step"] = (
         f"{plan.global_batch_size} = {plan.batch_size} x {plan.accumulation} passes x {plan.world_size} processes"
@@ -130,7 +132,7 @@ def print_plan(
 def dataset_facts(table: ExamTable) -> dict[str, Any]:
     """
     Returns what the run record says of the data: name (of a folder its last part, not where it lies), revision,
-    source, fingerprints and numbers of exams, patients and exams with a report.
+    source, fingerprints, numbers of exams, patients and exams with a report, and whether the patients are known.
     """
     facts: dict[str, Any] = {"name": public_name(table.name_or_path), "revision": table.revision}
     if table.record is not None:
@@ -142,6 +144,7 @@ def dataset_facts(table: ExamTable) -> dict[str, Any]:
         split: int((rows.data.column("report_id").to_numpy() != NO_REPORT).sum()) for split, rows in splits.items()
     }
     facts["patients"] = check_patients(splits, table.name_or_path)
+    facts["patients_known"] = patients_known(splits, table.record)
     return facts
 
 
@@ -158,7 +161,8 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
 
     Returns:
         `dict` with `name`, `revision`, `on_hub` and, from its own record, `stage`, `data` (its name, `sources`,
-        `exams_with_report`, `free_of_conclusions`) and `starts_from`.
+        `exams_with_report`, `patients_known`, what was counted in its `reports`, and whether they are
+        `free_of_conclusions`) and `starts_from`.
     """
     if name_or_path is None:
         return None
@@ -175,7 +179,10 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
         reports = data.get("conversion", {}).get("reports", {})
         found["stage"] = record.get("stage")
         found["data"] = {name: data.get(name) for name in ("name", "sources", "exams_with_report")}
-        found["data"]["free_of_conclusions"] = reports.get("free_of_conclusions")
+        found["data"]["patients_known"] = data.get("patients_known", "patients" not in data.get("conversion", {}))
+        # Examples of words are texts of the archive: they stay with the table.
+        found["data"]["reports"] = {name: one for name, one in reports.items() if name != "diagnosis_words_left"}
+        found["data"]["free_of_conclusions"] = free_of_conclusions(reports)
         found["starts_from"] = record.get("starts_from")
     return found
 

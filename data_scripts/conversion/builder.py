@@ -141,6 +141,10 @@ class ReportSettings(SourceSettings):
             "help": "words that head a conclusion in your reports, beside those in four languages (docs/data.md)"
         },
     )
+    mask_diagnoses: bool = field(
+        default=False,
+        metadata={"help": "replace words that name a diagnosis in descriptions by ___ (docs/data.md, Reports)"},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

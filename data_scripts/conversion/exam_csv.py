@@ -54,7 +54,7 @@ class ExamCsvSettings(ReportSettings):
         if self.label_columns and self.class_column:
             raise ValueError("--label_columns and --class_column both say what the labels are: give one")
         of_table = [f"{part}_column" for part in PARTS]
-        of_table += ["label_columns", "class_column", "target_columns", "conclusion_headings"]
+        of_table += ["label_columns", "class_column", "target_columns", "conclusion_headings", "mask_diagnoses"]
         given = [name for name in of_table if getattr(self, name)]
         if given and self.table is None:
             raise ValueError(f"--{given[0]} is about what a table holds: give --table")

@@ -276,7 +276,8 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
         more = [f"and {len(positives) - MOST_NAMED} more labels"] if len(positives) > MOST_NAMED else []
         positive = ", ".join(positives[:MOST_NAMED] + more)
         note = "" if counts["exams"] else "; training needs exams in every split"
-        print(f"  {split}: {counts['exams']} exams of {counts['patients']} patients ({positive}){note}")
+        patients = ", patients unknown" if "patients" in record else f" of {counts['patients']} patients"
+        print(f"  {split}: {counts['exams']} exams{patients} ({positive}){note}")
     reports = dict(record["reports"])
     left = reports.pop("diagnosis_words_left", None)
     print(f"  reports: {json.dumps(reports, ensure_ascii=False)}")
@@ -381,7 +382,11 @@ def _readme(record: dict[str, Any]) -> str:
     filled = [split for split, one in record["splits"].items() if one["exams"]]
     files = "\n".join(f"  - split: {split}\n    path: {split}/data-*.arrow" for split in filled)
     rows = [("split", "exams", "patients")]
-    rows += [(split, one["exams"], one["patients"]) for split, one in record["splits"].items()]
+    patients = record.get("patients")
+    rows += [
+        (split, one["exams"], "unknown" if patients else one["patients"]) for split, one in record["splits"].items()
+    ]
+    split_note = f"Split by exam; patients unknown ({patients})." if patients else "No patient is in two splits."
     signal, labels = record["signal"], ", ".join(label["name"] for label in record["labels"])
     n_leads, n_samples = len(signal["lead_names"]), signal["n_samples"]
     return f"""---
@@ -400,5 +405,5 @@ settings, `rejected.csv` the records that were left out and why.
 
 {markdown_table(rows, right=())}
 
-{record["kept"]} of {record["found"]} records were kept. No patient is in two splits.
+{record["kept"]} of {record["found"]} records were kept. {split_note}
 """

@@ -422,6 +422,21 @@ def _check_signal(rows: Dataset, signal: SignalSpec, where: str) -> None:
             raise ValueError(f"{where}, column lead_names: expected {name} at place {i} in every row, found {found}")
 
 
+def patients_known(table: DatasetDict, record: Mapping[str, Any] | None = None) -> bool:
+    """
+    Returns whether a table's patients are those of its source; False: each exam counts as its own.
+
+    Args:
+        table (`DatasetDict`): From [`load_exam_table`].
+        record (`Mapping`, *optional*): From [`conversion_record`], which says `patients` where the source states none.
+            Without it the ids tell: no patient has another than its exam.
+    """
+    if record is not None:
+        return "patients" not in record
+    ids = ([rows.data.column(name) for name in ("patient_id", "exam_id")] for rows in table.values())
+    return not all(pc.all(pc.equal(patients, exams), min_count=0).as_py() for patients, exams in ids)
+
+
 def check_patients(table: DatasetDict, name: str) -> dict[str, int]:
     """
     Returns the number of patients in each split, after making sure that no patient is in two.

@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from data_scripts.text.folding import fold
 
 
+# What a description may say: listed where it stands in one, but no diagnosis, and no label is called so.
+FINDINGS = frozenset({"sinus rhythm", "within normal limits"})
+
+
 @dataclass(frozen=True)
 class Language:
     """
@@ -27,7 +31,9 @@ class Language:
         conclusions (`tuple[str]`): Headings of a conclusion.
         descriptions (`tuple[str]`): Headings of a description.
         whole_reports (`tuple[str]`): What heads a description where a conclusion follows, or else the whole report.
-        diagnoses (`Mapping[str, tuple[str]]`): Words that name a diagnosis, by the diagnosis in English.
+        diagnoses (`Mapping[str, tuple[str]]`):
+            Words that name a diagnosis, by the diagnosis in English; those of [`FINDINGS`] are listed with them.
+        qualifiers (`tuple[str]`): Words that say of a diagnosis beside them which one: its side, degree or chamber.
         strict (`bool`, defaults to `True`):
             A heading needs its colon, dash, list or line of its own; otherwise the start of a sentence will do.
     """
@@ -37,6 +43,7 @@ class Language:
     descriptions: tuple[str, ...]
     whole_reports: tuple[str, ...]
     diagnoses: Mapping[str, tuple[str, ...]]
+    qualifiers: tuple[str, ...]
     strict: bool = True
 
 
@@ -55,15 +62,20 @@ PORTUGUESE = Language(
     diagnoses={
         "sinus rhythm": ("ritmo sinusal",),
         "bradycardia": ("bradicardi*", "bradicárdic*", "bradiarritmi*"),
-        "tachycardia": ("taquicardi*", "taquicárdic*", "taquiarritmi*"),
-        "fibrillation": ("fibrilação|fibrilações", "FA"),
+        "tachycardia": ("taquicardi*", "taquicárdic*", "taquiarritmi*", "TSV|TPSV|TVNS"),
+        "fibrillation": ("fibrilação|fibrilações", "FA|FAP"),
         "flutter": ("flutter",),
         "arrhythmia": ("arritmi*",),
-        "AV block": ("bloqueio|bloqueios atrio-ventricular|A-V", "BAV|BAVT"),
-        "bundle branch block": (
-            "bloqueio|bloqueios [completo|incompleto|avançado] de|do|dos|no ramo|ramos",
-            "BRD|BRE|BCRD|BCRE|BIRD|BIRE",
+        "AV block": ("bloqueio|bloqueios atrio-ventricular|A-V", "BAV*"),
+        "right bundle branch block": (
+            "bloqueio [completo|incompleto|avançado] de|do|no ramo direito",
+            "BRD|BCRD|BIRD",
         ),
+        "left bundle branch block": (
+            "bloqueio [completo|incompleto|avançado] de|do|no ramo esquerdo",
+            "BRE|BCRE|BIRE",
+        ),
+        "bundle branch block": ("bloqueio|bloqueios [completo|incompleto|avançado] de|do|dos|no ramo|ramos",),
         "fascicular block": (
             "bloqueio divisional|fascicular|bifascicular|trifascicular",
             "bloqueio da|do divisão|fascículo",
@@ -72,15 +84,23 @@ PORTUGUESE = Language(
         ),
         "infarction": ("infarto|infartos", "eletricamente inativa|inativas", "IAM"),
         "ischaemia": ("isquemi*", "isquêmic*"),
-        "hypertrophy": ("hipertrofi*", "hipertrófic*", "sobrecarga|sobrecargas"),
+        "hypertrophy": ("hipertrofi*", "hipertrófic*", "sobrecarga|sobrecargas", "HVE|HVD"),
         "pre-excitation": ("pré-excitação", "Wolff-Parkinson"),
         "pericarditis": ("pericardite",),
         "pacing": ("marca-passo|marca-passos",),
         "grade of the ECG": (
-            "ECG|eletrocardiograma normal|anormal",
-            "dentro dos limites da normalidade|normais",
+            "ECG|eletrocardiograma|exame|traçado normal|anormal",
+            "ECG|eletrocardiograma|exame|traçado [está] dentro dos limites [da] normalidade|normais",
         ),
+        "within normal limits": ("dentro dos limites [da] normalidade|normais",),
     },
+    qualifiers=(
+        "atrial|ventricular|supraventricular|sinusal|paroxística|paroxístico",
+        "completo|completa|incompleto|incompleta|total|parcial|avançado",
+        "[do|no|de] [ramo|ventrículo|átrio] direito|esquerdo|direita|esquerda",
+        "[de|do] primeiro|segundo|terceiro|1o|2o|3o|1°|2°|3°|1|2|3|I|II|III grau",
+        "ântero-superior|póstero-inferior",
+    ),
     strict=False,
 )
 
@@ -101,19 +121,22 @@ ENGLISH = Language(
     whole_reports=("[ECG|EKG] report",),
     diagnoses={
         "sinus rhythm": ("sinus rhythm",),
-        "bradycardia": ("bradycard*", "bradyarrhythmi*"),
-        "tachycardia": ("tachycard*", "tachyarrhythmi*"),
-        "fibrillation": ("fibrillation", "AF|AFib|A-fib"),
-        "flutter": ("flutter",),
+        "bradycardia": ("bradycard*", "bradyarrhythmi*", "SBRAD"),
+        "tachycardia": ("tachycard*", "tachyarrhythmi*", "SVT|PSVT|NSVT|VT|STACH"),
+        "fibrillation": ("fibrillation|fibrillations", "AF|A-fib|V-fib"),
+        "flutter": ("*flutter", "AFL"),
         "arrhythmia": ("arrhythmi*", "dysrhythmi*"),
         "AV block": (
             "AV-block|A-V-block|atrio-ventricular-block",
             "heart block|blocks",
-            "AVB|1AVB|2AVB|3AVB",
+            "*AVB",
+            "1st|first|2nd|second|3rd|third degree|deg AV|A-V|block",
         ),
-        "bundle branch block": ("bundle-branch-block|bundle-branch-blocks", "*RBBB|*LBBB", "BBB"),
+        "right bundle branch block": ("right-bundle-branch", "*RBBB"),
+        "left bundle branch block": ("left-bundle-branch", "*LBBB"),
+        "bundle branch block": ("bundle-branch", "BBB"),
         "fascicular block": ("fascicular|bifascicular|trifascicular block", "hemi-block", "LAFB|LPFB|LAHB|LPHB"),
-        "infarction": ("infarct*", "myocardial damage", "STEMI|NSTEMI"),
+        "infarction": ("infarct*", "myocardial damage", "MI|AMI|STEMI|NSTEMI"),
         "ischaemia": ("ischemi*", "ischaemi*"),
         "hypertrophy": ("hypertroph*", "LVH|RVH|BVH", "atrial|ventricular|biatrial enlargement|overload"),
         "pre-excitation": ("pre-excit*", "WPW", "Wolff-Parkinson"),
@@ -121,10 +144,18 @@ ENGLISH = Language(
         "pacing": ("pacemaker", "paced|pacing"),
         "grade of the ECG": (
             "normal|abnormal|borderline ECG|EKG|electrocardiogram|tracing",
-            "within normal limits",
+            "ECG|EKG|electrocardiogram|tracing [is] within normal limits",
             "no definite pathology",
         ),
+        "within normal limits": ("within normal limits",),
     },
+    qualifiers=(
+        "sinus|atrial|ventricular|supraventricular|junctional|paroxysmal",
+        "complete|incomplete|partial|high-grade|advanced",
+        "right|left|anterior|posterior|biventricular",
+        "first|second|third|1st|2nd|3rd|1|2|3 degree|deg",
+        "block|blocks",
+    ),
 )
 
 SPANISH = Language(
@@ -149,11 +180,16 @@ SPANISH = Language(
         "fibrillation": ("fibrilación|fibrilaciones", "FA|FAA"),
         "flutter": ("flutter", "aleteo auricular"),
         "arrhythmia": ("arritmi*",),
-        "AV block": ("bloqueo|bloqueos auriculo-ventricular|atrio-ventricular|A-V", "BAV"),
-        "bundle branch block": (
-            "bloqueo|bloqueos [completo|incompleto|avanzado] de|en [la] rama|ramas",
-            "BRI|BRD|BCRI|BCRD|BIRI|BIRD|BRIHH|BRDHH|BCRIHH|BCRDHH|BIRIHH|BIRDHH",
+        "AV block": ("bloqueo|bloqueos auriculo-ventricular|atrio-ventricular|A-V", "BAV*"),
+        "right bundle branch block": (
+            "bloqueo [completo|incompleto|avanzado] de|en [la] rama derecha",
+            "BRD|BCRD|BIRD|BRDHH|BCRDHH|BIRDHH",
         ),
+        "left bundle branch block": (
+            "bloqueo [completo|incompleto|avanzado] de|en [la] rama izquierda",
+            "BRI|BCRI|BIRI|BRIHH|BCRIHH|BIRIHH",
+        ),
+        "bundle branch block": ("bloqueo|bloqueos [completo|incompleto|avanzado] de|en [la] rama|ramas",),
         "fascicular block": ("hemi-bloqueo", "bloqueo fascicular|bifascicular|trifascicular", "HBAI|HARI|HBPI"),
         "infarction": ("infarto|infartos", "necrosis", "IAM|IAMCEST|SCACEST"),
         "ischaemia": ("isquemi*", "isquémic*"),
@@ -169,9 +205,17 @@ SPANISH = Language(
         "pacing": ("marca-pasos",),
         "grade of the ECG": (
             "ECG|EKG|electrocardiograma|trazado normal|anormal|patológico",
-            "dentro de [los] límites normales|normalidad",
+            "ECG|EKG|electrocardiograma|trazado [está] dentro de [los] límites normales|normalidad",
         ),
+        "within normal limits": ("dentro de [los] límites [de] [la] normales|normalidad",),
     },
+    qualifiers=(
+        "auricular|ventricular|supraventricular|sinusal|paroxística|paroxístico",
+        "completo|completa|incompleto|incompleta|avanzado",
+        "[del|de] haz|his",
+        "[de] [la] [rama] derecha|izquierda|derecho|izquierdo",
+        "[de] primer|segundo|tercer|1er|2do|3er|1o|2o|3o|1|2|3|I|II|III grado",
+    ),
 )
 
 GERMAN = Language(
@@ -192,11 +236,13 @@ GERMAN = Language(
         "sinus rhythm": ("sinus-rhythmus",),
         "bradycardia": ("*bradykard*", "*bradycard*", "*bradyarrhythmi*"),
         "tachycardia": ("*tachykard*", "*tachycard*", "*tachyarrhythmi*"),
-        "fibrillation": ("*flimmern", "*flimmerns", "VHF|VHFli"),
+        "fibrillation": ("*flimmer*", "VHF|VHFli"),
         "flutter": ("vorhof-flattern", "kammer-flattern", "*flattern"),
         "arrhythmia": ("*arrhythmi*", "*arhythmi*"),
         "AV block": ("AV-block*", "A-V-block*", "atrio-ventrikulär|atrio-ventrikulärer block"),
-        "bundle branch block": ("*schenkel-block*", "RSB|LSB|IRSB|ILSB|CRSB|CLSB"),
+        "right bundle branch block": ("*rechts-schenkel-block*", "RSB|IRSB|CRSB"),
+        "left bundle branch block": ("*links-schenkel-block*", "LSB|ILSB|CLSB"),
+        "bundle branch block": ("*schenkel-block*",),
         "fascicular block": ("*hemi-block*", "*faszikulär*", "*faszikulaer*", "LAHB|LPHB"),
         "infarction": ("*infarkt*", "*myokard-schaden|*myokard-schädigung|*myokard-schaedigung"),
         "ischaemia": ("*ischämi*", "*ischaemi*"),
@@ -213,7 +259,15 @@ GERMAN = Language(
             "EKG [ist] normal|unauffällig|pathologisch",
             "grenz-befund|normal-befund",
         ),
+        "within normal limits": ("im norm-bereich|normal-bereich", "innerhalb der norm|norm-grenzen"),
     },
+    qualifiers=(
+        "sinus|ventrikulär*|supraventrikulär*|paroxysmal*",
+        "komplett*|inkomplett*|vollständig*|unvollständig*|höhergradig*",
+        "links|rechts|links-anterior*|links-posterior*",
+        "I.|II.|III.|1.|2.|3.|I|II|III|1|2|3 grades|grad",
+        "I°|II°|III°|1°|2°|3°",
+    ),
 )
 
 LANGUAGES = (PORTUGUESE, ENGLISH, SPANISH, GERMAN)
@@ -285,4 +339,4 @@ def _needed_letters(words: list[str]) -> list[str]:
     return max(of_words, key=lambda pieces: min(map(len, pieces)))
 
 
-__all__ = ["ENGLISH", "GERMAN", "LANGUAGES", "PORTUGUESE", "SPANISH", "Language", "Words"]
+__all__ = ["ENGLISH", "FINDINGS", "GERMAN", "LANGUAGES", "PORTUGUESE", "SPANISH", "Language", "Words"]

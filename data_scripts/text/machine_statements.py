@@ -8,6 +8,7 @@ disease, or grades the ECG is left out, and a cause is cut off the finding that 
     Left axis deviation                                             -> Left axis deviation
     Inferior/lateral ST-T changes may be due to myocardial ischemia -> Inferior/lateral ST-T changes
     Sinus rhythm with PVC(s)                                        -> PVC(s)
+    afib, VPCs                                                      -> VPCs
     Atrial fibrillation with rapid ventricular response             -> (nothing)
     Normal ECG                                                      -> (nothing)
 """
@@ -16,21 +17,28 @@ import functools
 import re
 from collections.abc import Iterable
 
+from data_scripts.text.words_left import names_diagnosis
+
 
 # All patterns meet lower case. Waves, intervals, axis, voltages, extra beats.
 FINDING = re.compile(
     r"\b(?:[pqrstu][\s-]waves?|qrs|qs|rsr'?|s-?t|st-t|t|pr|p-r|qt|qtc|axis|voltages?|r-s|"
-    r"progression|repolari[sz]ation|premature|pvcs?|pacs?|ectopics?|ectopy|extrasystoles?)\b"
+    r"progression|repolari[sz]ation|premature|p[avj][bcd]s?|[avj]p[bcd]s?|sves?|ves|couplets?|triplets?|ectopics?|"
+    r"ectopy|extrasystol\w*)\b"
 )
-# Rhythms, conduction, infarct and ischaemia, chambers, diseases, and grades of the whole ECG.
+# Rhythms, conduction, infarct and ischaemia, chambers, diseases, and grades of the whole ECG, by short names too.
 DIAGNOSIS = re.compile(
-    r"\b(?:rhythms?|sinus|fibrillation|flutter|\w*tachycardia|\w*bradycardia|arrhythmia|pac(?:ed|ing|emaker)|escape|"
-    r"junctional|asystole|bigeminy|trigeminy|"
-    r"blocks?|[lr]bbb|i[lr]bbb|conduction|fascicular|hemiblock|mobitz|wenckebach|wpw|pre-?excitation|"
-    r"infarct\w*|mi|stemi|nstemi|isch[a]?emi[ac]|injury|occlusion|pericarditis|myocarditis|brugada|"
-    r"hypertroph\w*|[lr]vh|[lrb]ae|enlargement|atrial\s+abnormality|strain|overload|cardiomyopathy|"
+    r"\b(?:rhythms?|sinus|n?sr|[av]?fib\w*|[av]f|\w*flut\w*|afl|rvr|\w*tachy?\w*|\w*brady?\w*|\w*rr?hythmi[ac]\w*|"
+    r"p?svt|n?s?vt|av(?:n?r|j)t|mat|aivr|idioventric\w*|pac(?:ed|ing|ers?|emakers?)|ppm|icd|escape|junctional|asystole|"
+    r"\w+gemin\w+|"
+    r"a-?v|\w*avb|(?:1st|2nd|3rd|first|second|third|[1-3]|i{1,3})[\s-]*deg(?:ree)?|heart|chb|"
+    r"block\w*|bundle|branch|\w*bbb|conduct\w*|intra-?ventricular|ivcd|ivcb|nivcd|l[ap][fh]b|"
+    r"(?:bi|tri)?-?fascic\w*|hemi-?blocks?|mobitz|wenckebach|wpw|pre-?excit\w*|"
+    r"infarct\w*|[ai]?mi|n?stemi|necrosis|scar|isch\w*|injury|occlusion|angina|pericard\w*|myocard\w*|brugada|"
+    r"hypertroph\w*|[lrb]vh|[lrb]ae|[lr]aa|enlarge\w*|dilat\w*|atrial\s+abnormality|strain|overload|"
+    r"cardiomyopath\w*|p[\s-]+(?:mitrale|pulmonale)|"
     r"early\s+repolari[sz]ation|embol\w*|pulmonary|copd|disease|syndrome|hyperkal\w*|hypokal\w*|hyper\w*emia|"
-    r"hypo\w*emia|digitalis|digoxin|drug|effects?|dextrocardia|cva|ecg|ekg|normal|variant|diagnos\w*|critical|"
+    r"hypo\w*emia|dig(?:italis|oxin)?|drug|effects?|dextrocardia|cva|ecg|ekg|normal|variant|diagnos\w*|critical|"
     r"acute|age|gender)\b"
 )
 # From here on a statement says why, or how sure it is.
@@ -41,6 +49,7 @@ CAUSE = re.compile(
     r"(?:is|are)\s+age)\b.*|\s+-+\s+.*"
 )
 PARTS = re.compile(r"\s+with\s+|\s*;\s*")
+LISTED = re.compile(r"\s*,\s*")  # a diagnosis takes its part with it, or of a list its item
 
 
 @functools.lru_cache(maxsize=16384)
@@ -52,15 +61,21 @@ def finding(statement: str) -> str:
         statement (`str`): As printed, for example `"Sinus rhythm with PVC(s)"`.
 
     Returns:
-        `str`: Never with a word of [`DIAGNOSIS`].
+        `str`: Never with a word of [`DIAGNOSIS`], nor with one that `languages.py` knows to name a diagnosis.
     """
     # Printed emphasis and the full stop of some versions say nothing.
     text = re.sub(r"[*\s]+", " ", statement).strip(" .-")
     plain = text.lower()
     cause = CAUSE.search(plain)
     text = text[: cause.start()] if cause else text
-    parts = [part.strip(" .,-") for part in PARTS.split(text)]
-    return ", ".join(part for part in parts if FINDING.search(part.lower()) and not DIAGNOSIS.search(part.lower()))
+    parts = [one for part in PARTS.split(text) for one in (LISTED.split(part) if _diagnoses(part) else [part])]
+    parts = [part.strip(" .,-") for part in parts]
+    return ", ".join(part for part in parts if FINDING.search(part.lower()) and not _diagnoses(part))
+
+
+def _diagnoses(part: str) -> bool:
+    """Whether a part of a statement is more than a finding."""
+    return bool(DIAGNOSIS.search(part.lower())) or names_diagnosis(part)
 
 
 def describe(statements: Iterable[str]) -> str:

@@ -7,8 +7,8 @@ in four languages; what a conclusion states is read in Portuguese alone.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from data_scripts.text.cells import blanked
 from data_scripts.text.folding import fold
 from data_scripts.text.headings import check_headings, find_headings, opening_heading
 from data_scripts.text.languages import PORTUGUESE
-from data_scripts.text.words_left import WordsLeft
+from data_scripts.text.words_left import WordsLeft, mask_diagnoses, names_diagnosis
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES, UNKNOWN_LABEL
 
 
@@ -110,28 +110,72 @@ class ReportCutter:
 
     Args:
         conclusion_headings (`Sequence[str]`, *optional*): See [`parse_report`].
+        masked (`bool`, defaults to `False`): Whether words that name a diagnosis are masked in descriptions.
     """
 
-    def __init__(self, conclusion_headings: Sequence[str] | None = None) -> None:
+    def __init__(self, conclusion_headings: Sequence[str] | None = None, masked: bool = False) -> None:
         self.own_headings = check_headings(conclusion_headings)
+        self.masked = masked
         self.counts: Counter[str] = Counter()
         self.words_left = WordsLeft()
 
     def cut(self, report: str) -> ParsedReport:
         """Returns the parts of a report, and counts them."""
         parts = _parse(report, self.own_headings)
-        named = self.words_left.look(parts.description)
-        self.counts.update(_report_counts(report, parts) | {"with_diagnosis_words": int(named)})
+        named = names_diagnosis(parts.description)
+        if named and self.masked:
+            description = mask_diagnoses(parts.description)
+            # A mask alone describes nothing.
+            parts = replace(parts, description=description if any(map(str.isalpha, description)) else "")
+        self.words_left.look(parts.description)
+        self.counts.update(
+            _report_counts(report, parts)
+            | {
+                "had_diagnosis_words": int(named),
+                "masked": int(named and self.masked),
+                "without_heading_with_diagnosis_words": int(
+                    not parts.has_heading and names_diagnosis(parts.description)
+                ),
+            }
+        )
         return parts
 
     def facts(self) -> dict[str, Any]:
-        """Returns the counts, the diagnosis words that descriptions still hold, and what follows from the headings."""
-        with_text = self.counts["reports"] - self.counts["empty"]
-        return dict(self.counts) | {
-            "diagnosis_words_left": self.words_left.facts(),
-            "sections": self.counts["without_heading"] < with_text,
-            "free_of_conclusions": self.counts["without_heading"] == 0,
-        }
+        """
+        Returns the counts, the diagnosis words that descriptions still hold, and what follows from both.
+
+        Returns:
+            `dict` with, among others, `had_diagnosis_words` (descriptions that named a diagnosis), `masked`
+            (descriptions in which it was masked), what [`WordsLeft.record`] says of the descriptions as they are then,
+            `sections` (whether any report had a heading) and `free_of_conclusions`. That is true where no description
+            names a diagnosis, and no more than half of the reports lack a heading: of an archive that has headings one
+            report without, whose text names nothing, states no conclusion; but where headings are not known, the
+            language may not be known either, and then no word is found.
+        """
+        with_text, headless = self.counts["reports"] - self.counts["empty"], self.counts["without_heading"]
+        words = self.words_left.record()
+        return (
+            dict(self.counts)
+            | words
+            | {
+                "sections": headless < with_text,
+                "free_of_conclusions": words["with_diagnosis_words"] == 0 and 2 * headless <= with_text,
+            }
+        )
+
+
+def free_of_conclusions(reports: Mapping[str, Any]) -> bool | None:
+    """
+    Returns whether texts are known to state no diagnosis, None where nobody read them for it.
+
+    Args:
+        reports (`Mapping`): What a `conversion.json` of any version says of the reports. Earlier ones call texts free
+            that were cut at headings alone, whatever stands above these.
+    """
+    stated, named = reports.get("free_of_conclusions"), reports.get("with_diagnosis_words")
+    if named is None:
+        return None if stated else stated
+    return bool(stated) and named == 0
 
 
 def _parse(report: str, own_headings: tuple[str, ...]) -> ParsedReport:

@@ -1,7 +1,7 @@
 """What is particular to one kind of run: what its folder holds and serves, and what its card says."""
 
 import abc
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 
@@ -98,6 +98,6 @@ class Stage(abc.ABC):
         """Returns names of models, besides the one that training started from, that this one is made of."""
         return []
 
-    def saw_conclusions(self, run: "RunFolder") -> bool:
-        """Tells whether this run itself, and not one before it, read reports that state diagnoses."""
-        return False
+    def texts_seen(self, run: "RunFolder") -> list[Mapping[str, Any]]:
+        """Returns what was counted in the reports that this run itself, and not one before it, was trained on."""
+        return []

@@ -10,6 +10,7 @@ from publishing.card_text import (
     MANY_LABELS,
     counted,
     ecg_kind,
+    exams_of,
     few_of,
     few_to_measure,
     folded_table,
@@ -133,11 +134,9 @@ class MultiLabel(_Classifier):
             return "Thresholds were given, and not chosen in this run."
         said = "Thresholds were not chosen: the run had no validation split."
         if run.metrics["thresholds_from"] == "validation":
-            chosen = run.metrics["validation"]
             said = (
-                f"Thresholds maximise F1 on the validation split ({chosen['n_exams']:,} exams of "
-                f"{chosen['n_patients']:,} patients), never on the test split. They are in `config.json`; the "
-                "pipeline uses them for `positive`."
+                f"Thresholds maximise F1 on the validation split ({exams_of(run, run.metrics['validation'])}), never "
+                "on the test split. They are in `config.json`; the pipeline uses them for `positive`."
             )
         reasons: dict[str, list[str]] = {}
         for entry in run.metrics["undefined"]:
@@ -240,7 +239,7 @@ def measured_on(run: "RunFolder") -> str:
     test = run.metrics["test"]
     intervals = test["intervals"]
     return (
-        f"Test split: {test['n_exams']:,} exams of {test['n_patients']:,} patients"
+        f"Test split: {exams_of(run, test)}"
         f"{', simulated' if run.simulated else ''}, none of them in training or validation. In brackets: "
         f"{100 * intervals['level']:g} % intervals, {about_resamples(intervals)}."
     )

@@ -5,16 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
+from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.card_text import (
     MANY_LABELS,
     ecg_kind,
+    exams_of,
     few_to_measure,
     in_paragraphs,
     metric_table,
     missing_note,
     with_interval,
 )
+from publishing.report_text import labels_in_texts, report_text
 from publishing.stages.base import Stage, Table
 from training.evaluation import NO_INTERVAL, TABLE_COLUMNS, about_resamples, of_whom
 
@@ -79,10 +82,10 @@ class Contrastive(Stage):
         """As in the base class."""
         test = run.metrics["test"]
         note = (
-            f"Test split: {test['n_exams']:,} exams with a report, of {test['n_patients']:,} patients"
+            f"Test split, exams with a report: {exams_of(run, test)}"
             f"{', simulated' if run.simulated else ''}, none of them in training or validation."
         )
-        tables = [_retrieval(test["retrieval"])]
+        tables = [_retrieval(run, test["retrieval"])]
         if "zero_shot" in test:
             tables.append(_zero_shot(run))
         return note, tables
@@ -131,16 +134,18 @@ class Contrastive(Stage):
     def data_details(self, run: "RunFolder") -> list[str]:
         """As in the base class."""
         exams = run.record["used"]["train"]["exams"]
-        return [f"Pre-training saw {exams:,} ECGs with the text of their reports, and no labels."]
+        return [
+            f"Pre-training saw {exams:,} ECGs with the text of their reports, and no column of labels.",
+            report_text(run.reports),
+        ]
 
     def base_models(self, run: "RunFolder") -> list[str]:
         """As in the base class: the text encoder."""
         return [run.arguments["text_model_name_or_path"]]
 
-    def saw_conclusions(self, run: "RunFolder") -> bool:
+    def texts_seen(self, run: "RunFolder") -> list[Mapping[str, Any]]:
         """As in the base class."""
-        reports = run.record["data"].get("conversion", {}).get("reports", {})
-        return reports.get("free_of_conclusions") is False
+        return [run.reports]
 
 
 def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
@@ -149,7 +154,15 @@ def _recalls(direction: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     return {int(key.removeprefix(prefix)): value for key, value in direction.items() if key.startswith(prefix)}
 
 
-def _retrieval(retrieval: Mapping[str, Any]) -> Table:
+def _labels_in_texts(run: "RunFolder") -> str:
+    """The end of a sentence on labels that training did not use: the texts may have stated them."""
+    if free_of_conclusions(run.reports) is None:
+        return "; whether the reports name diagnoses is not recorded"
+    seen = labels_in_texts(run.reports)
+    return f", but {seen}" if seen else ""
+
+
+def _retrieval(run: "RunFolder", retrieval: Mapping[str, Any]) -> Table:
     head = [f"in the first {k}" for k in _recalls(retrieval["ecg_to_text"])]
     rows = [["direction", *head, "median rank"]]
     for key, title in DIRECTIONS.items():
@@ -179,8 +192,8 @@ def _zero_shot(run: "RunFolder") -> Table:
         "rows": metric_table(run, measured, RANKING, begin, right=()),
         "note": in_paragraphs(
             f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
-            f"label was used in training. In brackets: {100 * measured['intervals']['level']:g} % intervals, "
-            f"{about_resamples(measured['intervals'])}.",
+            f"column of labels was used in training{_labels_in_texts(run)}. In brackets: "
+            f"{100 * measured['intervals']['level']:g} % intervals, {about_resamples(measured['intervals'])}.",
             missing_note(measured, RANKING),
         ),
     }

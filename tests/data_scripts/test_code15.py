@@ -124,7 +124,9 @@ def test_reports_are_cut_and_counted(code15_folder, convert, tmp_path):
     facts = record["reports"]
     assert (facts["exams_with_report"], facts["distinct_reports"], facts["not_an_exam"]) == (3, 2, 1)
     assert (facts["empty"], facts["without_description"], facts["without_heading"]) == (1, 1, 1)
-    assert (facts["conflicts"], facts["conflicts_AF"], facts["free_of_conclusions"]) == (1, 1, False)
+    assert (facts["conflicts"], facts["conflicts_AF"], facts["free_of_conclusions"]) == (1, 1, True)
+    # The report without a heading names no diagnosis: it states no conclusion.
+    assert (facts["without_heading_with_diagnosis_words"], facts["with_diagnosis_words"]) == (0, 0)
     assert not any("Conclus" in (row["report"] or "") for row in rows.values())
     assert str(tmp_path) not in (tmp_path / "table" / "conversion.json").read_text()
 
@@ -139,10 +141,10 @@ def test_headings_of_ones_own_and_diagnoses_that_are_left(code15_folder, convert
     expected = ["P absent.", "Secondary to RBBB.", None, None, "P absent."]
     assert [rows[str(exam_id)]["report"] for exam_id in range(61, 66)] == expected
     assert (facts["empty"], facts["without_heading"], facts["with_diagnosis_words"]) == (2, 1, 1)
-    left = {"bundle branch block": {"reports": 1, "examples": ["Secondary to RBBB."]}}
+    left = {"right bundle branch block": {"reports": 1, "examples": ["Secondary to RBBB."]}}
     assert facts["diagnosis_words_left"] == left and facts["free_of_conclusions"] is False
     assert record["settings"]["conclusion_headings"] == ["Bedömning", "Slutsats"]
-    assert '    bundle branch block: 1, such as "Secondary to RBBB."\n' in capsys.readouterr().out
+    assert '    right bundle branch block: 1, such as "Secondary to RBBB."\n' in capsys.readouterr().out
     assert json.loads((tmp_path / "table" / "conversion.json").read_text())["reports"] == facts
 
 
@@ -150,6 +152,7 @@ def test_headings_of_ones_own_and_diagnoses_that_are_left(code15_folder, convert
     ("arguments", "match"),
     [
         (["--conclusion_headings", "Bedömning"], "--conclusion_headings is about reports: give --reports"),
+        (["--mask_diagnoses"], "--mask_diagnoses is about reports: give --reports"),
         (["--conclusion_headings", ":"], "--conclusion_headings: expected the words of a heading, found :"),
     ],
 )

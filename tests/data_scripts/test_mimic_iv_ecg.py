@@ -68,6 +68,7 @@ def test_rows(tmp_path):
     reports = record["reports"]
     assert (reports["exams_with_report"], reports["distinct_reports"], reports["statements"]) == (9, 2, 27)
     assert reports["exams_without_findings"] == 3 and reports["free_of_conclusions"] is True
+    assert reports["with_diagnosis_words"] == 0
     assert "nobody checked" in record["labels_note"]
     _, same = convert(tmp_path / "mimic", tmp_path / "two", "--num_proc", 2)
     assert exams == same
@@ -79,6 +80,7 @@ def test_all_statements_on_request(tmp_path):
     assert exams["40000000"]["report"] == "Sinus rhythm. Left axis deviation. Normal ECG except for rate."
     assert exams["40000021"]["report"] == "Sinus bradycardia. Left axis deviation."
     assert record["reports"]["free_of_conclusions"] is False
+    assert record["reports"]["labels_named"]["SB"] == record["reports"]["labels_named"]["AF"] == 1
 
 
 def test_nan_is_repaired_lead_by_lead(tmp_path):

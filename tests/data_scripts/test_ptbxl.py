@@ -87,6 +87,8 @@ def test_real_records_are_all_kept(sample_data, real_table):
         assert ids.setdefault(row["report"], row["report_id"]) == row["report_id"]
     assert len(set(ids.values())) == len(ids) == record["reports"]["distinct_reports"]
     assert record["reports"]["free_of_conclusions"] is False
+    named = record["reports"]["labels_named"]
+    assert 0 < named["AF"] < record["reports"]["with_diagnosis_words"] <= len(rows)
     assert record["reports"]["languages"] == {"de": 204, "en": 48, "sv": 45, "unclear": 3}
 
 

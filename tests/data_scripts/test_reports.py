@@ -35,6 +35,22 @@ def test_headings_of_ones_own_and_diagnoses_that_are_left(tmp_path, capsys):
     assert 'such as "P normal. Parecer: FA"' in capsys.readouterr().out
     facts = main([*arguments, "--conclusion_headings", "Parecer"])
     assert facts["without_heading"] == 0 and facts["with_diagnosis_words"] == 1
-    assert '  bundle branch block: 1, such as "Secundárias ao BRD."\n' in capsys.readouterr().out
+    assert '  right bundle branch block: 1, such as "Secundárias ao BRD."\n' in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "parts.csv")["description"].tolist() == ["P normal.", "Secundárias ao BRD."]
     assert pd.read_csv(tmp_path / "parts.csv")["conclusion"].tolist() == ["FA", "RBBB"]
+
+
+def test_diagnoses_are_masked_on_request(tmp_path, capsys):
+    reports = ["P normal. Conclusão: FA", "Secundárias ao BRD. Conclusion: RBBB", "FA. Conclusão: FA"]
+    pd.DataFrame({"exam_id": [1, 2, 3], "report": reports}).to_csv(tmp_path / "reports.csv", index=False)
+    arguments = ["--reports", str(tmp_path / "reports.csv"), "--output", str(tmp_path / "parts.csv")]
+    facts = main([*arguments, "--mask_diagnoses"])
+    assert (facts["had_diagnosis_words"], facts["masked"], facts["with_diagnosis_words"]) == (2, 2, 0)
+    # A mask alone describes nothing.
+    assert facts["without_description"] == 1 and facts["free_of_conclusions"] is True
+    assert "diagnosis words left in descriptions: none" in capsys.readouterr().out
+    parts = pd.read_csv(tmp_path / "parts.csv", keep_default_na=False)
+    assert parts["description"].tolist() == ["P normal.", "Secundárias ao ___.", ""]
+    assert parts["conclusion"].tolist() == ["FA", "RBBB", "FA"]
+    facts = main(arguments)
+    assert (facts["had_diagnosis_words"], facts["masked"], facts["with_diagnosis_words"]) == (2, 0, 2)

@@ -141,9 +141,28 @@ def test_headings_of_ones_own(archive, tmp_path):
     record, rows = convert(folder, tmp_path / "cut", *arguments, "--conclusion_headings", "bedomning")
     assert rows["E0"]["report"] == "Onda P normal. QRS 0." and record["reports"]["without_heading"] == 0
     left = record["reports"]["diagnosis_words_left"]
-    assert left == {"bundle branch block": {"reports": 3, "examples": ["Onda P normal. BRD."]}}
+    assert left == {"right bundle branch block": {"reports": 3, "examples": ["Onda P normal. BRD."]}}
     with pytest.raises(ValueError, match="--conclusion_headings is about what a table holds: give --table"):
         convert(folder, tmp_path / "none", "--conclusion_headings", "Bedömning")
+
+
+def test_a_diagnosis_above_the_heading_is_seen_and_masked_on_request(archive, tmp_path):
+    folder, arguments = archive
+    text = (tmp_path / "archive.csv").read_text().replace("QRS 3.", "Fibrilação atrial com BRE e RR irregular.")
+    (tmp_path / "archive.csv").write_text(text)
+    record, rows = convert(folder, tmp_path / "as_written", *arguments)
+    facts = record["reports"]
+    assert rows["E3"]["report"] == "Onda P normal. Fibrilação atrial com BRE e RR irregular."
+    assert (facts["without_heading"], facts["with_diagnosis_words"], facts["masked"]) == (0, 3, 0)
+    assert facts["labels_named"] == {"1dAVb": 0, "RBBB": 0, "LBBB": 3, "SB": 0, "AF": 3, "ST": 0}
+    assert facts["free_of_conclusions"] is False and record["settings"]["mask_diagnoses"] is False
+    record, rows = convert(folder, tmp_path / "masked", *arguments, "--mask_diagnoses")
+    facts = record["reports"]
+    assert rows["E3"]["report"] == "Onda P normal. ___ com ___ e RR irregular."
+    assert (facts["had_diagnosis_words"], facts["masked"], facts["with_diagnosis_words"]) == (3, 3, 0)
+    assert facts["free_of_conclusions"] is True and record["settings"]["mask_diagnoses"] is True
+    with pytest.raises(ValueError, match="--mask_diagnoses is about what a table holds: give --table"):
+        convert(folder, tmp_path / "none", "--mask_diagnoses")
 
 
 def test_what_has_no_counterpart_is_listed(archive, tmp_path):

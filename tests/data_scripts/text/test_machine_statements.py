@@ -23,6 +23,22 @@ from data_scripts.text.machine_statements import DIAGNOSIS, describe, finding
         ("Lateral ST-T changes are probably due to ventricular hypertrophy", "Lateral ST-T changes"),
         # Of a rhythm with a finding the finding stays.
         ("Sinus rhythm with PVC(s)", "PVC(s)"),
+        *(
+            (f"{rhythm} with PVCs", "PVCs")
+            for rhythm in ("NSR", "a fib", "A-fib", "AF", "aflutter", "S-tach", "vtach")
+        ),
+        # So it does of a list, in which a diagnosis takes its own item with it.
+        *(
+            (f"{rhythm}, PVC", "PVC")
+            for rhythm in ("afib", "AFIB/flutter", "Sinus brady", "bigeminy", "2nd degree AV")
+        ),
+        *((f"{block}, wide QRS", "wide QRS") for block in ("RBBB pattern", "IVCD", "LBBB", "AV dissociation", "BBB")),
+        ("old AMI, Q waves", "Q waves"),
+        # Extra beats, by any of their short names.
+        *((beats, beats) for beats in ("PAC", "PACs", "VPC", "VPCs", "APBs", "PJC", "PVC couplets")),
+        # "degree" and "AV" as parts of something else.
+        ("QRS axis -30 degrees", "QRS axis -30 degrees"),
+        ("T wave inversion in aVL and aVF", "T wave inversion in aVL and aVF"),
         ("Abnormal R-wave progression, early transition", "Abnormal R-wave progression, early transition"),
     ],
 )
@@ -42,6 +58,46 @@ def test_findings_stay(statement, expected):
         *("Left ventricular hypertrophy", "LVH with secondary repolarization abnormality", "Biatrial enlargement"),
         *("Possible left atrial abnormality", "Normal ECG", "Abnormal ECG", "Borderline ECG", "Report not available"),
         *("Normal ECG except for rate", "--- Suspect limb lead reversal - only V1-V6 analyzed ---", ""),
+        *(
+            "afib",
+            "a-fib",
+            "AF",
+            "aflutter",
+            "a-flutter",
+            "atrial fib/flut",
+            "v-fib",
+            "SVT",
+            "sinus tach",
+            "brady, NOS",
+        ),
+        *("1st deg AV", "1st degree", "First-degree AV delay, AV", "2nd degree QRS drop", "III degree", "CHB", "AVB"),
+        *("left bundle branch QRS pattern", "right bundle QRS", "LBBB-like QRS", "RBBB pattern", "iRBBB", "BBB QRS"),
+        *(
+            "IVCD",
+            "intraventricular delay of QRS",
+            "QRS conducted aberrantly",
+            "trifascicular QRS",
+            "LAFB",
+            "hemi-block",
+        ),
+        *(
+            "bigeminy",
+            "PVCs in trigeminy",
+            "Quadrigeminy PVC",
+            "blocked PAC",
+            "AMI",
+            "old ASMI, infarcted",
+            "isch T waves",
+        ),
+        *(
+            "P mitrale",
+            "P-pulmonale",
+            "RAA P waves",
+            "BVH QRS",
+            "pacer spikes before QRS",
+            "WPW QRS",
+            "LV dilatation QRS",
+        ),
         "Age not entered, assumed to be 50 years old for purpose of ECG interpretation",
     ],
 )

@@ -5,7 +5,7 @@ import unicodedata
 import pandas as pd
 import pytest
 
-from data_scripts.text.reports import fold, parse_report, read_report_table
+from data_scripts.text.reports import ReportCutter, fold, free_of_conclusions, parse_report, read_report_table
 
 
 DESCRIPTION = (
@@ -162,3 +162,75 @@ def test_missing_values_of_parquet_are_no_reports(tmp_path):
     pd.DataFrame({"exam_id": [1, 2], "report": [float("nan")] * 2}).to_parquet(tmp_path / "none.parquet")
     assert pd.concat(read_report_table(tmp_path / "some.parquet"))["report"].tolist() == ["P normal.", ""]
     assert pd.concat(read_report_table(tmp_path / "none.parquet"))["report"].tolist() == ["", ""]
+
+
+# ---- what is to be known of all reports of a table
+
+CUT = "Onda P normal. QRS estreito. Conclusão: fibrilação atrial"
+HEADLESS = "QRS estreito, ondas P normais"
+
+
+@pytest.mark.parametrize(
+    ("reports", "free"),
+    [
+        ([CUT, CUT], True),
+        ([CUT, "Fibrilação atrial com BRE. Conclusão: FA"], False),
+        ([CUT, "Alterações secundárias ao BRD. Conclusão: BRD"], False),
+        ([CUT, "QRS breit, RSB. Beurteilung: Schenkelblock"], False),
+        ([CUT, "Atrial fibrillation. Impression: AF"], False),
+        ([CUT, "Ondas P ausentes, FA. Conclusión: fibrilación"], False),
+        ([CUT, "Ritmo sinusal, PR dentro dos limites da normalidade. Conclusão: ECG normal"], True),
+        # One report without a heading decides by what it names, not for all.
+        ([CUT, HEADLESS], True),
+        ([CUT, CUT, f"{HEADLESS}, FA"], False),
+        # Where most have none, the language may be one whose words are not known.
+        ([CUT, HEADLESS, HEADLESS], False),
+        (["Vänstersidigt grenblock"], False),
+        ([CUT, "", "  "], True),
+    ],
+)
+def test_free_of_conclusions_is_read_in_the_texts(reports, free):
+    cutter = ReportCutter()
+    for report in reports:
+        cutter.cut(report)
+    facts = cutter.facts()
+    assert facts["free_of_conclusions"] is free
+    assert free_of_conclusions(facts) is free
+    assert facts["without_heading"] == sum(HEADLESS in one or "grenblock" in one for one in reports)
+    assert facts["without_heading_with_diagnosis_words"] == sum(f"{HEADLESS}, FA" == one for one in reports)
+
+
+def test_labels_that_descriptions_name_are_counted():
+    cutter = ReportCutter()
+    for report in ("FA com BRE. Conclusão: FA", "BRD. Conclusão: BRD", "BRD e FA, infarto", "P normal. Conclusão: FA"):
+        cutter.cut(report)
+    facts = cutter.facts()
+    assert facts["labels_named"] == {"1dAVb": 0, "RBBB": 2, "LBBB": 1, "SB": 0, "AF": 2, "ST": 0}
+    assert facts["with_diagnosis_words"] == facts["had_diagnosis_words"] == 3 and facts["masked"] == 0
+    assert facts["diagnosis_words_left"]["infarction"]["reports"] == 1
+
+
+def test_masking_makes_a_table_free():
+    cutter = ReportCutter(masked=True)
+    assert cutter.cut("QRS largo, secundário ao BRD. Conclusão: BRD").description == "QRS largo, secundário ao ___."
+    assert cutter.cut(CUT).description == "Onda P normal. QRS estreito."
+    assert cutter.cut("FA. Conclusão: FA").description == ""
+    facts = cutter.facts()
+    assert (facts["had_diagnosis_words"], facts["masked"], facts["with_diagnosis_words"]) == (2, 2, 0)
+    assert facts["free_of_conclusions"] is True and facts["diagnosis_words_left"] == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "free"),
+    [
+        # Release 0.1.0 said it of headings alone.
+        ({"free_of_conclusions": True, "without_heading": 0}, None),
+        ({"free_of_conclusions": False, "without_heading": 3}, False),
+        ({"free_of_conclusions": True, "with_diagnosis_words": 2}, False),
+        ({"free_of_conclusions": True, "with_diagnosis_words": 0}, True),
+        ({"free_of_conclusions": False, "with_diagnosis_words": 0}, False),
+        ({}, None),
+    ],
+)
+def test_records_of_any_version_say_what_they_know(record, free):
+    assert free_of_conclusions(record) is free
