@@ -1,11 +1,12 @@
 """Real exams described, beside their traces: contact sheets, and the texts in Markdown on the standard output.
 
-    python -m benchmarks.describe.examples --tables described_pt described_en --output docs/figures/descriptions.png
+    python benchmarks/describe/examples.py --tables described_pt described_en --output docs/figures/descriptions.png
 
 Both tables are of the same exams, described with the same wording in two languages.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,12 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from common.writing import written_aside
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT, load_exam_table
 
 
 COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
-PANEL_S, ROW_MV, LIMIT_MV = 2.5, 2.2, 2.0
+ROW_MV, LIMIT_MV = 2.2, 2.0
 PANELS_ACROSS = 3
 COLOURS = 16  # of the picture: lines on white need no more
 
@@ -36,22 +40,24 @@ def trace(row: dict[str, Any]) -> tuple[dict[str, np.ndarray], int]:
 
 
 def draw(axes: Axes, row: dict[str, Any], title: str) -> None:
-    """Draws twelve leads in four columns of 2.5 s, in time with each other, and lead II below."""
+    """Draws twelve leads in four columns, a quarter of the recording each, and the whole of lead II below."""
     leads, rate = trace(row)
+    seconds = len(leads["II"]) / rate
+    quarter = seconds / len(COLUMNS)
     for column, names in enumerate(COLUMNS):
-        begin = round(column * PANEL_S * rate)
+        begin, end = (round((column + more) * quarter * rate) for more in (0, 1))
         for place, name in enumerate(names):
-            piece = leads[name][begin : begin + round(PANEL_S * rate)]
-            at = column * PANEL_S + np.arange(len(piece)) / rate
-            axes.plot(at, np.clip(piece, -LIMIT_MV, LIMIT_MV) - place * ROW_MV, color="black", linewidth=0.4)
-            axes.text(column * PANEL_S + 0.03, -place * ROW_MV + 0.55, name, fontsize=5)
-    strip = leads["II"][: round(len(COLUMNS) * PANEL_S * rate)]
-    axes.plot(np.arange(len(strip)) / rate, np.clip(strip, -LIMIT_MV, LIMIT_MV) - 3 * ROW_MV, color="black", linewidth=0.4)
-    axes.text(0.03, -3 * ROW_MV + 0.55, "II", fontsize=5)
+            _line(axes, np.arange(begin, end) / rate, leads[name][begin:end], place, name)
+    _line(axes, np.arange(len(leads["II"])) / rate, leads["II"], len(COLUMNS[0]), "II")
     for column in range(1, len(COLUMNS)):
-        axes.axvline(column * PANEL_S, ymin=0.25, color="0.8", linewidth=0.5)
-    axes.set(xlim=(0, len(COLUMNS) * PANEL_S), ylim=(-3 * ROW_MV - 1.2, 1.9), xticks=[], yticks=[])
+        axes.axvline(column * quarter, ymin=0.25, color="0.8", linewidth=0.5)
+    axes.set(xlim=(0, seconds), ylim=(-3 * ROW_MV - 1.2, 1.9), xticks=[], yticks=[])
     axes.set_title(title, fontsize=7, loc="left", pad=2)
+
+
+def _line(axes: Axes, at: np.ndarray, millivolts: np.ndarray, place: int, name: str) -> None:
+    axes.plot(at, np.clip(millivolts, -LIMIT_MV, LIMIT_MV) - place * ROW_MV, color="black", linewidth=0.4)
+    axes.text(at[0], 0.55 - place * ROW_MV, f" {name}", fontsize=5)
 
 
 def write_sheet(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -62,7 +68,7 @@ def write_sheet(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for axes in grid[len(rows) :]:
         axes.set_axis_off()
     for axes, row in zip(grid, rows, strict=False):
-        draw(axes, row, f"exam {row['exam_id']}")
+        draw(axes, row, f"exam {row['exam_id']}, {row['n_samples'] / row['sampling_rate']:.0f} s")
     with written_aside(path) as aside:
         figure.savefig(aside, dpi=110)
         with Image.open(aside) as picture:
@@ -72,7 +78,9 @@ def write_sheet(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the sheet and prints the texts."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.describe.examples", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/describe/examples.py", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--tables", nargs="+", required=True, help="described tables of the same exams")
     parser.add_argument("--output", type=Path, required=True, help="the picture: .png")
     arguments = parser.parse_args(argv)

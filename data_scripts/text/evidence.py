@@ -72,7 +72,10 @@ def evidence_for(
     if about == "qrs" and reading.voltage == "sokolow":
         values["sokolow_lyon_mv"] = round(float(measured.morphology["sokolow_lyon_mv"]), 3)
     spans = _spans(about, reading, measured)
-    limited = [(max(0, int(begin * sampling_rate)), min(n_samples, int(np.ceil(end * sampling_rate)) + 1)) for begin, end in spans]
+    limited = [
+        (max(0, int(begin * sampling_rate)), min(n_samples, int(np.ceil(end * sampling_rate)) + 1))
+        for begin, end in spans
+    ]
     return {"leads": which, "values": values, "samples": [[begin, end] for begin, end in limited if begin < end]}
 
 

@@ -197,7 +197,10 @@ ST_DETAILS = {
     "st_down": ("ST depression in {leads}", "ST depressed in {leads}"),
     "t_negative": ("T negative in {leads}", "inverted T waves in {leads}"),
     "t_flat": ("T flattened in {leads}", "T waves of reduced amplitude in {leads}"),
-    "t_opposed": ("T opposite to the main deflection of the QRS in {leads}", "T of opposite sign to the QRS in {leads}"),
+    "t_opposed": (
+        "T opposite to the main deflection of the QRS in {leads}",
+        "T of opposite sign to the QRS in {leads}",
+    ),
 }
 
 QTC_TITLES = ("QTc", "QTc interval", "Corrected QT", "QTc (Bazett)")

@@ -24,6 +24,7 @@ SLOW_BPM, FAST_BPM = 50.0, 100.0
 LONG_PR_MS, SHORT_PR_MS = 200.0, 120.0
 # Surawicz et al. 2009 (AHA/ACCF/HRS part III): from 120 ms a QRS is wide; incomplete blocks begin at 110.
 BORDERLINE_QRS_MS = 110.0
+LONGEST_QRS_MS = 200.0  # beyond, its end was missed more often than not: nothing is said of QRS, axis, ST, T and QTc
 # R' of V1 and V2 that is said: 1 mm, and a share of S. Of 625 normal ECGs of PTB-XL 3 % have it in V1, of 75 with an
 # incomplete right bundle branch block 60 %.
 R2_MV, R2_SHARE = 0.1, 0.15
@@ -89,7 +90,9 @@ def reading_of(measured: EcgMeasurements, age: float | None = None, sex: str | N
     """
     leads = Leads(measured)
     qrs_ms = _sure(measured, "qrs_ms")
-    axis = _sure(measured, "qrs_axis_deg")
+    if qrs_ms is not None and qrs_ms > LONGEST_QRS_MS:
+        qrs_ms = None
+    axis = None if qrs_ms is None else _sure(measured, "qrs_axis_deg")
     rate = _sure(measured, "heart_rate_bpm")
     if rate is not None and (age is None or age >= ADULT_YEARS):
         rate_word = "slow" if rate < SLOW_BPM else "fast" if rate > FAST_BPM else "usual"
@@ -102,9 +105,10 @@ def reading_of(measured: EcgMeasurements, age: float | None = None, sex: str | N
     fascicle = not wide and _rs_inferior(leads, axis)
     details = () if qrs_ms is None else _qrs_details(measured, leads, qrs_ms)
     voltage = None if qrs_ms is None else _voltage(measured, wide)
-    st_details = _st_details(measured, leads, wide, age, sex)
-    st = "level" if not wide and not st_details and _t_known(measured, leads) else None
-    qtc, qtc_ms = _qtc(measured, wide, cycles, sex)
+    st_details = () if qrs_ms is None else _st_details(measured, leads, wide, age, sex)
+    plain = qrs_ms is not None and not wide and not st_details
+    st = "level" if plain and _t_known(measured, leads) else None
+    qtc, qtc_ms = (None, None) if qrs_ms is None else _qtc(measured, wide, cycles, sex)
     odd = bool(details or voltage or fascicle) or (axis is not None and not -30 <= round(axis) <= 100)
     return Reading(
         rate=rate_word,
@@ -286,9 +290,7 @@ def neighbouring(leads: Sequence[str]) -> list[str]:
     return sorted({lead for pair in NEIGHBOURS if set(pair) <= set(leads) for lead in pair})
 
 
-def _qtc(
-    measured: EcgMeasurements, wide: bool, cycles: str | None, sex: str | None
-) -> tuple[str | None, int | None]:
+def _qtc(measured: EcgMeasurements, wide: bool, cycles: str | None, sex: str | None) -> tuple[str | None, int | None]:
     value = _sure(measured, "qtc_bazett_ms")
     if value is None:
         return None, None
