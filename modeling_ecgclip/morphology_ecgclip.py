@@ -18,11 +18,11 @@ J60_S = 0.06
 NOTCH_SHARE, NOTCH_MV = 0.05, 0.05  # of the QRS, between two peaks of one wave
 MIN_AXIS_SHARE = 0.15  # of the leads' absolute area: with less a wave has no direction in the frontal plane
 
-# Hancock et al. 2009 (AHA/ACCF/HRS part V) for voltages; Surawicz et al. 2009 (part III) for conduction; Thygesen et al.
-# 2018 (fourth universal definition) for Q waves.
+# Hancock et al. 2009 (AHA/ACCF/HRS part V) for voltages; Surawicz et al. 2009 (part III) for conduction; Thygesen et
+# al. 2018 (fourth universal definition) for Q waves.
 LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0
 SOKOLOW_LYON_MV = 3.5
-MIN_R2_MV = 0.05
+MIN_R2_MV = 0.05  # above the level, and above the J point
 WIDE_S_MS = 40.0
 BROAD_QRS_MS = 120.0
 DELTA_PR_MS, DELTA_QRS_MS, DELTA_RISE_MS = 120.0, 100.0, 26.0
@@ -47,7 +47,8 @@ class Shapes:
             `AMPLITUDES`, from the level before the QRS: Q and S are negative, P and T have their sign; milliseconds of
             Q, R and S.
         notched (`np.ndarray` of shape `(beats, leads)`, bool): Two peaks in one wave of the QRS.
-        rise_ms (`np.ndarray` of shape `(beats,)`): From the onset of the QRS until all leads' slope is half of its most.
+        rise_ms (`np.ndarray` of shape `(beats,)`):
+            From the onset of the QRS until all leads' slope is half of its most.
         axes (`np.ndarray` of shape `(beats, 3)`): Frontal axes of P, QRS and T in degrees; NaN without I and II, or
             where a wave has no direction there.
     """
@@ -113,7 +114,12 @@ def _deflections(curve: np.ndarray, span: np.ndarray) -> dict[str, np.ndarray]:
     first_up = np.where(up.any(axis=-1), up.argmax(axis=-1), len(at))[..., None]
     second = up & (since_down > first_up)
     first = up & ~second & (number > 0)
-    negative_before, negative_after = down & (at < first_up), down & (at > first_up)
+    # An ST segment above or below the level is no wave of the QRS.
+    j = np.take_along_axis(curve, np.broadcast_to(span[:, 1][:, None, None], (*curve.shape[:2], 1)), axis=-1)
+    second &= curve.max(axis=-1, keepdims=True, where=second, initial=0) - np.maximum(j, 0) > MIN_R2_MV
+    after_first = down & (at > first_up)
+    after_first &= curve.min(axis=-1, keepdims=True, where=after_first, initial=0) - np.minimum(j, 0) < -least
+    negative_before, negative_after = down & (at < first_up), after_first
     ms = 1000 / RATE
     return {
         "q_mv": np.where(negative_before, curve, 0).min(axis=-1),
@@ -206,9 +212,7 @@ def morphology(
     return {
         "rsr_v1_v2": None
         if not ({"V1", "V2"} & row.keys())
-        else any(
-            of("r_mv", lead) > 0 and of("r2_mv", lead) >= MIN_R2_MV for lead in ("V1", "V2") if lead in row
-        ),
+        else any(of("r2_mv", lead) > 0 for lead in ("V1", "V2") if lead in row),
         "notched_r_lateral": None
         if not lateral or broad is None
         else broad and any(bool(notched[row[lead]]) and of("r_mv", lead) > -of("s_mv", lead) for lead in lateral),
