@@ -44,6 +44,7 @@ from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fr
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
+from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
 from training.retrieval import RetrievalRanks
 from training.run import (
@@ -162,6 +163,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, contrastive, data, args, hub = parse(argv, __doc__, *groups)
+    check_pairing(contrastive, data, hub)
     arguments = as_record(encoder, contrastive, data, args, hub)
     open_for_run(args.output_dir, hub)
 
@@ -188,7 +190,9 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     )
     facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    splits = read_splits(data, TextEmbeddings(text_table), table.splits)
+    text = TextEmbeddings(text_table)
+    splits = read_splits(data, text, table.splits)
+    pair_texts(contrastive.pair_with, text, splits, args.seed)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
@@ -201,11 +205,14 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
-    prompts = embed_prompts(model, tokenizer, accelerator.device)
-    task = ContrastiveTask(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
+    # Phrases mean something to an encoder that was matched with reports, and to no other.
+    matched = contrastive.pair_with == "report"
+    prompts = embed_prompts(model, tokenizer, accelerator.device) if matched else None
+    task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
+    task = task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    notes = {"negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
+    notes = {"matched with": contrastive.pair_with, "negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
     # ---- 7 resume, 8 loop
