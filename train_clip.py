@@ -64,8 +64,10 @@ logger = get_logger(__name__)
 SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
-def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -> dict[str, ExamSplit]:
-    """Returns the exams of each split that have a report, with text embeddings."""
+def read_splits(
+    data: DataArguments, text: TextEmbeddings, table: DatasetDict, pair_with: str, seed: int
+) -> dict[str, ExamSplit]:
+    """Returns the exams of each split that have a report, with text embeddings as `--pair_with` asks for."""
     splits = {}
     for name, rows in table.items():
         report_ids = rows.data.column("report_id").to_numpy()
@@ -76,6 +78,7 @@ def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -
         kept = kept[report_ids[kept] != NO_REPORT]
         text.check(report_ids[kept], name)
         splits[name] = ExamSplit(rows, kept, text)
+    pair_texts(pair_with, text, splits, seed)
     return usable_splits(
         splits,
         lambda split: len(split) > 0,
@@ -122,6 +125,21 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
     texts = [DEFAULT_HYPOTHESIS_TEMPLATE.format(label.phrase) for label in labels]
     pooling = model.config.text_pooling
     return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
+
+
+def make_task(
+    feed: ExamFeed,
+    module: torch.nn.Module,
+    splits: dict[str, ExamSplit],
+    contrastive: ContrastiveArguments,
+    tokenizer: Any,
+) -> ContrastiveTask:
+    """Returns what the loop trains; `module` is prepared."""
+    prompts = None
+    if contrastive.pair_with == "report":  # phrases mean nothing to an encoder that was matched with anything else
+        prompts = embed_prompts(feed.accelerator.unwrap_model(module), tokenizer, feed.accelerator.device)
+    task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
+    return task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
 
 
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
@@ -190,9 +208,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     )
     facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    text = TextEmbeddings(text_table)
-    splits = read_splits(data, text, table.splits)
-    pair_texts(contrastive.pair_with, text, splits, args.seed)
+    splits = read_splits(data, TextEmbeddings(text_table), table.splits, contrastive.pair_with, args.seed)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
@@ -205,14 +221,14 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
-    # Phrases mean something to an encoder that was matched with reports, and to no other.
-    matched = contrastive.pair_with == "report"
-    prompts = embed_prompts(model, tokenizer, accelerator.device) if matched else None
-    task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
-    task = task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
+    task = make_task(feed, module, splits, contrastive, tokenizer)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    notes = {"matched with": contrastive.pair_with, "negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
+    notes = {
+        "matched with": contrastive.pair_with,
+        "negatives per ECG": f"{plan.global_batch_size - 1:,}",
+        "distinct reports": f"{len(text_table):,}",
+    }
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
     # ---- 7 resume, 8 loop

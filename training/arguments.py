@@ -122,9 +122,9 @@ class ContrastiveArguments:
     pair_with: Literal["report", "second_view", "other_report", "random_vector"] = field(
         default="report",
         metadata={
-            "help": "What each ECG is matched with. report: its own (the paper). For comparisons: second_view, another "
-            "augmented view of itself (SimCLR; no report is read); other_report, another patient's; random_vector, a "
-            "random vector for each distinct report. The last two are controls: they hold no meaning."
+            "help": "What each ECG is matched with. report: its own (the paper). For comparisons: second_view, "
+            "another augmented view of itself (SimCLR; no report is read); other_report, another patient's; "
+            "random_vector, a random vector for each distinct report. The last two are controls: they hold no meaning."
         },
     )
     loss: Literal["clip", "siglip"] = field(

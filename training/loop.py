@@ -256,7 +256,7 @@ class TrainingLoop:
         return loss
 
     def _evaluate(self) -> None:
-        """Validates, and keeps the weights where they are the best so far; without validation, or asked to, the last."""
+        """Validates, and keeps the best weights so far; the last ones with `--keep last`, and without validation."""
         state = self.state
         self._check_finite()
         self.task.module.eval()

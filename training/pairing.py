@@ -1,4 +1,4 @@
-"""What an ECG of stage 1 is matched with in place of its report: another view of itself, or what carries no meaning."""
+"""What an ECG of stage 1 is matched with in place of its report: another view of itself, or what has no meaning."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ def other_patients_reports(report_ids: np.ndarray, patient_ids: np.ndarray, seed
             f"reports of other patients: patient {patients[counts.argmax()]} has {most} of {len(report_ids)} exams, "
             "expected at most half"
         )
-    # One patient after the other: moved on by the largest number of exams of one patient, no report stays with its own.
+    # One patient after the other: moved on by the most exams of any patient, no report stays with its own.
     order = np.argsort(np.random.default_rng(seed).permutation(len(patients))[of_row], kind="stable")
     dealt = np.empty_like(report_ids)
     dealt[order] = report_ids[np.roll(order, most)]

@@ -300,6 +300,26 @@ def paired_bootstrap(
     return {**settings, "per_class": rows, "mean": mean, "undefined": undefined}
 
 
+def metrics_by_weight(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    thresholds: Sequence[float] | np.ndarray,
+    label_names: Sequence[str],
+    groups: Sequence[Any] | np.ndarray | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """
+    The function from weights of the groups to all `METRICS`, for resamplings of one's own.
+
+    Args as for `bootstrap_intervals`. The function takes weights `(resamples, groups)`, groups in the order of their
+    sorted names and 1 meaning once, and returns `(resamples, labels, metrics)`, NaN where a resample does not define
+    a metric.
+    """
+    labels = np.asarray(labels)
+    index, _ = group_numbers(groups, len(labels))
+    (tally,) = _tallies_of_runs(np.asarray(probabilities), labels, thresholds, label_names, index)
+    return tally.values
+
+
 class _Tally:
     """
     What the metrics of any weighting of the groups follow from, collected once.

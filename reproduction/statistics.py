@@ -1,0 +1,125 @@
+"""Intervals and tests over seeds and patients together, and Holm's correction."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+CHUNK_ELEMENTS = 2_000_000  # numbers in one block of weights (16 MB)
+LEVEL = 0.95
+MIN_DEFINED_SHARE = 0.5  # of the resamples, as in the metrics
+
+
+@dataclass(frozen=True)
+class Difference:
+    """
+    A metric of one arm less that of another.
+
+    Args:
+        a, b, difference (`float`, *optional*): Of both arms, means over seeds, and b - a; None where undefined.
+        low, high (`float`, *optional*): 95 % interval over seeds and patients.
+        p_value (`float`, *optional*): Two-sided, of no difference.
+    """
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
+@functools.cache  # the same for every cell: so arms are paired, and the draws are made once
+def patient_counts(n_patients: int, n_resamples: int, seed: int = 0) -> np.ndarray:
+    """Returns uint8 `(n_resamples, n_patients)`: how often each resample draws each patient, with replacement."""
+    generator = np.random.default_rng(seed)
+    counts = np.empty((n_resamples, n_patients), dtype=np.uint8)
+    for row in counts:
+        row[:] = np.bincount(generator.integers(0, n_patients, n_patients), minlength=n_patients)
+    return counts
+
+
+def resampled_values(
+    values_of: Callable[[np.ndarray], np.ndarray], n_patients: int, n_resamples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Returns one run's metrics on all data `(labels, metrics)` and on each resample `(resamples, labels, metrics)`.
+
+    Args:
+        values_of (`Callable`): From weights `(resamples, patients)` to `(resamples, labels, metrics)`.
+        n_patients, n_resamples (`int`): How many.
+    """
+    counts, rows = patient_counts(n_patients, n_resamples), max(1, CHUNK_ELEMENTS // n_patients)
+    blocks = (counts[start : start + rows].astype(float) for start in range(0, n_resamples, rows))
+    return values_of(np.ones((1, n_patients)))[0], np.concatenate([values_of(weights) for weights in blocks])
+
+
+def seed_weights(n_seeds: int, n_resamples: int, seed: int = 1) -> np.ndarray:
+    """Returns weights `(n_resamples, n_seeds)`, each row adding up to 1: how often each seed was drawn."""
+    return np.random.default_rng(seed).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples) / n_seeds
+
+
+def differences(
+    on_all: tuple[np.ndarray, np.ndarray], resampled: tuple[np.ndarray, np.ndarray]
+) -> list[list[Difference]]:
+    """
+    Returns b - a for each label and their mean (the last row), and for each metric.
+
+    A resample draws seeds with replacement, and patients with replacement, the same ones for all seeds and both arms:
+    the test patients are the same whatever the seed, and drawing them anew for each seed would average their part of
+    the uncertainty away.
+
+    Args:
+        on_all (pair of `np.ndarray` of shape `(seeds, labels, metrics)`): Of arms a and b, the same seeds in each.
+        resampled (pair of `np.ndarray` of shape `(seeds, resamples, labels, metrics)`): Likewise.
+    """
+    of_a, of_b = (values.mean(axis=0) for values in on_all)
+    weights = seed_weights(len(on_all[0]), resampled[0].shape[1])
+    drawn = np.einsum("rs,srlm->rlm", weights, resampled[1] - resampled[0])
+    defined = ~np.isnan(of_b - of_a)  # means are over the labels where both arms have the metric
+    of_a, of_b = (_with_mean(values, defined) for values in (of_a, of_b))
+    drawn = _with_mean(drawn, defined)
+    return [
+        [
+            _difference(of_a[label, metric], of_b[label, metric], drawn[:, label, metric])
+            for metric in range(drawn.shape[2])
+        ]
+        for label in range(drawn.shape[1])
+    ]
+
+
+def _with_mean(values: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    """`(..., labels, metrics)` with the mean over the labels where `defined` as a further row."""
+    count = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
+    mean = np.where(defined, values, 0).sum(axis=-2, keepdims=True) / count
+    return np.concatenate([values, mean], axis=-2)
+
+
+def _difference(a: float, b: float, drawn: np.ndarray) -> Difference:
+    if np.isnan(b - a):
+        return Difference(*(None if np.isnan(value) else float(value) for value in (a, b)), None, None, None, None)
+    kept = drawn[~np.isnan(drawn)]
+    if len(kept) < max(1, MIN_DEFINED_SHARE * len(drawn)):
+        return Difference(float(a), float(b), float(b - a), None, None, None)
+    low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    beyond = int(min((kept <= 0).sum(), (kept >= 0).sum()))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(kept) + 1))
+    return Difference(float(a), float(b), float(b - a), float(low), float(high), p_value)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """
+    Returns p-values after Holm's correction (1979): valid however the comparisons depend on each other.
+
+    Args:
+        p_values (`list[float]`): Of all comparisons of the family; None where there is none, which stays None.
+    """
+    known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (value, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        corrected[place] = highest
+    return corrected
