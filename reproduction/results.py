@@ -22,7 +22,7 @@ LAST_PART = 1 / 3  # of the steps
 FLAT = 0.01  # that part may lower the lowest validation loss by less than this share
 RULE = (
     "A run has converged where as many validations in a row as its patience brought no better loss, or where the last "
-    f"third of its steps lowered the lowest validation loss by less than {FLAT:.0%}."
+    f"third of its steps lowered the lowest validation loss by less than {100 * FLAT:g} %."
 )
 
 
@@ -33,7 +33,7 @@ class Convergence:
 
     Args:
         steps, best_step (`int`): How many, and that of the lowest validation loss.
-        train_loss (`float`): Mean over the last third of the steps.
+        train_loss (`float`, *optional*): Mean over the last third of the steps; None where none of them was logged.
         best_eval_loss, last_eval_loss (`float`): Lowest and last validation loss.
         late_gain (`float`): By how much the last third of the steps lowered the lowest one, as a share of it.
         converged (`bool`): By `RULE`.
@@ -41,7 +41,7 @@ class Convergence:
 
     steps: int
     best_step: int
-    train_loss: float
+    train_loss: float | None
     best_eval_loss: float
     last_eval_loss: float
     late_gain: float
@@ -51,9 +51,9 @@ class Convergence:
     def of(cls, history: Sequence[dict[str, float]], patience: int | None) -> "Convergence":
         """Returns that of a `history.json`, whose run ends after `patience` validations, where given."""
         evaluations = [(int(entry["step"]), entry["eval_loss"]) for entry in history if "eval_loss" in entry]
-        losses = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
         steps = evaluations[-1][0]
         late = (1 - LAST_PART) * steps
+        losses = [entry["loss"] for entry in history if "loss" in entry and entry["step"] > late]
         place = min(range(len(evaluations)), key=lambda i: evaluations[i][1])
         best_step, best = evaluations[place]
         early = min((loss for step, loss in evaluations if step <= late), default=best)
@@ -62,7 +62,7 @@ class Convergence:
         return cls(
             steps=steps,
             best_step=best_step,
-            train_loss=float(np.mean([loss for step, loss in losses if step > late])),
+            train_loss=float(np.mean(losses)) if losses else None,
             best_eval_loss=best,
             last_eval_loss=evaluations[-1][1],
             late_gain=late_gain,

@@ -137,6 +137,7 @@ def history(losses, every=10):
 def test_convergence_is_a_rule(losses, patience, converged):
     found = Convergence.of(history(losses), patience)
     assert found.converged == converged
+    assert found.train_loss == 1 and Convergence.of(history(losses)[:7], patience).train_loss is None
     assert found.steps == 60 and found.best_eval_loss == min(losses) and found.last_eval_loss == losses[-1]
 
 
@@ -148,7 +149,7 @@ def test_a_cell_that_had_not_converged_says_so(tmp_path):
     assert overview_rows(results)[0]["all labels"].endswith(", not converged (1 of 2)")
     text = write_tables(results, tmp_path, [], 5).read_text()
     assert "| not converged (1 of 2) |" in text and "| reports " in text and "| not converged (1 of 1) |" in text
-    assert "lowered the lowest validation loss by less than 1%" in text
+    assert "lowered the lowest validation loss by less than 1 %" in text
 
 
 def test_missing_cells_are_listed_and_means_say_over_how_many_seeds(tmp_path):
