@@ -14,7 +14,8 @@ METRIC_TITLES = {**PAPER_METRICS, **RANK_METRICS}
 INTERVAL_NOTE = (
     "In brackets the 95 % interval of a bootstrap that draws seeds and test patients together, both with replacement "
     "({n_resamples} resamples, paired between arms; the patients of a resample are the same for all seeds). A seed "
-    "is a whole run: weights, order of exams, patients that keep their labels, and thresholds of its own validation."
+    "is a whole run: weights, order of exams, patients that keep their labels, and thresholds of its own validation. "
+    "A mean over a class with fewer than ten test positives has no interval."
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from metrics.ecg_multilabel.ecg_multilabel import METRICS, group_numbers, metrics_by_weight
+from metrics.ecg_multilabel.ecg_multilabel import METRICS, metrics_by_weight
+from metrics.ecg_multilabel.resampling import MIN_POSITIVES_FOR_INTERVAL, group_numbers
 from reproduction.jobs import RESULT_FILE, cell_name, pretraining_name
 from reproduction.paper import PAPER_LABELS
 from reproduction.settings import COMPARISONS
@@ -231,14 +232,20 @@ class Results:
         """
         Returns b - a of each label and of their mean, for each metric, over the seeds that both arms have.
 
-        See [`differences`] for what a resample draws. Thresholds are those of each cell's own validation.
+        See [`differences`] for what a resample draws. A label with fewer than ten test positives, or a mean over one,
+        has no interval. Thresholds are those of each cell's own validation.
         """
         seeds = [seed for seed in self.seeds if all((setting, arm, seed) in self.cells for arm in (a, b))]
         if not seeds:
             return {}
         arms = [[self._values(setting, arm, seed, n_resamples) for seed in seeds] for arm in (a, b)]
         on_all, resampled = (tuple(np.stack([pair[i] for pair in arm]) for arm in arms) for i in (0, 1))
-        found = differences(on_all, resampled)
+        # What the labels define, whatever a model does: a precision where there are positives, as a recall.
+        in_mean = ~np.isnan(on_all[0][0])
+        in_mean[:, METRICS.index("precision")] = in_mean[:, METRICS.index("recall")]
+        test = self.cells[setting, a, seeds[0]].test
+        too_few = (test.labels == 1).sum(axis=0) < MIN_POSITIVES_FOR_INTERVAL
+        found = differences(on_all, resampled, in_mean, too_few)
         return {
             label: dict(zip(METRICS, row, strict=True))
             for label, row in zip([*self.label_names, MEAN], found, strict=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrics.ecg_multilabel.resampling import percentile_interval, with_mean
+
 
 CHUNK_ELEMENTS = 2_000_000  # numbers in one block of weights (16 MB)
 LEVEL = 0.95
-MIN_DEFINED_SHARE = 0.5  # of the resamples, as in the metrics
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def seed_weights(n_seeds: int, n_resamples: int, seed: int = 1) -> np.ndarray:
 
 
 def differences(
-    on_all: tuple[np.ndarray, np.ndarray], resampled: tuple[np.ndarray, np.ndarray]
+    on_all: tuple[np.ndarray, np.ndarray],
+    resampled: tuple[np.ndarray, np.ndarray],
+    in_mean: np.ndarray,
+    too_few: np.ndarray,
 ) -> list[list[Difference]]:
     """
     Returns b - a for each label and their mean (the last row), and for each metric.
@@ -74,39 +78,33 @@ def differences(
     Args:
         on_all (pair of `np.ndarray` of shape `(seeds, labels, metrics)`): Of arms a and b, the same seeds in each.
         resampled (pair of `np.ndarray` of shape `(seeds, resamples, labels, metrics)`): Likewise.
+        in_mean (`np.ndarray` of bool, shape `(labels, metrics)`): What means are over. Where a model leaves one of
+            those undefined, the mean is undefined too.
+        too_few (`np.ndarray` of bool, shape `(labels,)`): Labels with too few positives for an interval; a mean over
+            one of them has none either.
     """
     of_a, of_b = (values.mean(axis=0) for values in on_all)
     weights = seed_weights(len(on_all[0]), resampled[0].shape[1])
     drawn = np.einsum("rs,srlm->rlm", weights, resampled[1] - resampled[0])
-    defined = ~np.isnan(of_b - of_a)  # means are over the labels where both arms have the metric
-    of_a, of_b = (_with_mean(values, defined) for values in (of_a, of_b))
-    drawn = _with_mean(drawn, defined)
+    _, drawn = with_mean(of_b - of_a, drawn, in_mean)
+    of_a, of_b = (with_mean(values, values[None], in_mean)[0] for values in (of_a, of_b))
+    withheld = np.vstack([np.broadcast_to(too_few[:, None], in_mean.shape), (too_few[:, None] & in_mean).any(axis=0)])
     return [
         [
-            _difference(of_a[label, metric], of_b[label, metric], drawn[:, label, metric])
+            _difference(of_a[label, metric], of_b[label, metric], drawn[:, label, metric], withheld[label, metric])
             for metric in range(drawn.shape[2])
         ]
         for label in range(drawn.shape[1])
     ]
 
 
-def _with_mean(values: np.ndarray, defined: np.ndarray) -> np.ndarray:
-    """`(..., labels, metrics)` with the mean over the labels where `defined` as a further row."""
-    count = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
-    mean = np.where(defined, values, 0).sum(axis=-2, keepdims=True) / count
-    return np.concatenate([values, mean], axis=-2)
-
-
-def _difference(a: float, b: float, drawn: np.ndarray) -> Difference:
+def _difference(a: float, b: float, drawn: np.ndarray, withheld: bool) -> Difference:
     if np.isnan(b - a):
         return Difference(*(None if np.isnan(value) else float(value) for value in (a, b)), None, None, None, None)
-    kept = drawn[~np.isnan(drawn)]
-    if len(kept) < max(1, MIN_DEFINED_SHARE * len(drawn)):
+    if withheld:
         return Difference(float(a), float(b), float(b - a), None, None, None)
-    low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    beyond = int(min((kept <= 0).sum(), (kept >= 0).sum()))
-    p_value = min(1.0, 2 * (beyond + 1) / (len(kept) + 1))
-    return Difference(float(a), float(b), float(b - a), float(low), float(high), p_value)
+    interval, p_value = percentile_interval(drawn, LEVEL)
+    return Difference(float(a), float(b), float(b - a), interval["low"], interval["high"], p_value)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

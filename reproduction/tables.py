@@ -141,8 +141,8 @@ def _setting_tables(results: Results, setting: str) -> list[str]:
     if results.labels_of_paper or beside:
         parts.append(markdown(_beside_the_paper(results, setting, beside)))
         parts.append(
-            "Mean ± standard deviation over seeds. The precision of a class that is never predicted is undefined here "
-            'and left out of means; the paper counts it as 0, and "undefined as 0" does so too, in means as well.'
+            "Mean ± standard deviation over seeds. The precision of a class that is never predicted is undefined, "
+            'and the mean with it; the paper counts it as 0, and "undefined as 0" does so too, in means as well.'
         )
     means = []
     for arm in results.arms:
@@ -245,7 +245,7 @@ def _undefined(results: Results) -> str:
         for (setting, label, reason), cells in counts.items()
     ]
     note = (
-        "An undefined value is left out of means, and a mean over fewer seeds says so in brackets. Where a label has "
-        "no positive to choose a threshold by, 0.5 is used."
+        "An undefined value is left out of means over seeds, and a mean over fewer seeds says so in brackets. Where a "
+        "label has no positive to choose a threshold by, 0.5 is used."
     )
     return "\n".join([note, "", *lines])

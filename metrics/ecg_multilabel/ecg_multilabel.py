@@ -6,7 +6,7 @@ Every label is scored on the exams where it is known. A metric that the data do 
 """
 
 # The scanner of `evaluate.load` reads these lines: `import a, b` would be a package named "a,".
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets

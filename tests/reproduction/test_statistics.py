@@ -35,13 +35,14 @@ def arm(generator, seed_spread, patient_values, shift=0.0):
 
 
 def compare(a, b):
-    return differences((a[0], b[0]), (a[1], b[1]))[0][0]
+    return differences((a[0], b[0]), (a[1], b[1]), np.ones((1, 1), bool), np.zeros(1, bool))[0][0]
 
 
 def test_an_arm_does_not_differ_from_itself():
     one = arm(np.random.default_rng(0), 0.1, np.random.default_rng(1).normal(size=80))
     found = compare(one, one)
-    assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1.0)
+    # The same in every resample: no interval that claims certainty.
+    assert (found.difference, found.low, found.high, found.p_value) == (0, None, None, 1.0)
 
 
 def test_the_interval_knows_of_seeds_as_well_as_of_patients():
@@ -50,7 +51,7 @@ def test_the_interval_knows_of_seeds_as_well_as_of_patients():
     widths = {}
     for name, spread, of_b in (("neither", 0.0, values), ("seeds", 0.3, values), ("patients", 0.0, others)):
         found = compare(arm(generator, spread, values), arm(generator, spread, of_b))
-        widths[name] = found.high - found.low
+        widths[name] = 0 if found.low is None else found.high - found.low
     assert widths["neither"] == pytest.approx(0, abs=1e-12)
     assert widths["seeds"] > 0.2
     # The same patients in all seeds: five seeds do not make their part of the uncertainty smaller.
@@ -68,10 +69,26 @@ def test_where_arms_are_alike_it_seldom_says_that_they_differ():
     assert clear.low > 0.8 and clear.p_value < 0.01
 
 
-def test_a_label_that_one_arm_does_not_define_is_left_out_of_the_mean_of_both():
+def noise(seed):
+    return 0.01 * np.random.default_rng(seed).normal(size=(2, 40, 2, 1))
+
+
+def test_a_label_that_one_arm_does_not_define_leaves_the_mean_undefined_unless_nobody_could_define_it():
     a, b = np.full((2, 2, 1), 0.5), np.full((2, 2, 1), 0.7)
     a[1, 1] = np.nan
-    drawn = tuple(np.repeat(values[:, None], 10, axis=1) for values in (a, b))
-    first, second, mean = (row[0] for row in differences((a, b), drawn))
+    drawn = tuple(values[:, None] + noise(seed) for seed, values in enumerate((a, b)))
+    in_mean, enough = np.ones((2, 1), bool), np.zeros(2, bool)
+    first, second, mean = (row[0] for row in differences((a, b), drawn, in_mean, enough))
     assert first.difference == pytest.approx(0.2) and second.difference is None and second.p_value is None
-    assert (mean.a, mean.b, mean.difference) == pytest.approx((0.5, 0.7, 0.2))
+    assert mean.difference is None
+    in_mean[1] = False
+    mean = differences((a, b), drawn, in_mean, enough)[-1][0]
+    assert (mean.a, mean.b, mean.difference) == pytest.approx((0.5, 0.7, 0.2)) and mean.low is not None
+
+
+def test_few_positives_give_no_interval_nor_does_a_mean_over_them():
+    a, b = np.full((2, 2, 1), 0.5), np.full((2, 2, 1), 0.7)
+    drawn = tuple(values[:, None] + noise(seed) for seed, values in enumerate((a, b)))
+    found = differences((a, b), drawn, np.ones((2, 1), bool), np.array([False, True]))
+    assert [row[0].low is None for row in found] == [False, True, True]
+    assert [row[0].p_value is None for row in found] == [False, True, True]
