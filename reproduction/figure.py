@@ -52,7 +52,8 @@ def plot_labels_against_f1(results: Results) -> Figure:
         spreads = [value.spread or 0.0 for value in values]
         axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **style)
     for arm in PAPER_ARMS if results.labels_of_paper else ():
-        curve = [paper_number(name, arm, MEAN, "f1") for name in names]
+        known = [paper_number(name, arm, MEAN, "f1") for name in names]
+        curve = [math.nan if value is None else value for value in known]
         label = f"paper, {ARMS[arm].title} (real exams)"
         axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
     _finish(axes, shares)

@@ -238,18 +238,25 @@ class Results:
         seeds = [seed for seed in self.seeds if all((setting, arm, seed) in self.cells for arm in (a, b))]
         if not seeds:
             return {}
-        arms = [[self._values(setting, arm, seed, n_resamples) for seed in seeds] for arm in (a, b)]
-        on_all, resampled = (tuple(np.stack([pair[i] for pair in arm]) for arm in arms) for i in (0, 1))
+        all_a, drawn_a = self._of_seeds(setting, a, seeds, n_resamples)
+        all_b, drawn_b = self._of_seeds(setting, b, seeds, n_resamples)
         # What the labels define, whatever a model does: a precision where there are positives, as a recall.
-        in_mean = ~np.isnan(on_all[0][0])
+        in_mean = ~np.isnan(all_a[0])
         in_mean[:, METRICS.index("precision")] = in_mean[:, METRICS.index("recall")]
         test = self.cells[setting, a, seeds[0]].test
         too_few = (test.labels == 1).sum(axis=0) < MIN_POSITIVES_FOR_INTERVAL
-        found = differences(on_all, resampled, in_mean, too_few)
+        found = differences((all_a, all_b), (drawn_a, drawn_b), in_mean, too_few)
         return {
             label: dict(zip(METRICS, row, strict=True))
             for label, row in zip([*self.label_names, MEAN], found, strict=True)
         }
+
+    def _of_seeds(
+        self, setting: str, arm: str, seeds: Sequence[int], n_resamples: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """On all data `(seeds, labels, metrics)`, and resampled `(seeds, resamples, labels, metrics)`."""
+        found = [self._values(setting, arm, seed, n_resamples) for seed in seeds]
+        return np.stack([on_all for on_all, _ in found]), np.stack([resampled for _, resampled in found])
 
     def _values(self, setting: str, arm: str, seed: int, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
         """Of one cell, computed once: each arm stands in several comparisons."""

@@ -100,7 +100,8 @@ def differences(
 
 def _difference(a: float, b: float, drawn: np.ndarray, withheld: bool) -> Difference:
     if np.isnan(b - a):
-        return Difference(*(None if np.isnan(value) else float(value) for value in (a, b)), None, None, None, None)
+        known_a, known_b = (None if np.isnan(value) else float(value) for value in (a, b))
+        return Difference(known_a, known_b, None, None, None, None)
     if withheld:
         return Difference(float(a), float(b), float(b - a), None, None, None)
     interval, p_value = percentile_interval(drawn, LEVEL)
