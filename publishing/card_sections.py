@@ -201,6 +201,8 @@ def training_table(run: RunFolder) -> str:
     batch = a_pass * passes * processes
     last = max((entry["step"] for entry in run.history), default=0)
     chosen = "the lowest validation loss" if "validation" in record["used"] else "the last: there was no validation"
+    if given.get("keep") == "last":  # not stated by release 0.1.0
+        chosen = "the last"
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     rows = [
         ["", "value"],
