@@ -8,6 +8,7 @@ Measures all four, or those that are named, and ends in one line of JSON.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from training.augmentation import Augmentation  # noqa: E402
 
 
 N_LEADS, N_SAMPLES = 12, 4096
+EXAM_BYTES = 2 * N_LEADS * N_SAMPLES  # of its recording
 STRENGTHS = {"amplitude": 0.2, "noise_mv": 0.02, "wander_mv": 0.1, "shift_s": 0.5, "lead_masking": 0.1}
 
 
@@ -108,34 +110,36 @@ def own_mebibytes(process: subprocess.Popen[str]) -> float:
     return peak / 1024
 
 
-def publication(folder: Path, sizes: tuple[int, ...] = (2000, 8000)) -> dict[str, dict[str, float]]:
-    """Own memory, seconds by the clock and size of what `data_scripts.publish` writes of two simulated exam tables."""
-    result = {}
+def publish(table: Path, output: Path, n_exams: int) -> dict[str, float]:
+    """Own memory, seconds of processor time and size of what `data_scripts.publish` writes of one exam table."""
+    command = [sys.executable, "-m", "data_scripts.publish", "--dataset_name_or_path", table, "--output_dir", output]
+    before = sum(os.times()[2:4])  # of processes that have ended
+    with subprocess.Popen(list(map(str, command)), cwd=PROJECT, text=True, stdout=subprocess.DEVNULL) as process:
+        peak = own_mebibytes(process)
+    if process.returncode:
+        raise RuntimeError(f"the command ended with {process.returncode}: {' '.join(map(str, command))}")
+    written = sum(path.stat().st_size for path in output.rglob("*.parquet"))
+    return {
+        "own_mib": round(peak),
+        "cpu_s": round(sum(os.times()[2:4]) - before, 2),
+        "of_recordings": round(written / (n_exams * EXAM_BYTES), 3),
+    }
+
+
+def publication(folder: Path, sizes: tuple[int, int] = (500, 4000)) -> dict[str, Any]:
+    """What `publish` measures of simulated exam tables of two sizes, and the rate in MB of recordings per second."""
+    measured = []
     for size in sizes:
         cohort, table = folder / f"cohort-{size}", folder / f"exams-{size}"
         make = ["data_scripts.simulate", "--output_dir", cohort, "--num_exams", size]
         convert = ["data_scripts.code15", "--source_dir", cohort, "--output_dir", table]
         for command in (make, convert):
             subprocess.run([sys.executable, "-m", *map(str, command)], cwd=PROJECT, check=True, capture_output=True)
-        publish = [sys.executable, "-m", "data_scripts.publish", "--dataset_name_or_path", str(table)]
-        publish += ["--output_dir", str(folder / f"parquet-{size}")]
-        start = time.perf_counter()
-        with subprocess.Popen(publish, cwd=PROJECT, text=True, stdout=subprocess.DEVNULL) as process:
-            peak = own_mebibytes(process)
-        seconds = time.perf_counter() - start
-        if process.returncode:
-            raise RuntimeError(f"the command ended with {process.returncode}: {' '.join(publish)}")
-        recordings = size * N_LEADS * N_SAMPLES * 2
-        written = sum(path.stat().st_size for path in (folder / f"parquet-{size}").rglob("*.parquet"))
-        result[f"{size} exams"] = {
-            "own_mib": round(peak),
-            "seconds": round(seconds, 1),
-            "of_recordings": round(written / recordings, 3),
-        }
-    first, last = (result[f"{size} exams"]["seconds"] for size in (sizes[0], sizes[-1]))
-    megabytes = (sizes[-1] - sizes[0]) * N_LEADS * N_SAMPLES * 2 / 1e6
+        measured.append(publish(table, folder / f"parquet-{size}", size))
     # The difference of two sizes is free of what starting takes.
-    return result | {"rate": {"mb_per_s": round(megabytes / (last - first))}}
+    seconds = measured[1]["cpu_s"] - measured[0]["cpu_s"]
+    rate = (sizes[1] - sizes[0]) * EXAM_BYTES / 1e6 / seconds
+    return {f"{size} exams": one for size, one in zip(sizes, measured, strict=True)} | {"mb_per_cpu_s": round(rate)}
 
 
 def main() -> None:
