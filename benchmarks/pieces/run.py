@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def layouts(folder: Path, n_exams: int = 1000, batch_size: int = 32) -> dict[str
     generator = np.random.default_rng(0)
     exams = generator.integers(-1000, 1000, (n_exams, N_LEADS, N_SAMPLES), dtype=np.int16)
     batches = iter([generator.choice(n_exams, batch_size, replace=False) for _ in range(100)])
-    columns = {
+    columns: dict[str, tuple[Any, np.ndarray, str]] = {
         "List(int16)": (List(Value("int16"), N_LEADS * N_SAMPLES), exams.reshape(n_exams, -1), "arrow"),
         "Array2D(int16)": (Array2D((N_LEADS, N_SAMPLES), "int16"), exams, "numpy"),
         "List(List(float32))": (List(List(Value("float32"))), exams.astype(np.float32), "numpy"),
@@ -82,8 +83,8 @@ def augmentation(n_exams: int = 128) -> dict[str, float]:
     n_samples = torch.full((n_exams,), N_SAMPLES)
     result = {}
     for name, strength in STRENGTHS.items():
-        change = Augmentation(**{name: strength})
-        result[name] = round(1000 * median_seconds(lambda change=change: change(ecg, n_samples, SignalSpec()), 5), 1)
+        change = partial(Augmentation(**{name: strength}), ecg, n_samples, SignalSpec())
+        result[name] = round(1000 * median_seconds(change, turns=5), 1)
     return result
 
 
