@@ -1,20 +1,23 @@
 """
-The paper's tables 2 to 6 and its figure 4, on any exam table with its own labels, from one command.
+The paper's tables 2 to 6 and its figure 4, with controls, on any exam table with its own labels, from one command.
 
 Example:
     python reproduce.py --preset demo --output_dir build/reproduction
+    python reproduce.py --preset control --num_proc 12 --output_dir runs/control
     python reproduce.py --preset paper --dataset_name_or_path exams --text_model_name_or_path pucpr/biobertpt-all \
         --output_dir runs/paper
 
-Without an exam table it simulates a cohort; without --model_name_or_path it pre-trains an encoder for each seed.
+Without an exam table it simulates a cohort; without --model_name_or_path it pre-trains encoders for each seed.
 The same command continues an interrupted run: finished runs are kept, and the numbers are the same. See
 docs/reproduce.md.
 """
 
 import logging
+import math
 import os
-import shutil
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,14 +30,15 @@ import train_clip
 import train_cls
 from common.commands import exit_status
 from common.files import write_json
-from data_scripts.make_text_model import make_text_model
 from data_scripts.tables.schema import load_exam_table
+from reproduction.describing import recipe_lines
 from reproduction.figure import plot_labels_against_f1
-from reproduction.jobs import Job, check_jobs, make_jobs, table_fingerprint
-from reproduction.preparation import given_encoder, simulated_table, text_side
+from reproduction.jobs import Inputs, Job, check_jobs, make_jobs, starts_to_make, table_fingerprint
+from reproduction.preparation import given_encoder, made_text_model, simulated_table, text_side
+from reproduction.recipes import RECIPES, Recipe, parse_flags
 from reproduction.results import read_results
 from reproduction.running import run_jobs
-from reproduction.settings import ARMS, RECIPES, SETTINGS, Recipe
+from reproduction.settings import ARMS, SETTINGS, TRAINED_TEXT
 from reproduction.tables import write_tables
 from training.arguments import parse
 from training.plots import save_figure
@@ -48,38 +52,64 @@ class ReproduceArguments:
     """What to reproduce; what is left out comes from the preset."""
 
     output_dir: str = field(metadata={"help": "Folder for tables, figure and runs; an interrupted one is continued."})
-    preset: Literal["demo", "paper"] = field(
-        default="demo", metadata={"help": "demo: two cores, 30 minutes. paper: one GPU and CODE-15%%."}
+    preset: Literal["demo", "control", "paper"] = field(
+        default="demo",
+        metadata={
+            "help": "demo: a first look on two cores. control: all arms and controls, five seeds, on one GPU. paper: "
+            "one GPU and CODE-15%%; its batch, rate and epochs are choices of this project, since the paper states "
+            "none, as are the symmetric loss and the learned temperature."
+        },
     )
     dataset_name_or_path: str | None = field(
-        default=None, metadata={"help": "Exam table, folder or Hub id. Left out: a cohort is simulated (demo)."}
+        default=None, metadata={"help": "Exam table, folder or Hub id. Left out: a cohort is simulated."}
     )
     dataset_revision: str | None = field(default=None, metadata={"help": "Of an exam table on the Hub."})
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Pre-trained encoder, folder or Hub id. Left out: stage 1 runs for each seed."}
+        default=None,
+        metadata={"help": "Encoder pre-trained on reports, folder or Hub id. Left out: stage 1 runs for each seed."},
     )
     model_revision: str | None = field(default=None, metadata={"help": "Of a model on the Hub."})
     text_model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Text encoder for stage 1, folder or Hub id. Left out: a small random one (demo)."},
+        metadata={"help": "Text encoder for stage 1, folder or Hub id. Left out: a small random one (not for paper)."},
     )
     settings: list[str] = field(
         default_factory=lambda: list(SETTINGS), metadata={"help": "How many labels.", "choices": list(SETTINGS)}
     )
-    arms: list[str] = field(
-        default_factory=lambda: list(ARMS), metadata={"help": "Which encoders.", "choices": list(ARMS)}
+    arms: list[str] | None = field(
+        default=None, metadata={"help": "What is compared; default: the preset's arms.", "choices": list(ARMS)}
     )
     seeds: list[int] | None = field(default=None, metadata={"help": "One run of each cell for each of them."})
     num_proc: int | None = field(
-        default=None, metadata={"help": "Runs at a time, one thread each; default: the cores, or 1 with a GPU."}
+        default=None,
+        metadata={
+            "help": "Runs at a time, one thread each, side by side on the cores or on one GPU; default: the cores, or "
+            "1 with a GPU."
+        },
+    )
+    stop_after_minutes: float | None = field(
+        default=None, metadata={"help": "Begin no further run after so long; tables are of what is finished then."}
+    )
+    tables_only: bool = field(
+        default=False, metadata={"help": "Run nothing: tables and figure of what is finished in --output_dir."}
     )
     encoder_preset: str | None = field(default=None, metadata={"help": "Encoder of the random arms and of stage 1."})
-    max_train_steps: int | None = field(default=None, metadata={"help": "Of every fine-tuning, in all settings."})
-    learning_rate: float | None = field(default=None, metadata={"help": "Of every fine-tuning."})
+    max_train_steps: int | None = field(
+        default=None, metadata={"help": "Of every fine-tuning, in all settings, at most."}
+    )
+    learning_rate: float | None = field(default=None, metadata={"help": "Of every fine-tuning but linear heads."})
     per_device_train_batch_size: int | None = field(default=None, metadata={"help": "Of every fine-tuning."})
     pretrain_epochs: float | None = field(default=None, metadata={"help": "Of stage 1."})
+    pretrain_flags: list[str] | None = field(
+        default=None,
+        metadata={"help": "Flags of train_clip.py that replace the preset's, such as center_text=false; recorded."},
+    )
+    finetune_flags: list[str] | None = field(
+        default=None,
+        metadata={"help": "Flags of train_cls.py that replace the preset's, such as weight_decay=0.01; recorded."},
+    )
     num_exams: int | None = field(default=None, metadata={"help": "Of the simulated cohort."})
-    n_resamples: int = field(default=1000, metadata={"help": "Of the bootstrap over test patients."})
+    n_resamples: int = field(default=2000, metadata={"help": "Of the bootstrap over seeds and test patients."})
     keep_models: bool = field(default=False, metadata={"help": "Keep fine-tuned weights and plots of every run."})
 
     def __post_init__(self) -> None:
@@ -87,112 +117,128 @@ class ReproduceArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1: found {value}")
+        if self.stop_after_minutes is not None and self.stop_after_minutes <= 0:
+            raise ValueError(f"--stop_after_minutes must be above 0: found {self.stop_after_minutes}")
         for name in ("settings", "arms", "seeds"):
             values = getattr(self, name)
             if values is not None and (not values or len(set(values)) < len(values)):
                 raise ValueError(f"--{name} must name at least one, each once: found {values}")
-        if self.dataset_name_or_path is None and RECIPES[self.preset].cohort is None:
+        if self.dataset_name_or_path is None and RECIPES[self.preset].cohort is None and not self.tables_only:
             raise ValueError(f"--preset {self.preset} needs --dataset_name_or_path")
         if self.dataset_name_or_path is not None and self.num_exams is not None:
             raise ValueError("--num_exams is for a simulated cohort, which --dataset_name_or_path replaces")
+        for stage in ("pretrain", "finetune"):
+            parse_flags(stage, getattr(self, f"{stage}_flags"))
 
     @property
     def recipe(self) -> Recipe:
         """The preset with the changes asked for."""
+        recipe = RECIPES[self.preset]
         changes: dict[str, Any] = {
             "encoder_preset": self.encoder_preset,
             "learning_rate": self.learning_rate,
             "batch_size": self.per_device_train_batch_size,
             "pretrain_epochs": self.pretrain_epochs,
             "seeds": None if self.seeds is None else tuple(self.seeds),
+            "arms": None if self.arms is None else tuple(self.arms),
         }
         if self.max_train_steps is not None:
             changes |= {"min_train_steps": self.max_train_steps, "num_train_epochs": 0}
-        recipe = RECIPES[self.preset]
-        if self.num_exams is not None:
+        if self.num_exams is not None and recipe.cohort is not None:
             changes["cohort"] = {**recipe.cohort, "num_exams": self.num_exams}
+        changed = {stage: parse_flags(stage, getattr(self, f"{stage}_flags")) for stage in ("pretrain", "finetune")}
+        changes["flags"] = {**recipe.flags, **changed["finetune"]}
+        changes["pretrain_flags"] = {**recipe.pretrain_flags, **changed["pretrain"]}
+        changes["changed"] = {f"{stage}_flags": flags for stage, flags in changed.items() if flags}
         return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
 
 
-def text_model_of(args: ReproduceArguments, table: DatasetDict) -> str:
-    """Returns the text encoder of stage 1; for the demo one with random weights, made from the training reports."""
-    if args.text_model_name_or_path is not None:
-        return args.text_model_name_or_path
-    if args.preset != "demo":
-        raise ValueError("stage 1 needs --text_model_name_or_path, such as pucpr/biobertpt-all")
-    folder = Path(args.output_dir) / "text_model"
-    if not folder.is_dir():
-        aside = folder.with_name(f".{folder.name}.incomplete")
-        shutil.rmtree(aside, ignore_errors=True)
-        make_text_model(sorted(report for report in table["train"].unique("report") if report), aside)
-        aside.rename(folder)
-    return str(folder)
+def text_sides(
+    args: ReproduceArguments, recipe: Recipe, kinds: Sequence[str], exams: str, table: DatasetDict
+) -> dict[str, dict[str, Any]]:
+    """Returns the text side of stage 1 for each kind of text model, after making and embedding what is missing."""
+    output_dir, sides = Path(args.output_dir), {}
+    for kind in dict.fromkeys(kinds):
+        if kind == TRAINED_TEXT:
+            model = made_text_model(table, output_dir / "text_model_trained", recipe.masked_word_steps)
+        elif args.text_model_name_or_path is not None:
+            model = args.text_model_name_or_path
+        elif args.preset == "paper":
+            raise ValueError("stage 1 needs --text_model_name_or_path, such as pucpr/biobertpt-all")
+        else:
+            model = made_text_model(table, output_dir / "text_model")
+        sides[kind] = text_side(exams, model, output_dir)
+    return sides
 
 
-def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> tuple[list[Job], DatasetDict]:
-    """Returns the jobs and the exam table, after making what is missing of data and text embeddings."""
+def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> list[Job]:
+    """Returns the jobs, after making what is missing of data and text embeddings."""
     exams = args.dataset_name_or_path
     if exams is None:
-        exams = str(simulated_table(Path(args.output_dir) / "cohort", recipe.cohort, num_proc))
+        exams = str(simulated_table(Path(args.output_dir) / "cohort", recipe.cohort or {}, num_proc))
     table = load_exam_table(exams, args.dataset_revision)
     data = {
         "flags": {"dataset_name_or_path": exams, "dataset_revision": args.dataset_revision},
         "identity": {"exams": table_fingerprint(table)},
     }
-    encoder = pretraining = None
+    encoder = None
     if args.model_name_or_path is not None:
         encoder = given_encoder(args.model_name_or_path, args.model_revision)
-    elif any(ARMS[arm].pretrained for arm in args.arms):
-        pretraining = text_side(exams, text_model_of(args, table), Path(args.output_dir))
+    kinds = [start.text for start in starts_to_make(recipe.arms, encoder is not None)]
+    texts = text_sides(args, recipe, kinds, exams, table)
     sizes = {split: len(rows) for split, rows in table.items()}
-    return make_jobs(recipe, args.settings, args.arms, data, sizes, encoder, pretraining), table
+    return make_jobs(recipe, args.settings, recipe.arms, Inputs(data, sizes, encoder, texts))
 
 
-def recipe_lines(args: ReproduceArguments, recipe: Recipe, sizes: dict[str, int]) -> list[str]:
-    """Returns how the cells were trained, in words, for the head of the tables."""
-    steps = ", ".join(
-        f"{SETTINGS[name].title} {recipe.steps(SETTINGS[name].n_training_exams(sizes)):,}" for name in args.settings
-    )
-    lines = [
-        f"Preset {args.preset}: encoder `{recipe.encoder_preset}`, seeds {', '.join(map(str, recipe.seeds))}.",
-        f"Fine-tuning, all arms alike: AdamW, peak learning rate {recipe.learning_rate:g}, {recipe.batch_size} exams "
-        f"a step, {recipe.evaluations} validations; optimizer steps: {steps}.",
-    ]
-    if args.model_name_or_path is not None:
-        lines.append("Pre-trained encoder: given, the same for all seeds.")
-    elif any(ARMS[arm].pretrained for arm in args.arms):
-        lines.append(
-            f"Pre-training, once for each seed, on the training split's reports: {recipe.pretrain_batch_size} exams a "
-            f"step, {recipe.pretrain_steps(sizes['train']):,} steps, peak learning rate "
-            f"{recipe.pretrain_learning_rate:g}; the step is chosen by the loss on the validation split's reports."
-        )
-    return lines
+def tabulate(args: ReproduceArguments, recipe: Recipe, failed: dict[str, str]) -> Path:
+    """Writes tables and figure of the runs that are finished; returns the path of `tables.md`."""
+    output_dir = Path(args.output_dir)
+    starts = [start.name for start in starts_to_make(recipe.arms, args.model_name_or_path is not None)]
+    results = read_results(output_dir, args.settings, recipe.arms, recipe.seeds, starts)
+    sizes, text_model = results.data["exams"], args.text_model_name_or_path
+    lines = recipe_lines(args.preset, recipe, args.settings, sizes, text_model, args.model_name_or_path)
+    tables = write_tables(results, output_dir, lines, args.n_resamples, failed)
+    if any(SETTINGS[name].share is not None for name in results.settings):
+        figure = plot_labels_against_f1(results)
+        for suffix in ("png", "svg"):
+            save_figure(figure, output_dir / f"figure4.{suffix}")
+    record = {"recipe": asdict(recipe), "data": results.data, "runs": len(results.cells), "missing": results.missing}
+    write_json(output_dir / "reproduce.json", record)
+    logger.info(f"tables in {tables}")
+    return tables
 
 
 def main(argv: list[str] | None = None) -> Path:
-    """Runs what is missing, and writes tables and figure; returns the path of `tables.md`."""
+    """
+    Runs what is missing, and writes tables and figure; returns the path of `tables.md`.
+
+    Raises:
+        `RuntimeError`: where runs failed, after the tables of the others were written.
+    """
     (args,) = parse(argv, __doc__, ReproduceArguments)
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     disable_progress_bar()  # of datasets; the runs have their own
     recipe, output_dir = args.recipe, Path(args.output_dir)
+    if args.tables_only:
+        return tabulate(args, recipe, {})
+    begun = time.monotonic()
     output_dir.mkdir(parents=True, exist_ok=True)
     num_proc = args.num_proc or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
 
-    jobs, table = plan_jobs(args, recipe, num_proc)
+    jobs = plan_jobs(args, recipe, num_proc)
     check_jobs(jobs, output_dir)
     done = sum(job.is_done(output_dir) for job in jobs)
     logger.info(f"{len(jobs)} runs, {done} of them finished earlier; {num_proc} at a time")
-    run_jobs(jobs, output_dir, {"pretrain": train_clip.main, "classify": train_cls.main}, num_proc, args.keep_models)
+    scripts = {"pretrain": train_clip.main, "classify": train_cls.main}
+    left = math.inf if args.stop_after_minutes is None else 60 * args.stop_after_minutes - (time.monotonic() - begun)
+    failed = run_jobs(jobs, output_dir, scripts, num_proc, args.keep_models, left)
 
-    results = read_results(output_dir, args.settings, args.arms, recipe.seeds)
-    sizes = {split: len(rows) for split, rows in table.items()}
-    tables = write_tables(results, output_dir, recipe_lines(args, recipe, sizes), args.n_resamples)
-    if any(SETTINGS[name].share is not None for name in args.settings):
-        figure = plot_labels_against_f1(results)
-        for suffix in ("png", "svg"):
-            save_figure(figure, output_dir / f"figure4.{suffix}")
-    write_json(output_dir / "reproduce.json", {"recipe": asdict(recipe), "data": results.data, "jobs": len(jobs)})
-    logger.info(f"tables in {tables}")
+    tables = tabulate(args, recipe, failed)
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise RuntimeError(
+            f"{len(failed)} of {len(jobs)} runs failed; {tables} has the others. The first is {name}: {why}"
+        )
     return tables
 
 

@@ -45,6 +45,7 @@ from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fr
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.feed import ExamFeed
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
+from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
 from training.retrieval import RetrievalRanks
 from training.run import (
@@ -64,8 +65,10 @@ logger = get_logger(__name__)
 SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
-def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -> dict[str, ExamSplit]:
-    """Returns the exams of each split that have a report, with text embeddings."""
+def read_splits(
+    data: DataArguments, text: TextEmbeddings, table: DatasetDict, pair_with: str, seed: int
+) -> dict[str, ExamSplit]:
+    """Returns the exams of each split that have a report, with text embeddings as `--pair_with` asks for."""
     splits = {}
     for name, rows in table.items():
         report_ids = rows.data.column("report_id").to_numpy()
@@ -76,6 +79,7 @@ def read_splits(data: DataArguments, text: TextEmbeddings, table: DatasetDict) -
         kept = kept[report_ids[kept] != NO_REPORT]
         text.check(report_ids[kept], name)
         splits[name] = ExamSplit(rows, kept, text)
+    pair_texts(pair_with, text, splits, seed)
     return usable_splits(
         splits,
         lambda split: len(split) > 0,
@@ -124,6 +128,21 @@ def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> 
     return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
 
 
+def make_task(
+    feed: ExamFeed,
+    module: torch.nn.Module,
+    splits: dict[str, ExamSplit],
+    contrastive: ContrastiveArguments,
+    tokenizer: Any,
+) -> ContrastiveTask:
+    """Returns what the loop trains; `module` is prepared."""
+    prompts = None
+    if contrastive.pair_with == "report":  # phrases mean nothing to an encoder that was matched with anything else
+        prompts = embed_prompts(feed.accelerator.unwrap_model(module), tokenizer, feed.accelerator.device)
+    task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
+    return task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
+
+
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
     """Says so where the texts are known to state what stage 2 is to learn: a result is then not comparable."""
     reports = data_facts.get("conversion", {}).get("reports", {})
@@ -163,6 +182,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, contrastive, data, args, hub = parse(argv, __doc__, *groups)
+    check_pairing(contrastive, data, hub)
     arguments = as_record(encoder, contrastive, data, args, hub)
     open_for_run(args.output_dir, hub)
 
@@ -189,7 +209,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     )
     facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    splits = read_splits(data, TextEmbeddings(text_table), table.splits)
+    splits = read_splits(data, TextEmbeddings(text_table), table.splits, contrastive.pair_with, args.seed)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
@@ -202,11 +222,14 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
-    prompts = embed_prompts(model, tokenizer, accelerator.device)
-    task = ContrastiveTask(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
+    task = make_task(feed, module, splits, contrastive, tokenizer)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    notes = {"negatives per ECG": f"{plan.global_batch_size - 1:,}", "distinct reports": f"{len(text_table):,}"}
+    notes = {
+        "matched with": contrastive.pair_with,
+        "negatives per ECG": f"{plan.global_batch_size - 1:,}",
+        "distinct reports": f"{len(text_table):,}",
+    }
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
     # ---- 7 resume, 8 loop

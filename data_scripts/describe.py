@@ -65,8 +65,8 @@ class DescribeArguments:
     wording: Literal["varied", "plain"] = field(
         default="varied",
         metadata={
-            "help": "varied: by many hands with habits, as reports of a clinic are; plain: all that was measured, with "
-            "numbers, always in the same words"
+            "help": "varied: by many hands with habits, as reports of a clinic are; plain: all that was measured, "
+            "with numbers, always in the same words"
         },
     )
     seed: int = field(default=0, metadata={"help": "of the varied wording"})
@@ -250,7 +250,7 @@ def _write_explanations(path: Path, texts: Path, pieces: Sequence[Piece]) -> Non
 
 
 def _record(known: dict[str, Any], table: DatasetDict, schema: ExamSchema, reports: dict[str, Any]) -> dict[str, Any]:
-    """The record of the conversion, which stays true but for the reports; where there is none, what the table tells."""
+    """The record of the conversion, true but for the reports; where there is none, what the table tells."""
     patients = check_patients(table, "the described table")
     exams = sum(len(rows) for rows in table.values())
     sources = sorted({source for rows in table.values() for source in rows.unique("source")})

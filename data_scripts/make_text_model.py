@@ -2,7 +2,8 @@
 Makes a small Portuguese text encoder from the reports of an exam table, with random weights: no download needed.
 
 It stands in for a real one (pucpr/biobertpt-all) where there is no network. Random weights still tell texts apart by
-their words, which is all that the demo needs; for real work use a real encoder.
+their words, which is all that the demo needs; for real work use a real encoder. With --masked_word_steps it learns to
+guess words that are hidden from it, so that its embeddings know which words go together.
 
 Example:
     python -m data_scripts.make_text_model --dataset_name_or_path exams --output_dir text_model
@@ -10,16 +11,24 @@ Example:
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from torch import nn
+from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
 from common.commands import exit_status
 from data_scripts.tables.schema import load_exam_table
 
+
+# Of learning from masked words, as BERT does it.
+HIDDEN_SHARE = 0.15
+TEXTS_A_STEP = 32
+LEARNING_RATE = 1e-3
 
 SPECIAL_TOKENS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
@@ -40,16 +49,61 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1000, max_length: in
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **SPECIAL_TOKENS)
 
 
-def make_text_model(texts: Iterable[str], folder: str | Path, hidden_size: int = 128, seed: int = 0) -> None:
+def learn_masked_words(
+    model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], steps: int, seed: int = 0
+) -> float:
+    """
+    Trains a masked language model in place (Devlin et al. 2019, without its next-sentence task).
+
+    Args:
+        model (`BertForMaskedLM`): Moved to the accelerator, if there is one.
+        tokenizer (`PreTrainedTokenizerFast`): Its unknown token hides a word: texts that it was trained on have none.
+        texts (`Sequence[str]`): To learn from.
+        steps (`int`): Optimizer steps.
+        seed (`int`, defaults to 0): Of the texts and hidden words of each step.
+
+    Returns:
+        `float`: Mean loss of the last tenth of the steps, in nats a hidden word.
+    """
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    nn.Module.to(model, device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    generator = np.random.default_rng(seed)
+    torch.manual_seed(seed)  # of dropout
+    losses = []
+    for _ in range(steps):
+        chosen = [texts[i] for i in generator.integers(0, len(texts), TEXTS_A_STEP)]
+        inputs = tokenizer(chosen, padding=True, truncation=True, return_tensors="pt", return_special_tokens_mask=True)
+        words = ~inputs.pop("special_tokens_mask").bool()
+        hidden = torch.from_numpy(generator.random(words.shape) < HIDDEN_SHARE) & words
+        targets = inputs["input_ids"].masked_fill(~hidden, -100).to(device)
+        inputs["input_ids"] = inputs["input_ids"].masked_fill(hidden, tokenizer.unk_token_id)
+        logits = model(**inputs.to(device)).logits  # (texts, tokens, vocabulary)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / hidden.sum().clamp(min=1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    model.eval()
+    return torch.stack(losses[-max(1, steps // 10) :]).mean().item()
+
+
+def make_text_model(
+    texts: Iterable[str], folder: str | Path, hidden_size: int = 128, seed: int = 0, masked_word_steps: int = 0
+) -> None:
     """
     Writes a folder that `AutoModel` and `AutoTokenizer` load.
 
     Args:
-        texts (`Iterable[str]`): To train the tokenizer on.
+        texts (`Iterable[str]`): To train the tokenizer on, and perhaps the weights.
         folder (`str` or `Path`): Where to.
         hidden_size (`int`, defaults to 128): Width of the embeddings.
         seed (`int`, defaults to 0): Of the weights.
+        masked_word_steps (`int`, defaults to 0): Steps of [`learn_masked_words`]; 0 leaves random weights.
     """
+    texts = list(texts)
     tokenizer = train_tokenizer(texts)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -61,7 +115,12 @@ def make_text_model(texts: Iterable[str], folder: str | Path, hidden_size: int =
         initializer_range=0.1,  # with BERT's 0.02 two random layers hardly tell texts apart
     )
     torch.manual_seed(seed)
-    BertModel(config).save_pretrained(folder)
+    if masked_word_steps:
+        model = BertForMaskedLM(config)
+        learn_masked_words(model, tokenizer, texts, masked_word_steps, seed)
+        model.bert.cpu().save_pretrained(folder)
+    else:
+        BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -70,10 +129,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_name_or_path", required=True, help="exam table with reports")
     parser.add_argument("--output_dir", required=True, help="folder of the text encoder")
+    parser.add_argument(
+        "--masked_word_steps", type=int, default=0, help="steps of learning masked words; 0: random weights"
+    )
     args = parser.parse_args()
     reports = load_exam_table(args.dataset_name_or_path)["train"].unique("report")
-    make_text_model(sorted(report for report in reports if report), args.output_dir)
-    print(f"text encoder with random weights written to {args.output_dir}")
+    make_text_model(
+        sorted(report for report in reports if report), args.output_dir, masked_word_steps=args.masked_word_steps
+    )
+    weights = f"that learned {args.masked_word_steps} steps" if args.masked_word_steps else "with random weights"
+    print(f"text encoder {weights} written to {args.output_dir}")
 
 
 if __name__ == "__main__":

@@ -201,6 +201,8 @@ def training_table(run: RunFolder) -> str:
     batch = a_pass * passes * processes
     last = max((entry["step"] for entry in run.history), default=0)
     chosen = "the lowest validation loss" if "validation" in record["used"] else "the last: there was no validation"
+    if given.get("keep") == "last":  # not stated by release 0.1.0
+        chosen = "the last"
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     rows = [
         ["", "value"],
@@ -267,6 +269,11 @@ def limits(run: RunFolder) -> list[str]:
     ]
     texts = [*run.stage.texts_seen(run)]
     texts += [_reports_of(data) for origin, data in data_of_origins if origin.get("stage") == "contrastive"]
+    lines += [
+        f"The reports of pre-training are descriptions that {by} wrote from measurements of the ECG, not a physician: "
+        "what it measures wrongly, or has no words for, was learned so."
+        for by in dict.fromkeys(text["described_by"] for text in texts if text.get("described_by"))
+    ]
     return lines + [
         f"Pre-training saw {seen}. So labels were not kept from it, and results do not compare with those of "
         "pre-training on descriptions alone."

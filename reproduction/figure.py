@@ -1,5 +1,6 @@
 """Figure 4 of the paper: mean F1 against the share of labels."""
 
+import itertools
 import math
 from typing import Any
 
@@ -7,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from reproduction.paper import PAPER_ARMS, paper_number
 from reproduction.results import MEAN, Results
-from reproduction.settings import ARMS, PAPER, SETTINGS
+from reproduction.settings import ARMS, SETTINGS
 from training.plots import BLUE, FAINT, INK, MUTED, VERMILLION
 
 
@@ -18,6 +20,10 @@ STYLES: dict[str, dict[str, Any]] = {
     "random_linear": {"color": BLUE, "marker": "o", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
     "pretrained_linear": {"color": VERMILLION, "marker": "s", "linewidth": 1.1, "alpha": 0.45, "markersize": 4},
 }
+
+# Controls and variants: thin and grey, told apart by their markers.
+OTHERS: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "alpha": 0.7, "markersize": 5}
+MARKERS = "^vDPX*<>d"
 
 
 def plot_labels_against_f1(results: Results) -> Figure:
@@ -37,13 +43,17 @@ def plot_labels_against_f1(results: Results) -> Figure:
     shares = [100 * (SETTINGS[name].share or 0) for name in names]
     figure = Figure(figsize=(7.8, 5.4), layout="constrained")
     axes = figure.subplots()
+    others = [arm for arm in results.arms if arm not in STYLES]
+    markers = dict(zip(others, itertools.cycle(MARKERS), strict=False))
     for arm in results.arms:
+        style = STYLES.get(arm) or {**OTHERS, "marker": markers[arm]}
         values = [results.summary(name, arm, MEAN, "f1") for name in names]
         means = [math.nan if value.mean is None else value.mean for value in values]
         spreads = [value.spread or 0.0 for value in values]
-        axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **STYLES[arm])
-    for place, arm in enumerate(("random", "pretrained") if results.labels_of_paper else ()):
-        curve = [PAPER[name][place] for name in names]
+        axes.errorbar(shares, means, spreads, capsize=3, label=ARMS[arm].title, zorder=3, **style)
+    for arm in PAPER_ARMS if results.labels_of_paper else ():
+        known = [paper_number(name, arm, MEAN, "f1") for name in names]
+        curve = [math.nan if value is None else value for value in known]
         label = f"paper, {ARMS[arm].title} (real exams)"
         axes.plot(shares, curve, linestyle=(0, (5, 3)), linewidth=1.3, color=STYLES[arm]["color"], label=label)
     _finish(axes, shares)

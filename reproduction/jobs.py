@@ -9,7 +9,8 @@ from typing import Any
 
 from datasets import DatasetDict
 
-from reproduction.settings import ARMS, SETTINGS, Arm, Recipe, Setting
+from reproduction.recipes import Recipe
+from reproduction.settings import ARMS, PRIMARY, REPORTS, SETTINGS, STARTS, Arm, Setting, Start
 
 
 JOB_FILE = "job.json"  # what decides a run's numbers, in its folder
@@ -49,6 +50,11 @@ def cell_name(setting: str, arm: str, seed: int) -> str:
     return f"cells/{setting}/{arm}/seed-{seed}"
 
 
+def pretraining_name(start: str, seed: int) -> str:
+    """Returns the folder of one stage 1, inside the output folder."""
+    return f"{PRETRAINED}/{start}/seed-{seed}"
+
+
 def table_fingerprint(table: DatasetDict) -> str:
     """Returns a sha256 of an exam table's exams, patients, labels and reports, without the recordings."""
     digest = hashlib.sha256()
@@ -66,46 +72,70 @@ def file_fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_jobs(
-    recipe: Recipe,
-    settings: Sequence[str],
-    arms: Sequence[str],
-    data: dict[str, Any],
-    exams: dict[str, int],
-    encoder: dict[str, Any] | None,
-    pretraining: dict[str, Any] | None,
-) -> list[Job]:
+@dataclass(frozen=True)
+class Inputs:
     """
-    Returns all jobs, each after the one it needs: stage 1, then the settings with the fewest labels first.
+    What the runs read.
+
+    Args:
+        data (`dict`): `flags` that name the exam table, and `identity`.
+        exams (`dict[str, int]`): Size of each split.
+        encoder (`dict`, *optional*): `flags` and `identity` of an encoder that was pre-trained on the reports already.
+        texts (`dict[str, dict]`): By kind of text model, `flags` and `identity` of stage 1's text side.
+    """
+
+    data: dict[str, Any]
+    exams: dict[str, int]
+    encoder: dict[str, Any] | None
+    texts: dict[str, dict[str, Any]]
+
+
+def starts_to_make(arms: Sequence[str], encoder_is_given: bool) -> list[Start]:
+    """Returns the starts of these arms that stage 1 has to make: a given encoder takes the place of the reports'."""
+    names = dict.fromkeys(ARMS[arm].start for arm in arms)
+    return [STARTS[name] for name in names if name is not None and not (encoder_is_given and name == REPORTS)]
+
+
+def make_jobs(recipe: Recipe, settings: Sequence[str], arms: Sequence[str], inputs: Inputs) -> list[Job]:
+    """
+    Returns all jobs, each after the one it needs.
+
+    The primary arms of all seeds come first, and among the others seed after seed, so that a run that is cut short has
+    what it claims. Within a seed the longest come first, or they would be alone at the end.
 
     Args:
         recipe (`Recipe`): Of all of them.
         settings, arms (`list[str]`): Names of `SETTINGS` and `ARMS`.
-        data (`dict`): `flags` that name the exam table, and `identity`.
-        exams (`dict[str, int]`): Size of each split.
-        encoder (`dict`, *optional*): `flags` and `identity` of a pre-trained encoder that is there already.
-        pretraining (`dict`, *optional*): `flags` and `identity` of the text model. Where an arm needs an encoder and
-            there is none, stage 1 runs once for each seed.
+        inputs (`Inputs`): What they read.
     """
-    jobs: list[Job] = []
-    wanted = [ARMS[arm] for arm in arms]
-    stages = {}
-    if encoder is None and any(arm.pretrained for arm in wanted):
-        if pretraining is None:
-            raise ValueError("an arm starts from stage 1: expected its text side, found none")
+    stages: dict[tuple[str, int], Job] = {}
+    for start in starts_to_make(arms, inputs.encoder is not None):
+        if start.text not in inputs.texts:
+            raise ValueError(f"an arm starts from stage 1: expected its text side {start.text!r}, found none")
         for seed in recipe.seeds:
-            stages[seed] = _pretraining(recipe, seed, data, exams["train"], pretraining)
-        jobs += stages.values()
-    for name in sorted(settings, key=lambda name: SETTINGS[name].n_training_exams(exams)):
-        for arm in sorted(wanted, key=lambda arm: arm.frozen):
-            for seed in recipe.seeds:
-                start = None if not arm.pretrained else encoder or stages[seed]
-                jobs.append(_cell(recipe, SETTINGS[name], arm, seed, data, exams, start))
-    return jobs
+            stages[start.name, seed] = _pretraining(recipe, start, seed, inputs)
+    primary = [ARMS[arm].start for arm in PRIMARY if arm in arms]
+    parts: list[tuple[tuple[bool, int, bool, float], Job]] = [
+        ((start_name not in primary, recipe.seeds.index(seed), False, -job.cost), job)
+        for (start_name, seed), job in stages.items()
+    ]
+    for place, seed in enumerate(recipe.seeds):
+        for setting in settings:
+            for arm in arms:
+                name = ARMS[arm].start
+                begin = None if name is None else stages.get((name, seed), inputs.encoder)
+                job = _cell(recipe, SETTINGS[setting], ARMS[arm], seed, inputs, begin)
+                parts.append(((arm not in PRIMARY, place, True, -job.cost), job))
+    return [job for _, job in sorted(parts, key=lambda part: part[0])]
 
 
-def _pretraining(recipe: Recipe, seed: int, data: dict[str, Any], n_exams: int, pretraining: dict[str, Any]) -> Job:
-    steps = recipe.pretrain_steps(n_exams)
+def _augmented(recipe: Recipe) -> dict[str, Any]:
+    return {"augment": list(recipe.augment)} if recipe.augment else {}
+
+
+def _pretraining(recipe: Recipe, start: Start, seed: int, inputs: Inputs) -> Job:
+    steps = recipe.pretrain_steps(inputs.exams["train"])
+    text = inputs.texts[start.text]
     decides = {
         "encoder_preset": recipe.encoder_preset,
         "per_device_train_batch_size": recipe.pretrain_batch_size,
@@ -113,43 +143,43 @@ def _pretraining(recipe: Recipe, seed: int, data: dict[str, Any], n_exams: int, 
         "max_train_steps": steps,
         "eval_steps": max(1, steps // recipe.evaluations),
         "seed": seed,
+        **_augmented(recipe),
         **recipe.pretrain_flags,
+        **start.flags,
     }
+    views = 2 if start.flags.get("pair_with") == "second_view" else 1
     return Job(
-        name=f"{PRETRAINED}/seed-{seed}",
+        name=pretraining_name(start.name, seed),
         stage="pretrain",
-        flags={**data["flags"], **pretraining["flags"], **decides},
-        identity={"stage": "pretrain", **data["identity"], **pretraining["identity"], **decides},
+        flags={**inputs.data["flags"], **text["flags"], **decides},
+        identity={"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides},
         needs=None,
-        cost=steps * recipe.pretrain_batch_size,
+        cost=steps * recipe.pretrain_batch_size * views,
     )
 
 
 def _cell(
-    recipe: Recipe,
-    setting: Setting,
-    arm: Arm,
-    seed: int,
-    data: dict[str, Any],
-    exams: dict[str, int],
-    start: Job | dict[str, Any] | None,
+    recipe: Recipe, setting: Setting, arm: Arm, seed: int, inputs: Inputs, start: Job | dict[str, Any] | None
 ) -> Job:
+    exams = inputs.exams
     n_exams = setting.n_training_exams(exams)
     steps = recipe.steps(n_exams)
     decides = {
         "per_device_train_batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
+        "learning_rate": recipe.head_learning_rate if arm.frozen else recipe.learning_rate,
         "max_train_steps": steps,
         "eval_steps": max(1, steps // recipe.evaluations),
+        "early_stopping_patience": recipe.patience,
         "seed": seed,
         "subset_seed": seed,
         **setting.flags,
         **({"freeze_encoder": True} if arm.frozen else {}),
         **recipe.flags,
+        **(_augmented(recipe) if arm.augmented else {}),
     }
-    identity = {"stage": "classify", **data["identity"], **decides}
+    identity = {"stage": "classify", **inputs.data["identity"], **decides}
     # Few labels are the point of some settings: it does not decide a number.
-    flags = {**data["flags"], **decides, "allow_one_sided_labels": True}
+    flags = {**inputs.data["flags"], **decides, "allow_one_sided_labels": True}
     needs = None
     if start is None:
         flags["encoder_preset"] = identity["encoder_preset"] = recipe.encoder_preset

@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from datasets import DatasetDict
+
 from common.files import write_json
 from data_scripts import code15, embed_reports
 from data_scripts.embed_reports import RECORD_FILE, load_text_encoder, text_table_folder, weights_fingerprint
+from data_scripts.make_text_model import make_text_model
 from data_scripts.simulate.cohort import CohortSettings, write_cohort
 from reproduction.jobs import file_fingerprint
 
@@ -37,6 +40,24 @@ def simulated_table(folder: Path, cohort: dict[str, Any], num_proc: int) -> Path
     )
     shutil.rmtree(raw)  # the exam table has it all
     return exams
+
+
+def made_text_model(table: DatasetDict, folder: Path, masked_word_steps: int = 0) -> str:
+    """
+    Returns a small text model, made from the training split's reports in `folder` unless it is there.
+
+    Args:
+        table (`DatasetDict`): With reports.
+        folder (`Path`): Its place.
+        masked_word_steps (`int`, defaults to 0): Steps of learning masked words; 0: random weights.
+    """
+    if not folder.is_dir():
+        aside = folder.with_name(f".{folder.name}.incomplete")
+        shutil.rmtree(aside, ignore_errors=True)
+        reports = sorted(report for report in table["train"].unique("report") if report)
+        make_text_model(reports, aside, masked_word_steps=masked_word_steps)
+        aside.rename(folder)
+    return str(folder)
 
 
 def text_side(exams: str, text_model: str, output_dir: Path) -> dict[str, Any]:

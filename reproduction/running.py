@@ -1,10 +1,19 @@
-"""Runs jobs in processes of one thread each; whatever is killed, finished runs stay and the others are not there."""
+"""
+Runs jobs side by side in processes of one thread each, on the cores or on one GPU. Whatever fails or is killed,
+finished runs stay, the others go on, and what is not finished is not there.
+"""
 
+import gc
+import math
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +28,7 @@ from reproduction.jobs import JOB_FILE, RESULT_FILE, Job, unfinished
 
 KEPT = (JOB_FILE, RESULT_FILE, "run.json", "history.json", "predictions.parquet")
 LOG_FILE = "log.txt"
+TRIES = 3  # of a job whose process dies: the last one alone, where nobody else can be to blame
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Train = Callable[[list[str]], Any]
@@ -34,14 +44,60 @@ def command_line(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
+@dataclass
+class Progress:
+    """
+    What is to do, and what came of it.
+
+    Args:
+        missing (`list[Job]`): Not begun, in their order.
+        failed (`dict[str, str]`): Why, by job.
+        broken (`Counter[str]`): How often a process died while the job ran. It may have been another one's fault, so
+            that it is tried again: first beside others, then alone.
+        late (`bool`): No time is left to begin another.
+    """
+
+    missing: list[Job]
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: Counter[str] = field(default_factory=Counter)
+    late: bool = False
+
+    def take(self, running: Collection[Job]) -> Job | None:
+        """Returns the next job whose need is there, or None; one whose need failed has failed too."""
+        for job in list(self.missing):
+            if job.needs in self.failed:
+                self.missing.remove(job)
+                self.failed[job.name] = f"it needs {job.needs}, which failed"
+        waiting = {job.name for job in [*self.missing, *running]}
+        for job in self.missing:
+            if job.needs not in waiting:
+                self.missing.remove(job)
+                return job
+        return None
+
+    def note(self, job: Job, error: BaseException, output_dir: Path) -> None:
+        """Remembers a failure; a job whose process died is put back, unless it was alone."""
+        if isinstance(error, BrokenProcessPool) and self.broken[job.name] < TRIES - 1:
+            self.broken[job.name] += 1
+            self.missing.insert(0, job)
+            return
+        log = unfinished(output_dir / job.name) / LOG_FILE
+        self.failed[job.name] = f"{error!r}; its log is {log}"
+
+
 def run_jobs(
-    jobs: Sequence[Job], output_dir: Path, scripts: Mapping[str, Train], num_proc: int, keep_models: bool = False
-) -> None:
+    jobs: Sequence[Job],
+    output_dir: Path,
+    scripts: Mapping[str, Train],
+    num_proc: int,
+    keep_models: bool = False,
+    seconds: float = math.inf,
+) -> dict[str, str]:
     """
     Runs the jobs whose folder is not there yet.
 
     Every process has one thread of computation, and every job sets its own seeds: the numbers do not depend on
-    `num_proc`, nor on which jobs had been run before.
+    `num_proc`, nor on which jobs had been run before. A job that fails does not end the others.
 
     Args:
         jobs (`list[Job]`): Each after the one it needs.
@@ -49,38 +105,71 @@ def run_jobs(
         scripts (`dict`): `main(argv)` of the training script for each stage; importable by name.
         num_proc (`int`): Processes.
         keep_models (`bool`, defaults to `False`): Keep weights, plots and code of fine-tuned models too.
+        seconds (`float`, *optional*): After so many, no further job begins; those that run come to their end.
 
-    Raises:
-        `RuntimeError`: where a job failed, naming its log. Other jobs that were running end first, and stay.
+    Returns:
+        `dict[str, str]`: By job that failed, why, and where its log is.
     """
-    missing = [job for job in jobs if not job.is_done(output_dir)]
-    names = {job.name for job in missing}
+    progress = Progress([job for job in jobs if not job.is_done(output_dir)])
+    cost = {job.name: job.cost for job in progress.missing}
+    total = sum(job.cost for job in jobs)
     bar = tqdm(
-        total=sum(job.cost for job in jobs),
-        initial=sum(job.cost for job in jobs if job.name not in names),
+        total=total,
+        initial=total - sum(cost.values()),
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
     )
+    run = partial(run_job, output_dir, dict(scripts), keep_models)
+    end = time.monotonic() + seconds
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")  # read by the libraries while a process starts
     try:
-        with bar, _pool(min(num_proc, max(1, len(missing)))) as pool:
-            running: dict[Future, Job] = {}
-            while missing or running:
-                bar.set_description_str(f"{len(jobs) - len(missing) - len(running)} of {len(jobs)} runs")
-                _start(missing, running, pool, num_proc, partial(run_job, output_dir, dict(scripts), keep_models))
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job = running.pop(future)
-                    _check(future, job, output_dir)
-                    names.discard(job.name)
-                    bar.update(job.cost)
-            bar.set_description_str(f"{len(jobs)} of {len(jobs)} runs")
+        with bar:
+            while progress.missing and not progress.late:
+                # A new pool where a process died and took the old one with it.
+                suspect = next((job for job in progress.missing if progress.broken[job.name] == TRIES - 1), None)
+                if suspect is None:
+                    _run_in_pool(progress, run, output_dir, num_proc, end, bar)
+                else:
+                    progress.missing.remove(suspect)
+                    alone = Progress([suspect], progress.failed, progress.broken)
+                    _run_in_pool(alone, run, output_dir, 1, end, bar)
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
+    return progress.failed
+
+
+def _run_in_pool(
+    progress: Progress, run: Callable[[Job], None], output_dir: Path, num_proc: int, end: float, bar: tqdm
+) -> None:
+    """Runs jobs until none is left, the time is over, or a process of the pool died."""
+    with _pool(min(num_proc, len(progress.missing))) as pool:
+        running: dict[Future, Job] = {}
+        whole = True
+        while True:
+            progress.late = progress.late or time.monotonic() >= end
+            while whole and not progress.late and len(running) < num_proc:
+                job = progress.take(running.values())
+                if job is None:
+                    break
+                try:
+                    running[pool.submit(run, job)] = job
+                except BrokenProcessPool:  # a process died while it had nothing to do
+                    progress.missing.insert(0, job)
+                    whole = False
+            if not running:
+                return
+            bar.set_description_str(f"{len(progress.missing)} runs to begin, {len(running)} running")
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                job, error = running.pop(future), future.exception()
+                if error is not None:
+                    whole = whole and not isinstance(error, BrokenProcessPool)
+                    progress.note(job, error, output_dir)
+                bar.update(job.cost if error is None else 0)
 
 
 def run_job(output_dir: Path, scripts: Mapping[str, Train], keep_models: bool, job: Job) -> None:
@@ -97,8 +186,14 @@ def run_job(output_dir: Path, scripts: Mapping[str, Train], keep_models: bool, j
     flags = {**job.flags, "output_dir": folder, "resume_from_checkpoint": "latest"}
     if job.needs is not None:
         flags["model_name_or_path"] = output_dir / job.needs
-    if scripts[job.stage](command_line(flags)) is None:
-        raise InterruptedError(f"{job.name} was asked to stop")
+    try:
+        if scripts[job.stage](command_line(flags)) is None:
+            raise InterruptedError(f"{job.name} was asked to stop")
+    finally:
+        # The next job of this process, and its neighbours on the same GPU, need the memory of cached exams.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     clean(folder, everything_else=job.stage == "classify" and not keep_models)
     folder.rename(target)
 
@@ -119,30 +214,6 @@ def _pool(num_proc: int) -> ProcessPoolExecutor:
 def _begin_process() -> None:
     torch.set_num_threads(1)
     end_with_parent()
-
-
-def _start(
-    missing: list[Job],
-    running: dict[Future, Job],
-    pool: ProcessPoolExecutor,
-    num_proc: int,
-    run: Callable[[Job], None],
-) -> None:
-    """Hands out jobs, in their order, until all processes are busy; one whose need is not done waits."""
-    not_done = {job.name for job in [*missing, *running.values()]}
-    for job in list(missing):
-        if len(running) == num_proc:
-            return
-        if job.needs not in not_done:
-            running[pool.submit(run, job)] = job
-            missing.remove(job)
-
-
-def _check(future: Future, job: Job, output_dir: Path) -> None:
-    error = future.exception()
-    if error is not None:
-        log = unfinished(output_dir / job.name) / LOG_FILE
-        raise RuntimeError(f"{job.name} failed: {error!r}; its log is {log}") from error
 
 
 def _log_to(path: Path) -> None:

@@ -1,22 +1,8 @@
-"""What is compared: settings (how many labels), arms (which encoder), recipes, and the paper's numbers."""
+"""What is compared: settings (how many labels), starts (what stage 1 was matched with), and arms (which encoder)."""
 
 import math
 from dataclasses import dataclass, field
 from typing import Any
-
-from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
-
-
-# The paper's mean F1 over CODE's six labels: trained from random weights, and from the pre-trained encoder. The values
-# of single labels and of the other metrics are not known to this project. Other labels do not compare with them.
-PAPER_LABELS = LABEL_NAMES
-PAPER = {
-    "full": (0.746, 0.755),
-    "exp-1": (0.726, 0.743),
-    "exp-3": (0.518, 0.696),
-    "exp-5": (0.209, 0.518),
-    "unseen": (0.521, 0.707),
-}
 
 
 @dataclass(frozen=True)
@@ -58,123 +44,137 @@ SETTINGS = {
     )
 }
 
+GIVEN_TEXT, TRAINED_TEXT = "given", "trained"
+
+
+@dataclass(frozen=True)
+class Start:
+    """
+    A way of stage 1. All share encoder, exams, order, steps, rate and augmentation.
+
+    Args:
+        name (`str`): In folders and CSV files.
+        flags (`dict`): Of train_clip.py, beyond the recipe's.
+        text (`str`): `"given"`: the text model that was named, or a random one. `"trained"`: a small one that learned
+            to guess masked words of the training split's reports.
+    """
+
+    name: str
+    flags: dict[str, Any] = field(default_factory=dict)
+    text: str = GIVEN_TEXT
+
+
+REPORTS = "reports"
+STARTS = {
+    start.name: start
+    for start in (
+        Start(REPORTS),
+        Start("shuffled", {"pair_with": "other_report"}),
+        Start("random_vectors", {"pair_with": "random_vector"}),
+        Start("signals", {"pair_with": "second_view"}),
+        Start("centred", {"center_text": True}),
+        Start("uncentred", {"center_text": False}),
+        Start("trained_text_centred", {"center_text": True}, TRAINED_TEXT),
+        Start("trained_text_uncentred", {"center_text": False}, TRAINED_TEXT),
+    )
+}
+
 
 @dataclass(frozen=True)
 class Arm:
     """
-    Where the encoder comes from, and whether it is trained.
+    Where the encoder comes from, and how it is fine-tuned.
 
     Args:
         name (`str`), title (`str`): In folders and CSV files, and in tables.
-        pretrained (`bool`): From stage 1, or else random weights.
-        frozen (`bool`): A linear head alone is trained.
+        description (`str`): For the list of arms in the tables.
+        start (`str`, *optional*): One of `STARTS`; None: random weights.
+        frozen (`bool`, defaults to `False`): A linear head alone is trained.
+        augmented (`bool`, defaults to `False`): Fine-tuning has stage 1's augmentation.
     """
 
     name: str
     title: str
-    pretrained: bool
-    frozen: bool
+    description: str
+    start: str | None = None
+    frozen: bool = False
+    augmented: bool = False
 
 
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("random", "random initialisation", False, False),
-        Arm("pretrained", "pre-trained", True, False),
-        Arm("random_linear", "linear head on random", False, True),
-        Arm("pretrained_linear", "linear head on pre-trained", True, True),
+        Arm("random", "random initialisation", "random weights, everything trained: the paper's baseline"),
+        Arm("pretrained", "pre-trained", "stage 1 on the reports, then all trained: the paper's method", REPORTS),
+        Arm("random_linear", "linear head on random", "random weights, frozen; a linear head", frozen=True),
+        Arm("pretrained_linear", "linear head on pre-trained", "stage 1, frozen; a linear head", REPORTS, frozen=True),
+        Arm(
+            "random_augmented",
+            "random initialisation, augmented",
+            "as random initialisation, with stage 1's augmentation in fine-tuning",
+            augmented=True,
+        ),
+        Arm(
+            "pretrained_augmented",
+            "pre-trained, augmented",
+            "as pre-trained, with stage 1's augmentation in fine-tuning too",
+            REPORTS,
+            augmented=True,
+        ),
+        Arm(
+            "shuffled",
+            "pre-trained on shuffled reports",
+            "control: stage 1 on another patient's report for each exam",
+            "shuffled",
+        ),
+        Arm(
+            "random_vectors",
+            "pre-trained on random vectors",
+            "control: stage 1 on a random vector for each distinct report",
+            "random_vectors",
+        ),
+        Arm(
+            "signals",
+            "pre-trained on signals alone",
+            "stage 1 on two augmented views of each ECG (SimCLR, no report)",
+            "signals",
+        ),
+        Arm("centred", "pre-trained, text centred", "stage 1 on the reports, text centred", "centred"),
+        Arm("uncentred", "pre-trained, text not centred", "stage 1 on the reports, text not centred", "uncentred"),
+        Arm(
+            "trained_text_centred",
+            "pre-trained, trained text model, centred",
+            "text model that learned masked words of the reports, text centred",
+            "trained_text_centred",
+        ),
+        Arm(
+            "trained_text_uncentred",
+            "pre-trained, trained text model, not centred",
+            "text model that learned masked words of the reports, text not centred",
+            "trained_text_uncentred",
+        ),
     )
 }
 
+PRIMARY = ("random", "pretrained")  # compared in each setting; Holm's correction is over these
+
 # (a, b): the table of differences holds b - a.
 COMPARISONS = (
-    ("random", "pretrained"),
+    PRIMARY,
+    ("random_augmented", "pretrained"),
+    ("random_augmented", "pretrained_augmented"),
+    ("random", "random_augmented"),
+    ("shuffled", "pretrained"),
+    ("random_vectors", "pretrained"),
+    ("signals", "pretrained"),
+    ("random", "shuffled"),
+    ("random", "random_vectors"),
+    ("random", "signals"),
     ("random_linear", "pretrained_linear"),
     ("random", "pretrained_linear"),
-    ("random", "random_linear"),
+    ("pretrained", "pretrained_linear"),
+    ("pretrained", "centred"),
+    ("pretrained", "uncentred"),
+    ("pretrained", "trained_text_centred"),
+    ("trained_text_uncentred", "trained_text_centred"),
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """
-    How every cell of a run is trained. All arms of a setting share every number here.
-
-    Args:
-        encoder_preset (`str`): One of `modeling_ecgclip.PRESETS`.
-        seeds (`tuple[int]`): Each decides weights, order, dropout and which patients keep their labels.
-        batch_size, learning_rate: Of fine-tuning.
-        num_train_epochs (`float`): Passes over a setting's training exams, where that is more than `min_train_steps`.
-        min_train_steps (`int`): An epoch of few labels is a few steps: equal epochs would starve the baseline.
-        evaluations (`int`): Validations of each run; the one with the lowest loss gives the weights.
-        pretrain_batch_size, pretrain_learning_rate, pretrain_epochs: Of stage 1.
-        flags (`dict`): Further ones, of fine-tuning.
-        pretrain_flags (`dict`): Further ones, of stage 1.
-        cohort (`dict`): Settings of the simulator where no exam table is given.
-    """
-
-    encoder_preset: str
-    seeds: tuple[int, ...]
-    batch_size: int
-    learning_rate: float
-    num_train_epochs: float
-    min_train_steps: int
-    evaluations: int
-    pretrain_batch_size: int
-    pretrain_learning_rate: float
-    pretrain_epochs: float
-    flags: dict[str, Any] = field(default_factory=dict)
-    pretrain_flags: dict[str, Any] = field(default_factory=dict)
-    cohort: dict[str, Any] | None = None
-
-    def steps(self, n_exams: float) -> int:
-        """Returns the optimizer steps for a number of training exams."""
-        return max(self.min_train_steps, math.ceil(self.num_train_epochs * n_exams / self.batch_size))
-
-    def pretrain_steps(self, n_exams: int) -> int:
-        """Returns the optimizer steps of stage 1."""
-        return max(1, math.ceil(self.pretrain_epochs * n_exams / self.pretrain_batch_size))
-
-
-RECIPES = {
-    # Two cores, 30 minutes. Chosen on other cohorts than the one of this seed; docs/reproduce.md says how.
-    "demo": Recipe(
-        encoder_preset="tiny",
-        seeds=(0, 1, 2),
-        batch_size=16,
-        learning_rate=1e-3,
-        num_train_epochs=3,
-        min_train_steps=1000,
-        evaluations=10,
-        pretrain_batch_size=128,
-        pretrain_learning_rate=2e-3,
-        pretrain_epochs=12,
-        flags={"warmup_steps": 50, "lr_scheduler_type": "cosine", "checkpointing_steps": "no"},
-        pretrain_flags={
-            "center_text": True,
-            "positives": "paired",
-            # Without these the small cohort is overfitted after half the steps.
-            "augment": ["amplitude=0.3", "shift_s=0.5", "lead_masking=0.1"],
-            "warmup_steps": 100,
-            "lr_scheduler_type": "cosine",
-            "checkpointing_steps": "no",
-        },
-        cohort={"num_exams": 12000, "prevalence_scale": 3.0, "seed": 20261122},
-    ),
-    # One GPU, CODE-15%. The encoder is the paper's; its batch size and epochs are not stated in what this project
-    # has of it, so these are the training scripts' defaults.
-    "paper": Recipe(
-        encoder_preset="fernandes2024",
-        seeds=(0, 1, 2),
-        batch_size=32,
-        learning_rate=1e-3,
-        num_train_epochs=30,
-        min_train_steps=2000,
-        evaluations=30,
-        pretrain_batch_size=256,
-        pretrain_learning_rate=1e-3,
-        pretrain_epochs=30,
-        flags={"warmup_steps": 200, "mixed_precision": "bf16", "dataloader_num_workers": 8},
-        pretrain_flags={"warmup_steps": 500, "mixed_precision": "bf16", "dataloader_num_workers": 8},
-    ),
-}

@@ -119,6 +119,14 @@ class ContrastiveArguments:
         default="paired",
         metadata={"help": "paired: each ECG's own report (the paper). same_report: every exam with an equal report."},
     )
+    pair_with: Literal["report", "second_view", "other_report", "random_vector"] = field(
+        default="report",
+        metadata={
+            "help": "What each ECG is matched with. report: its own (the paper). For comparisons: second_view, "
+            "another augmented view of itself (SimCLR; no report is read); other_report, another patient's; "
+            "random_vector, a random vector for each distinct report. The last two are controls: they hold no meaning."
+        },
+    )
     loss: Literal["clip", "siglip"] = field(
         default="clip",
         metadata={"help": "clip: softmax over the whole global batch (the paper). siglip: sigmoid of each pair."},
@@ -202,6 +210,10 @@ class TrainingArguments:
     eval_steps: int | None = field(default=None, metadata={"help": "Steps between validations; default: an epoch."})
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many validations without a better one."}
+    )
+    keep: Literal["best", "last"] = field(
+        default="best",
+        metadata={"help": "Weights that are saved: of the lowest validation loss, or of the last step."},
     )
     checkpointing_steps: str = field(
         default="epoch", metadata={"help": "Steps between checkpoints, 'epoch', or 'no'."}

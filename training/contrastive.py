@@ -1,6 +1,6 @@
 """Stage 1: the ECG encoder against frozen text embeddings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -141,15 +141,22 @@ class ContrastiveTask:
             output = self.model(input_values=self.feed.input_values(batch), text_embeds=batch["text_embeds"])
             return torch.cat([output.ecg_embeds, output.text_embeds], dim=1)
 
+        return self._embed_pairs(exams, both)
+
+    def _embed_pairs(self, exams: ExamSplit, both: Callable[[Batch], torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         width = self.model.config.projection_dim
         embeds = self.feed.rows(exams, both, 2 * width)
         return np.ascontiguousarray(embeds[:, :width]), np.ascontiguousarray(embeds[:, width:])
+
+    def pair_ids(self, exams: ExamSplit) -> np.ndarray:
+        """Returns what tells pairs apart, int (exams,): exams with equal numbers have the same text."""
+        return exams.report_ids
 
     @torch.no_grad()
     def evaluate(self, exams: ExamSplit) -> dict[str, float]:
         """Returns the validation loss with a fixed number of negatives, retrieval both ways, and zero-shot AUROC."""
         ecg_embeds, text_embeds = self.embed(exams)
-        ids = exams.report_ids
+        ids = self.pair_ids(exams)
         # Mixed once and for all: neighbours in the table may be exams of one patient.
         order = np.random.default_rng(0).permutation(len(ids))
         n_parts = max(1, len(order) // NEGATIVES_IN_VALIDATION)
@@ -170,7 +177,7 @@ class ContrastiveTask:
             exams (`ExamSplit`): With text embeddings, usually the test split.
         """
         ecg_embeds, text_embeds = self.embed(exams)
-        ranks = retrieval_ranks(ecg_embeds, text_embeds, exams.report_ids)
+        ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams))
         patients = exams.patient_ids.astype(str)
         resampled = drawn_of(exams.exam_ids, exams.patient_ids)
         result: dict[str, Any] = {

@@ -160,7 +160,8 @@ class TrainingLoop:
         optimizer, schedule: Of [`make_optimizer`]; the optimizer prepared, the schedule not.
         plan (`StepPlan`): Which exams each step sees.
         args (`TrainingArguments`): The command line's.
-        save_best (`Callable`): Called by every process where a validation was the best so far.
+        save_best (`Callable`): Called by every process where a validation was the best so far, or is the last so far
+            and `--keep last`.
     """
 
     def __init__(
@@ -255,7 +256,7 @@ class TrainingLoop:
         return loss
 
     def _evaluate(self) -> None:
-        """Validates, and keeps the weights where they are the best so far; without validation, the last ones."""
+        """Validates, and keeps the best weights so far; the last ones with `--keep last`, and without validation."""
         state = self.state
         self._check_finite()
         self.task.module.eval()
@@ -272,11 +273,12 @@ class TrainingLoop:
         state, results = self.state, self.task.evaluate(self.task.validation)
         if not math.isfinite(results["loss"]):
             self._stop_for("validation loss", results["loss"])
-        if results["loss"] < state.best_loss:
-            state.best_loss, state.best_step, state.evaluations_since_best = results["loss"], state.step, 0
+        better = results["loss"] < state.best_loss
+        state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
+        state.best_loss = min(state.best_loss, results["loss"])
+        if better or self.args.keep == "last":
+            state.best_step = state.step
             self.save_best()
-        else:
-            state.evaluations_since_best += 1
         self._record({f"eval_{name}": value for name, value in results.items()})
         shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
         logger.info(f"step {state.step}, validation: {shown}")

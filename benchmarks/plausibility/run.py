@@ -34,7 +34,7 @@ from benchmarks.plausibility.faults import (  # noqa: E402 (the path comes first
 )
 from data_scripts.simulate.exam import simulate_exam  # noqa: E402
 from modeling_ecgclip.feature_extraction_ecgclip import canonical_lead_name  # noqa: E402
-from modeling_ecgclip.lead_algebra_ecgclip import LIMB_LEADS  # noqa: E402
+from modeling_ecgclip.lead_algebra_ecgclip import LIMB_LEADS, agreement, own_gains  # noqa: E402
 from modeling_ecgclip.missing_samples_ecgclip import missing_samples  # noqa: E402
 from modeling_ecgclip.plausibility_ecgclip import examine  # noqa: E402
 from modeling_ecgclip.reading_ecgclip import read_ecg  # noqa: E402
@@ -101,6 +101,50 @@ def survey(
         )
         masked += int(missing_samples(signal).sum())
     return table, flagged, {key: float(np.median(value)) for key, value in times.items() if len(value) > 5}, masked
+
+
+def extremes(recordings: list[Recording]) -> dict[str, list[float]]:
+    """
+    Smallest and largest of what the limits were set by.
+
+    Amplitude is the 99th percentile of |sample - median of its lead| in mV. What the limb leads leave of the laws is a
+    root of a share of their energy: as they are (apart: LUDB, of which each lead was scaled), and in other orders.
+    """
+    seen: dict[str, list[float]] = defaultdict(list)
+    others = [order for order in itertools.permutations(range(6)) if order != tuple(range(6))]
+    for source, _, signal, _ in recordings:
+        moving = signal[np.ptp(signal, axis=1) > 0]
+        away = np.abs(moving - np.median(moving, axis=1, keepdims=True))
+        seen["amplitude, mV"].append(float(np.percentile(away, 99)))
+        limb, names = signal[:6], list(LIMB_LEADS)
+        if source == "LUDB":
+            seen["laws, LUDB"].append(agreement(limb, names).residual)
+            gains = own_gains(limb, names)
+            assert gains is not None
+            seen["laws, LUDB with gains of its own"].append(agreement(limb * gains[:, None], names).residual)
+        else:
+            stated = agreement(limb, names)
+            seen["laws" if stated.tolerable else "laws, where they do not hold"].append(stated.residual)
+        if source == "PTB-XL 500 Hz":  # every 25th sample is enough, and as quick as it has to be
+            seen["laws, any other order"] += [agreement(limb[list(order), ::25], names).residual for order in others]
+    return {key: [float(f"{extreme(value):.2g}") for extreme in (min, max)] for key, value in seen.items()}
+
+
+def parts(recordings: list[Recording], rng: np.random.Generator) -> dict[str, list[int]]:
+    """How many single leads, and stretches of 2 to 5 s, are taken for no ECG, and of how many."""
+    counts = {"single leads": [0, 0], "stretches": [0, 0]}
+    for _, _, signal, rate in recordings:
+        for lead in rng.choice(12, 5, replace=False):
+            if np.ptp(signal[lead]) > 0:
+                found = examine(signal[[lead]], [LEADS[lead]], rate)
+                counts["single leads"][0] += any(entry.code == "not_an_ecg" for entry in found)
+                counts["single leads"][1] += 1
+        for seconds in rng.uniform(2, 5, 4):
+            n = int(seconds * rate)
+            start = int(rng.integers(0, max(1, signal.shape[1] - n)))
+            counts["stretches"][0] += "not_an_ecg" in kinds(signal[:, start : start + n], rate)
+            counts["stretches"][1] += 1
+    return counts
 
 
 def orders(ptbxl: list[Recording], n_orders: int, rng: np.random.Generator) -> dict[str, tuple[float, int]]:
@@ -210,6 +254,8 @@ def main() -> None:
         "recordings": len(recordings),
         "flagged": len({entry.split(":")[0] for entry in flagged}),
         "samples_masked": masked,
+        "extremes": extremes(recordings),
+        "parts": parts(recordings, np.random.default_rng(0)),
         "ms": {key: round(value, 2) for key, value in times.items()},
         "caught": {key: [round(share, 4), n] for key, (share, n) in orders(ptbxl, arguments.orders, rng).items()},
         "units": {key: [round(share, 4) for share in value] for key, value in units(recordings).items()},

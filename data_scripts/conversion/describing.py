@@ -25,7 +25,7 @@ from datasets.utils import tqdm
 from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT, SPLITS, ExamSchema, ecg_array, schema_of
-from data_scripts.text.description import Hand, PlainHand, Reading, styled, written, write_by
+from data_scripts.text.description import Hand, PlainHand, Reading, styled, write_by, written
 from data_scripts.text.evidence import evidence_for
 from data_scripts.text.reading_of import reading_of
 from modeling_ecgclip.measure_ecgclip import measure_ecgs

@@ -17,8 +17,8 @@ from modeling_ecgclip.waves_ecgclip import OFFSET, ONSET, QRS
 
 
 MIN_QUALITY = 0.3  # of a measurement that gives a word: below, its leads or its beats disagree
-# Third guideline of the Brazilian Society of Cardiology, Pastore et al., Arq Bras Cardiol 2016;106(4 Supl 1): rate and PR
-# of adults.
+# Third guideline of the Brazilian Society of Cardiology, Pastore et al., Arq Bras Cardiol 2016;106(4 Supl 1): rate and
+# PR of adults.
 ADULT_YEARS = 16.0
 SLOW_BPM, FAST_BPM = 50.0, 100.0
 LONG_PR_MS, SHORT_PR_MS = 200.0, 120.0
@@ -304,7 +304,7 @@ def _qtc(measured: EcgMeasurements, wide: bool, cycles: str | None, sex: str | N
 
 
 def early_beat_kinds(measured: EcgMeasurements) -> dict[str, list[int]]:
-    """Returns the beats that come early, `"wide"` with a QRS of another shape and 120 ms or more, or else `"narrow"`."""
+    """Returns the beats that come early: `"wide"`, with another QRS of 120 ms or more, and `"narrow"`."""
     found: dict[str, list[int]] = {"wide": [], "narrow": []}
     rr = np.diff(measured.beats_s)
     if len(rr) < 2:

@@ -28,7 +28,11 @@ def side_by_side(runs: dict[str, dict], source: str) -> str:
         values += [test["mean"][METRIC], test["mean"]["auroc"]]
         rows.append([run, *("-" if value is None else f"{value:.3f}" for value in values)])
     exams = next(iter(runs.values()))["test"]["n_exams"]
-    note = f"{source} data, {exams} test exams, one seed: see reproduce.py for mean and spread."
+    note = (
+        f"{source} data, {exams} test exams, one seed: this shows the way and decides nothing. Which start is better, "
+        "with controls, converged runs and intervals over seeds and patients, is what reproduce.py's table says "
+        "(docs/reproduce.md)."
+    )
     return f"{markdown_table(rows)}\n\n{note}"
 
 

@@ -47,3 +47,5 @@ python -m examples.demo.compare --runs "$out/hub/cls-from-random" "$out/hub/cls-
     --source_dir "$out/raw" --output_file "$out/example.json"
 python examples/demo/classify.py --model_dir "$out/hub/cls-from-clip" --example "$out/example.json" \
     --figure "$out/ecg.png"
+
+step "one seed on a small simulated cohort decides nothing: for what does, see reproduce.py and docs/reproduce.md"

@@ -6,7 +6,7 @@ Every label is scored on the exams where it is known. A metric that the data do 
 """
 
 # The scanner of `evaluate.load` reads these lines: `import a, b` would be a package named "a,".
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
@@ -298,6 +298,26 @@ def paired_bootstrap(
     mean = rows.pop("mean")
     settings = {"level": level, "n_resamples": n_resamples, "n_groups": n_groups, "seed": seed}
     return {**settings, "per_class": rows, "mean": mean, "undefined": undefined}
+
+
+def metrics_by_weight(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    thresholds: Sequence[float] | np.ndarray,
+    label_names: Sequence[str],
+    groups: Sequence[Any] | np.ndarray | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """
+    The function from weights of the groups to all `METRICS`, for resamplings of one's own.
+
+    Args as for `bootstrap_intervals`. The function takes weights `(resamples, groups)`, groups in the order of their
+    sorted names and 1 meaning once, and returns `(resamples, labels, metrics)`, NaN where a resample does not define
+    a metric.
+    """
+    labels = np.asarray(labels)
+    index, _ = group_numbers(groups, len(labels))
+    (tally,) = _tallies_of_runs(np.asarray(probabilities), labels, thresholds, label_names, index)
+    return tally.values
 
 
 class _Tally:

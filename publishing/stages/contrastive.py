@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 DIRECTIONS = {"ecg_to_text": "ECG to report", "text_to_ecg": "report to ECG"}
 WORDS_SHOWN = 2  # of the card's code
 RANKING = {metric: TABLE_COLUMNS[metric] for metric in ("auroc", "average_precision")}
+# Of runs with `--pair_with`: what took the place of the report. Release 0.1.0 knew reports alone.
+COMPARISONS = {
+    "second_view": "another augmented view of the same ECG: no report was read",
+    "other_report": "the report of another patient, as a control",
+    "random_vector": "a random vector for each distinct report, as a control",
+}
 
 
 class Contrastive(Stage):
@@ -50,6 +56,12 @@ class Contrastive(Stage):
     def summary(self, run: "RunFolder") -> str:
         """As in the base class."""
         ecg, text = run.parameters
+        paired = run.arguments.get("pair_with", "report")
+        if paired in COMPARISONS:
+            return (
+                f"Made for a comparison, not for use: {run.encoder} of {ecg:,} parameters, matched with "
+                f"{COMPARISONS[paired]}. Its joint space says nothing about texts."
+            )
         return (
             f"Puts {ecg_kind(run.signal)}s and the text of their reports into one space of "
             f"{run.config['projection_dim']} numbers, where a cosine says how well they fit: for retrieval both ways, "

@@ -172,3 +172,12 @@ class TestForeignTower:
         with pytest.raises(TypeError, match="expected a model that states auto_classes and tasks"):
             save_for_hub(EcgForSignalClassification(foreign), tmp_path, EcgFeatureExtractor(n_samples=512))
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("preset", "expected"), [("tiny", 66_814), ("xresnet1d50", 889_478)])
+def test_parameters_with_six_labels(preset, expected):
+    """As docs/architecture.md says; those of the published networks stand beside their sizes."""
+    config = encoder_config(preset)
+    with torch.device("meta"):
+        model = classifier_class(config)(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected

@@ -48,6 +48,7 @@ def recorded_table(exam_table, table, tmp_path_factory):
         "splits": table_facts(table)["splits"],
         "reports": cutter.facts() | {"languages": {"pt": 149, "unclear": 1}},
         "split_rule": "by hand",
+        "simulation": {"generator": "toy", "seed": 4, "prevalence_scale": 2.0, "report_reader": "independent"},
         "digest": table_digest(table),
     }
     (folder / "conversion.json").write_text(json.dumps(record))
@@ -128,6 +129,7 @@ def test_card_says_what_the_data_knows(published, table):
     assert "| `labels` | 6 named int8 | 1dAVb, RBBB, LBBB, SB, AF, ST: 1, 0, or -1 for unknown |" in text
     assert "| train | 90 | 30 | 90 | `data/train-00000-of-00004.parquet` and 3 more |" in text
     assert "toy-mean` (5 distinct" in text
+    assert "toy, seed 4, prevalences times 2.0, reader of reports and labels: independent" in text
     assert "150 exams have a report, 5 of them distinct; language: Portuguese (149), unclear (1)." in text
     assert "Conclusions and labels were cut off at their headings. None of 150 texts names a diagnosis" in text
     assert "may be used to diagnose" in text

@@ -42,6 +42,15 @@ def test_batches_equal_the_table_row_by_row(train):
     assert split.exam_ids.tolist() == ["train-5", "train-80", "train-17", "train-3"]
 
 
+def test_a_split_knows_ages_and_sexes_and_which_are_unknown(train):
+    rows = train.select(range(3)).flatten_indices().remove_columns(["age", "sex"])
+    rows = rows.add_column("age", [30.0, None, 70.5]).add_column("sex", ["male", "female", None])
+    split = ExamSplit(rows, np.array([2, 0, 1]))
+    for known in (split, EmbeddedSplit(split, torch.zeros(3, 1))):
+        np.testing.assert_array_equal(known.ages, [70.5, 30, np.nan])
+        assert known.sexes.tolist() == [None, "male", "female"]
+
+
 def table_of(schema, n_exams=5):
     """A split of zeros, whose first sample counts the exams, of any signal, labels and targets."""
     ecg = np.zeros((n_exams, schema.ecg_length), dtype=np.int16)

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import train_cls
 from modeling_ecgclip import EcgResNetConfig, EcgResNetForSignalClassification
@@ -79,3 +80,19 @@ def test_what_cannot_be_honoured_ends_with_a_reason(flags, message, exam_table, 
     with pytest.raises((SystemExit, ValueError)) as error:
         train_cls.main(arguments(exam_table, tmp_path / "x", *flags))
     assert message in capsys.readouterr().err + str(error.value)
+
+
+def test_keep_last_saves_the_last_step_and_patience_still_counts_from_the_best(exam_table, tmp_path):
+    weights, records = {}, {}
+    for keep in ("best", "last"):
+        # Steps so large that validation never gets better than at the start.
+        more = ["--keep", keep, "--learning_rate", "3", "--eval_steps", "1", "--early_stopping_patience", "3"]
+        train_cls.main(arguments(exam_table, tmp_path / keep, *more))
+        records[keep] = json.loads((tmp_path / keep / "run.json").read_text())
+        history = json.loads((tmp_path / keep / "history.json").read_text())
+        losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+        best = min(range(len(losses)), key=losses.__getitem__)
+        assert len(losses) == best + 4
+        weights[keep] = load_file(tmp_path / keep / "model.safetensors")
+    assert records["best"]["best_step"] == best and records["last"]["best_step"] == best + 3
+    assert any(not torch.equal(weights["best"][name], weights["last"][name]) for name in weights["best"])
