@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features
@@ -270,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         `ValueError`: where the table has reports already, and they are not to be dropped.
     """
     parser = HfArgumentParser(
-        DescribeArguments, prog="python -m data_scripts.describe", description=__doc__.splitlines()[0]
+        cast(Any, DescribeArguments), prog="python -m data_scripts.describe", description=__doc__.splitlines()[0]
     )
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     output_dir = Path(arguments.output_dir)
