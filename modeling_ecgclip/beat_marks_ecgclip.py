@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .beats_ecgclip import RATE, BeatClasses, Cleaned, best_shift
+from .beats_ecgclip import RATE, BeatClasses, Cleaned, best_shift, median
 from .waves_ecgclip import ONSET, OFFSET, P, PEAK, QRS, REFERENCE, T
 
 
@@ -70,7 +70,7 @@ def atrial_evidence(
     others = (views.sum(axis=0) - views) / (len(views) - 1)
     power = np.einsum("bls,bls->b", views, views)
     size = np.sqrt(power * np.einsum("bls,bls->b", others, others))
-    likeness = float(np.median(np.einsum("bls,bls->b", views, others) / np.maximum(size, 1e-12)))
+    likeness = float(median(np.einsum("bls,bls->b", views, others) / np.maximum(size, 1e-12)))
     tp_power = None
     for seconds in TP_VIEW_S:
         length = round(seconds * RATE)
@@ -79,7 +79,7 @@ def atrial_evidence(
         if free.sum() >= 2:
             between = _straightened(ecg, places[free], begin - length, begin)
             ratio = np.einsum("bls,bls->b", between, between) / max(float(power.mean()), 1e-12)
-            tp_power = float(np.median(ratio) * views.shape[-1] / between.shape[-1])
+            tp_power = float(median(ratio) * views.shape[-1] / between.shape[-1])
             break
     if likeness < MIN_P_LIKENESS:
         return AtrialEvidence(likeness, tp_power, False, "no P wave that repeats before the QRS")
@@ -120,7 +120,7 @@ def beat_marks(
     before = np.concatenate([[-(10**9)], places[:-1]])
     valid = cleaned.valid[exam]
     ecg = cleaned.ecg[exam][valid]
-    middle = np.median(points[:, valid], axis=1)  # (classes, 3, 3)
+    middle = median(points[:, valid], axis=1)  # (classes, 3, 3)
     t_end = middle[kind, T, OFFSET] - REFERENCE
     if evidence.present:
         marks[:, :, P] = points[0, :, P]

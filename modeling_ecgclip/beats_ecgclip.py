@@ -85,7 +85,8 @@ def clean(signal: np.ndarray, valid: np.ndarray, bounds: np.ndarray, sampling_ra
     padded = np.pad(signal, ((0, 0), (0, 0), (edge, edge)), mode="reflect", reflect_type="odd")
     # A transform takes the end for what comes before the beginning: both become zero.
     ramp = np.linspace(0, 1, padded.shape[-1], dtype=np.float32)
-    padded -= padded[..., :1] * (1 - ramp) + padded[..., -1:] * ramp
+    begin = padded[..., :1].copy()
+    padded -= begin + (padded[..., -1:] - begin) * ramp
     spectrum = scipy.fft.rfft(padded, total, axis=-1)
     length = total // down * up
     hertz = np.arange(length // 2 + 1) * (sampling_rate / total)
@@ -124,7 +125,7 @@ def take_out_spikes(signal: np.ndarray, valid: np.ndarray, sampling_rate: float)
     here, ahead = signal[..., before:-fall], signal[..., before + fall :]
     behind, rest = signal[..., fall : -before], signal[..., : -before - fall]
     size = _mean_size(here - 0.5 * (behind + ahead), share)
-    noise = np.median(size[:, ::5], axis=1, keepdims=True)
+    noise = median(size[:, ::5], axis=1)[:, None]
     sharp = (size > SPIKE_MV) & (size > SPIKE_OVER_NOISE * noise)
     for exam in np.flatnonzero(sharp.any(axis=1)):  # few are
         at = np.flatnonzero(sharp[exam])
@@ -157,7 +158,7 @@ def _notch(spectrum: np.ndarray, hertz: np.ndarray, mains: float) -> None:
     if not near.any() or not beside.any():
         return
     power = np.abs(spectrum[..., near]).max(axis=-1)  # (batch, leads)
-    usual = np.median(np.abs(spectrum[..., beside]), axis=-1)
+    usual = np.abs(spectrum[..., beside]).mean(axis=-1)
     hums = power > MAINS_EXCESS * usual
     if hums.any():
         spectrum[..., near] *= np.where(hums, np.float32(0), np.float32(1))[..., None]
@@ -189,7 +190,7 @@ def find_beats(band: np.ndarray, valid: np.ndarray, first: int, last: int) -> tu
     chosen = _choose(places, heights, usual)
     if len(chosen) > 2:
         chosen = _search_back(places, heights, chosen, usual)
-    crest = float(np.median(heights[chosen]) / max(float(np.median(activity)), 1e-6)) if len(chosen) else 0.0
+    crest = float(median(heights[chosen]) / max(float(median(activity[::5])), 1e-6)) if len(chosen) else 0.0
     return places[chosen] + first, crest
 
 
@@ -202,18 +203,23 @@ def moving_mean(signal: np.ndarray, width: int) -> np.ndarray:
     return (sums[..., width:] - sums[..., :-width]) / width
 
 
-def _usual_height(places: np.ndarray, heights: np.ndarray, n: int) -> np.ndarray:
-    """By candidate, the height of a beat thereabouts: the median of the highest in each window of 1.5 s."""
+def median(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The median, ten times as fast as `np.median` for few values."""
+    ordered = np.sort(values, axis=axis)
+    n = values.shape[axis]
+    return (ordered.take((n - 1) // 2, axis=axis) + ordered.take(n // 2, axis=axis)) / 2
+
+
+def _usual_height(places: np.ndarray, heights: np.ndarray, n: int) -> float:
+    """The height of a beat: the median of the highest candidates in windows of 1.5 s."""
     width = round(1.5 * RATE)
     window = places // width
     highest = np.zeros(n // width + 1)
     np.maximum.at(highest, window, heights)
-    highest = highest[highest > 0]
-    middle = np.median(highest)
-    return np.full(len(places), middle)
+    return float(median(highest[highest > 0]))
 
 
-def _choose(places: np.ndarray, heights: np.ndarray, usual: np.ndarray) -> list[int]:
+def _choose(places: np.ndarray, heights: np.ndarray, usual: float) -> list[int]:
     """Candidates that are beats: high enough, not too soon after another, and no T wave."""
     chosen: list[int] = []
     for at in np.flatnonzero(heights > MIN_HEIGHT * usual).tolist():
@@ -233,17 +239,17 @@ def _choose(places: np.ndarray, heights: np.ndarray, usual: np.ndarray) -> list[
     return chosen
 
 
-def _search_back(places: np.ndarray, heights: np.ndarray, chosen: list[int], usual: np.ndarray) -> list[int]:
+def _search_back(places: np.ndarray, heights: np.ndarray, chosen: list[int], usual: float) -> list[int]:
     """Adds the highest of the lower candidates where a beat is overdue."""
     rr = np.diff(places[chosen])
-    limit = OVERDUE * np.median(rr)
+    limit = OVERDUE * median(rr)
     found = list(chosen)
     for before, after in zip(chosen[:-1], chosen[1:], strict=True):
         if places[after] - places[before] <= limit:
             continue
         between = np.arange(before + 1, after)
         far = (places[between] - places[before] > T_WAVE_S * RATE) & (places[after] - places[between] > 0.3 * RATE)
-        between = between[far & (heights[between] > MIN_HEIGHT_BACK * usual[between])]
+        between = between[far & (heights[between] > MIN_HEIGHT_BACK * usual)]
         if between.size:
             found.append(int(between[np.argmax(heights[between])]))
     return sorted(found)
@@ -333,8 +339,9 @@ def best_shift(wide: np.ndarray, pattern: np.ndarray, shifts: int) -> tuple[np.n
     """
     span = pattern.shape[-1]
     views = np.lib.stride_tricks.sliding_window_view(wide, span, axis=-1)  # (beats, leads, 2 shifts + 1, span)
-    dots = np.einsum("bkjs,ks->bj", views, pattern, optimize=True)
-    energy = _sums(wide * wide, span).sum(axis=1) - (_sums(wide, span) ** 2).sum(axis=1) / span
+    dots = np.tensordot(views, pattern, axes=((1, 3), (0, 1)))
+    sums = _sums(wide, span)
+    energy = _sums(np.einsum("bks,bks->bs", wide, wide), span) - np.einsum("bkj,bkj->bj", sums, sums) / span
     alike = dots / np.sqrt(np.maximum(energy * float((pattern * pattern).sum()), 1e-12))
     by = alike.argmax(axis=1)
     return alike[np.arange(len(by)), by], by - shifts
@@ -342,8 +349,10 @@ def best_shift(wide: np.ndarray, pattern: np.ndarray, shifts: int) -> tuple[np.n
 
 def _sums(signal: np.ndarray, width: int) -> np.ndarray:
     """Sums over `width` samples along the last axis."""
-    sums = np.cumsum(np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(1, 0)]), axis=-1, dtype=np.float64)
-    return sums[..., width:] - sums[..., :-width]
+    sums = np.cumsum(signal, axis=-1)
+    out = sums[..., width - 1 :].copy()
+    out[..., 1:] -= sums[..., :-width]
+    return out
 
 
 def average(cleaned: Cleaned, exam: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -360,4 +369,4 @@ def average(cleaned: Cleaned, exam: int, places: np.ndarray) -> tuple[np.ndarray
     cut = n // 4
     mean = ordered[:, cut : n - cut].mean(axis=1)
     spread = ordered[:, n - 1 - cut] - ordered[:, cut]
-    return mean, np.median(spread, axis=-1) / 1.35 / np.sqrt(n)
+    return mean, median(spread[:, ::5]) / 1.35 / np.sqrt(n)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .beat_marks_ecgclip import MIN_BEATS, AtrialEvidence, atrial_evidence, beat_marks
-from .beats_ecgclip import RATE, BeatClasses, Cleaned, classify, clean, find_beats, take_out_spikes
+from .beats_ecgclip import RATE, BeatClasses, Cleaned, classify, clean, find_beats, median, take_out_spikes
 from .leads_ecgclip import canonical_lead_name
 from .measurements_ecgclip import (
     MEASURES,
@@ -33,7 +33,7 @@ MIN_DOMINANT = 0.25  # share of the beats that look alike
 PREMATURE = 0.85  # of the median RR interval
 VENTRICULAR_SPIKE_S = (-0.12, 0.03)  # from the reference point
 ATRIAL_SPIKE_S = (-0.36, -0.12)
-SPIKE_TO_QRS_S = 0.012  # a spike's tail is no QRS
+SPIKE_TO_QRS_S = 0.016  # a spike's tail is no QRS
 # Spread over the leads, in ms, at which a measure's quality is one half.
 SPREAD_MS = {"p_ms": 30.0, "pr_ms": 25.0, "qrs_ms": 20.0, "qt_ms": 35.0}
 MIN_T_TO_NOISE = 3.0
@@ -202,14 +202,14 @@ def _delineated(
 def _rr_of_classes(beats: BeatClasses) -> tuple[np.ndarray, np.ndarray]:
     """By class, the median seconds from the beat before and to the beat after; of all beats where there is none."""
     rr = np.diff(beats.places) / RATE
-    usual = float(np.median(rr)) if rr.size else 1.0
+    usual = float(median(rr)) if rr.size else 1.0
     n = len(beats.means)
     before, after = np.full(n, usual), np.full(n, usual)
     for kind in range(n):
         members = np.flatnonzero(beats.classes == kind)
         for values, some in ((before, rr[members[members > 0] - 1]), (after, rr[members[members < len(rr)]])):
             if some.size:
-                values[kind] = np.median(some)
+                values[kind] = median(some)
     return before, after
 
 
@@ -249,7 +249,7 @@ def _fill_rhythm(
         result.rr_ms, result.heart_rate_bpm = float(1000 * rr.mean()), float(60 / rr.mean())
         alike = float(np.mean(beats.likeness[beats.classes >= 0]))
         result.quality["heart_rate_bpm"] = alike * min(1.0, len(rr) / 4)
-        rhythm.premature_beats = int((rr < PREMATURE * np.median(rr)).sum())
+        rhythm.premature_beats = int((rr < PREMATURE * median(rr)).sum())
     else:
         result.reasons["heart_rate_bpm"] = "a single beat has no interval"
     if rr.size > 1:
@@ -258,7 +258,7 @@ def _fill_rhythm(
         normal = beats.classes <= 0
         usual = normal[1:] & normal[:-1]
         change = np.abs(np.diff(rr))[usual[1:] & usual[:-1]]
-        rhythm.irregularity = float(np.median(change) / np.median(rr)) if change.size else None
+        rhythm.irregularity = float(median(change) / median(rr)) if change.size else None
     else:
         result.reasons["rr_sd_ms"] = "fewer than two RR intervals"
     p_peaks = result.overall_s[:, P, PEAK]
@@ -289,9 +289,10 @@ def _fill_intervals(
         result.reasons["pr_ms"] = result.reasons["p_ms"] = evidence.reason
     alike = result.quality.get("heart_rate_bpm", 0.5)
     for name, values in parts.items():
-        middle = float(np.median(values))
+        # Ends of QRS complexes scatter little; a P or T wave may be far off in some lead.
+        middle = float(values.mean() if name == "qrs_ms" else median(values))
         setattr(result, name, middle)
-        spread = 1.48 * float(np.median(np.abs(values - middle)))
+        spread = 1.48 * float(median(np.abs(values - middle)))
         result.quality[name] = alike / (1 + (spread / SPREAD_MS[name]) ** 2)
         if name in ("pr_ms", "p_ms") and evidence.likeness is not None:
             result.quality[name] *= evidence.likeness

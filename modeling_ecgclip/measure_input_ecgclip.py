@@ -26,7 +26,7 @@ def prepare(
         recorded (`np.ndarray` of shape `(batch, leads, samples)`, bool, *optional*): False in padding and missing leads.
 
     Returns:
-        The signals, float32, finite, less their medians; the leads to be read, `(batch, leads)`, bool; the first recorded
+        The signals, float32, finite, less their means; the leads to be read, `(batch, leads)`, bool; the first recorded
         sample and the one past the last, `(batch, 2)`, int; and a reason or None for each ECG.
     """
     batch, leads, n = signals.shape
@@ -36,55 +36,72 @@ def prepare(
     valid = np.ones((batch, leads), dtype=bool)
     bounds = np.empty((batch, 2), dtype=int)
     reasons: list[str | None] = []
+    highest, lowest = signals.max(axis=2).astype(np.float64), signals.min(axis=2).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        tame = (highest - lowest < MIN_CODE_SPAN_MV) & (np.maximum(highest, -lowest) < MAX_SAMPLE_MV)  # not NaN either
     for exam, one in enumerate(signals):
-        mask = None if recorded is None else recorded[exam]
-        signal[exam], valid[exam], bounds[exam] = _prepared(one, sampling_rate, names, mask)
-        reasons.append(_why_not(valid[exam], bounds[exam], sampling_rate, one))
+        lost, span = None, highest[exam] - lowest[exam]
+        if recorded is not None or not tame[exam].all():
+            span = None
+            with np.errstate(invalid="ignore"):
+                lost = ~(np.abs(one) < MAX_SAMPLE_MV)
+            lost = lost if recorded is None else lost | ~recorded[exam]
+        signal[exam], valid[exam], bounds[exam] = _prepared(one, lost, span, sampling_rate, names)
+        reasons.append(_why_not(valid[exam], bounds[exam], sampling_rate))
     return signal, valid, bounds, reasons
 
 
 def _prepared(
-    one: np.ndarray, sampling_rate: float, names: tuple[str, ...], mask: np.ndarray | None
+    one: np.ndarray,
+    lost: np.ndarray | None,
+    span: np.ndarray | None,
+    sampling_rate: float,
+    names: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """One ECG as in [`prepare`]."""
+    """
+    One ECG as in [`prepare`].
+
+    Args:
+        one (`np.ndarray` of shape `(leads, samples)`): Millivolts.
+        lost (`np.ndarray` of the same shape, bool, *optional*): Where nothing was recorded; None where all was.
+        span (`np.ndarray` of shape `(leads,)`, *optional*): From the lowest to the highest sample, where it is known.
+    """
     n = one.shape[1]
-    lost = ~(np.abs(one) < MAX_SAMPLE_MV)  # NaN too
-    if mask is not None:
-        lost |= ~mask
-    first, last = _bounds(one, lost, round(MIN_PADDING_S * sampling_rate))
-    if last <= first:
+    there = np.arange(n) if lost is None else np.flatnonzero(~lost.all(axis=0))
+    if not there.size:
         return np.zeros(one.shape, np.float32), np.zeros(len(one), bool), (0, 0)
-    inner, lost = one[:, first:last].astype(np.float64), lost[:, first:last]
+    first, last = _bounds(one, int(there[0]), int(there[-1]) + 1, round(MIN_PADDING_S * sampling_rate))
+    inner = one[:, first:last]
     valid = np.ones(len(one), dtype=bool)
-    if lost.any() or (inner.max(axis=1) - inner.min(axis=1)).max() > MIN_CODE_SPAN_MV:
-        lost = missing_samples(np.where(lost, np.nan, inner))
+    if lost is not None:
+        lost = missing_samples(np.where(lost[:, first:last], np.nan, inner))
         filled = fill_missing(np.where(lost, 0, inner), lost, names, sampling_rate)
         inner, valid = filled.signal, filled.lead_mask.copy()
-    valid &= inner.max(axis=1) - inner.min(axis=1) > FLAT_MV
-    inner -= np.median(inner[:, ::7], axis=1, keepdims=True)
+    if span is None or last - first < n:
+        span = inner.max(axis=1) - inner.min(axis=1)
+    valid &= span > FLAT_MV
+    inner = (inner - inner[:, ::7].mean(axis=1, keepdims=True)).astype(np.float32, copy=False)
+    if not valid.all():
+        inner = np.where(valid[:, None], inner, np.float32(0))
     # The ends of what was recorded go on into the padding: a step there would look like a QRS.
-    whole = np.pad(inner, ((0, 0), (first, n - last)), mode="edge") if last - first < n else inner
-    return np.where(valid[:, None], whole, 0).astype(np.float32), valid, (first, last)
+    return np.pad(inner, ((0, 0), (first, n - last)), mode="edge") if last - first < n else inner, valid, (first, last)
 
 
-def _bounds(one: np.ndarray, lost: np.ndarray, shortest: int) -> tuple[int, int]:
-    """Where the recording begins and ends between padding: samples that no lead has, or in which all are constant."""
-    n = one.shape[1]
-    there = np.flatnonzero(~lost.all(axis=0))
-    if not there.size:
-        return 0, 0
-    first, last = int(there[0]), int(there[-1]) + 1
+def _bounds(one: np.ndarray, first: int, last: int, shortest: int) -> tuple[int, int]:
+    """Where the recording begins and ends without padding, in which every lead is constant."""
+    if last - first <= shortest:
+        return first, last
+    begins = (one[:, first : first + shortest + 1] == one[:, first, None]).all()
+    ends = (one[:, last - shortest - 1 : last] == one[:, last - 1, None]).all()
+    if not begins and not ends:
+        return first, last
     moves = np.flatnonzero((one[:, first + 1 : last] != one[:, first : last - 1]).any(axis=0))
     if not moves.size:
         return first, last
-    if moves[0] >= shortest:
-        first += int(moves[0]) + 1
-    if last - 1 - (there[0] + moves[-1] + 1) >= shortest:
-        last = int(there[0] + moves[-1] + 1)
-    return first, min(last, n)
+    return first + (int(moves[0]) + 1 if begins else 0), first + int(moves[-1]) + 1 if ends else last
 
 
-def _why_not(valid: np.ndarray, bounds: tuple[int, int], sampling_rate: float, one: np.ndarray) -> str | None:
+def _why_not(valid: np.ndarray, bounds: np.ndarray, sampling_rate: float) -> str | None:
     """Why an ECG cannot be measured; None where it can."""
     seconds = (bounds[1] - bounds[0]) / sampling_rate
     if bounds[1] == bounds[0]:
@@ -94,8 +111,7 @@ def _why_not(valid: np.ndarray, bounds: tuple[int, int], sampling_rate: float, o
     if sampling_rate < MIN_RATE_HZ:
         return f"{sampling_rate:g} Hz are too few: a QRS needs {MIN_RATE_HZ:g} Hz"
     if not valid.any():
-        flat = np.isfinite(one).any(axis=1).all()
-        return "every lead is constant, or too little of it was recorded" if flat else "too little of every lead was recorded"
+        return "every lead is constant, or too little of it was recorded"
     return None
 
 

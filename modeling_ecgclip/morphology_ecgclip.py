@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 
-from .beats_ecgclip import RATE
+from .beats_ecgclip import RATE, median
 from .waves_ecgclip import OFFSET, ONSET, PEAK, QRS, REFERENCE, P, T
 
 
@@ -156,7 +156,7 @@ def _axis(
     if wave == QRS:
         begin, end = span[:, 0], span[:, 1]
     else:
-        middle = np.median(points[:, rows, wave], axis=1)
+        middle = median(points[:, rows, wave], axis=1)
         begin, end = middle[:, ONSET], middle[:, OFFSET]
     inside = (at >= begin[:, None]) & (at <= end[:, None])
     limb = curve[:, rows]

@@ -17,6 +17,8 @@ P, QRS, T = range(3)  # waves, the second-last axis of marks
 ONSET, PEAK, OFFSET = range(3)  # points, the last one
 REFERENCE = BEFORE  # the reference point's place in an averaged beat
 
+BAND_STEP = 3  # samples: waves are looked for in every third
+
 QRS_SIGMA = 3.0  # samples: a Gaussian that leaves slopes of 6 ms
 QRS_CORE_S = (0.1, 0.12)  # where the steepest slope lies, before and after the reference point
 QRS_ONSET_SLOPE, QRS_OFFSET_SLOPE = 0.06, 0.08  # of the steepest, all leads together
@@ -24,6 +26,7 @@ LEAD_ONSET_SLOPE, LEAD_OFFSET_SLOPE = 0.06, 0.08  # of the lead's steepest
 QUIET_S = 0.012  # slopes stay below for so long
 LEAD_REACH_S = 0.03  # a lead's end is this near to that of all
 QRS_REACH_S = (0.14, 0.2)
+QRS_VIEW_S = (0.2, 0.26)
 # Physicians put the mark before the first slope that stands out, and hardly behind the last.
 ONSET_EARLY_S, OFFSET_LATE_S = 0.005, 0.001
 
@@ -42,6 +45,7 @@ P_AREA_S = 0.065
 P_HALF_S = (0.02, 0.1)
 P_REACH_S = 0.03
 P_END_REACH_S = 0.035
+P_FIRST_PART, P_FIRST_PART_S = 0.6, (0.02, 0.08)  # area, and time before the onset of the second part
 P_MARGIN_S = (0.03, 0.025)  # from what is before, and from the QRS
 
 
@@ -64,20 +68,22 @@ def delineate_qrs(
         `np.ndarray` of shape `(beats, leads, 3)`: Onset, peak and offset in each lead, in samples; and of shape
         `(beats, 2)`, int: onset and offset of all leads together.
     """
-    beats, leads, n = means.shape
-    curve = _smooth(means, QRS_SIGMA)
+    beats = len(means)
+    view = slice(REFERENCE - _samples(QRS_VIEW_S[0]), REFERENCE + _samples(QRS_VIEW_S[1]))
+    n, zero = view.stop - view.start, REFERENCE - view.start
+    curve = _smooth(means[..., view], QRS_SIGMA)
     slope = np.abs(np.gradient(curve, axis=-1))
-    core = slice(REFERENCE - _samples(QRS_CORE_S[0]), REFERENCE + _samples(QRS_CORE_S[1]))
+    core = slice(zero - _samples(QRS_CORE_S[0]), zero + _samples(QRS_CORE_S[1]))
     steepest = np.maximum(slope[..., core].max(axis=-1), 1e-9)
     relative = slope / steepest[..., None]
     count = np.maximum(valid.sum(axis=1), 1)[:, None]
     together = np.sqrt(np.einsum("blt,bl->bt", relative * relative, valid) / count)
     top = together[:, core].max(axis=-1)
-    here = np.full(beats, REFERENCE)
-    onset = _quiet_before(together, QRS_ONSET_SLOPE * top, here, REFERENCE - _samples(QRS_REACH_S[0]))
+    here, earliest = np.full(beats, zero), earliest - view.start
+    onset = _quiet_before(together, QRS_ONSET_SLOPE * top, here, zero - _samples(QRS_REACH_S[0]))
     onset = np.maximum(onset, earliest)
-    mirrored = _quiet_before(together[:, ::-1], QRS_OFFSET_SLOPE * top, n - 1 - here, n - 1 - REFERENCE - _samples(QRS_REACH_S[1]))
-    offset = n - 1 - mirrored
+    last = n - 1 - zero - _samples(QRS_REACH_S[1])
+    offset = n - 1 - _quiet_before(together[:, ::-1], QRS_OFFSET_SLOPE * top, n - 1 - here, last)
     reach = _samples(LEAD_REACH_S)
     begin = _quiet_before(slope, LEAD_ONSET_SLOPE * steepest, onset[:, None] + reach, onset[:, None] - reach)
     end = n - 1 - _quiet_before(
@@ -87,7 +93,7 @@ def delineate_qrs(
     level = np.take_along_axis(curve, begin[..., None], axis=-1)
     inside = _within(np.abs(curve - level), begin, np.maximum(end, begin), -1)
     points = np.stack([begin - ONSET_EARLY_S * RATE, inside.argmax(axis=-1), end + OFFSET_LATE_S * RATE], axis=-1)
-    return points, np.stack([onset, offset], axis=-1)
+    return points + view.start, np.stack([onset, offset], axis=-1) + view.start
 
 
 def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,16 +110,16 @@ def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np
         end in all leads together.
     """
     beats, leads, n = means.shape
-    at = np.maximum(np.arange(n), (offset + _samples(T_HOLD_S))[:, None])
-    held = np.take_along_axis(means, np.broadcast_to(at[:, None], means.shape), axis=-1)
+    n -= REFERENCE  # what is before the reference point is not looked at
+    offset = offset - REFERENCE
+    at = np.maximum(np.arange(n), (offset + _samples(T_HOLD_S))[:, None]) + REFERENCE
+    held = np.take_along_axis(means, np.broadcast_to(at[:, None], (beats, leads, n)), axis=-1)
     curve = _smooth(held, T_SIGMA)
-    band = (_smooth(held, T_BAND[0]) - _smooth(held, T_BAND[1])) * valid[..., None]
     start = offset + _samples(T_START_S)
-    limit = REFERENCE + np.minimum(np.minimum(0.24 + 0.4 * rr, rr - 0.09), 0.7) * RATE
+    limit = np.minimum(np.minimum(0.24 + 0.4 * rr, rr - 0.09), 0.7) * RATE
     limit = np.clip(limit.astype(int), start + _samples(0.08), n - 2)
-    top = _within(np.einsum("blt,blt->bt", band, band), start, limit - _samples(0.05), -1).argmax(axis=-1)
+    top, up = _top(held, valid, T_BAND, start, limit - _samples(0.05))
     area = _area_behind(curve, _samples(T_AREA_S))
-    up = np.sign(np.take_along_axis(band, np.broadcast_to(top[:, None, None], (beats, leads, 1)), axis=-1))
     last = np.minimum(top + _samples(T_LONG_S), limit)
     end_of_all = _within((area * up).sum(axis=1), top + _samples(P_MARGIN_S[0]), last, -np.inf).argmax(axis=-1)
 
@@ -128,7 +134,7 @@ def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np
     ahead = _area_ahead(curve, _samples(T_ONSET_AREA_S)) * sign
     first = np.minimum(np.maximum(peak - _samples(0.2), start[:, None] - _samples(0.03)), peak - _samples(0.05))
     begin = _within(ahead, first, peak - nearest, -np.inf).argmax(axis=-1)
-    return np.stack([begin, peak, end], axis=-1).astype(float), end_of_all
+    return np.stack([begin, peak, end], axis=-1) + float(REFERENCE), end_of_all + REFERENCE
 
 
 def delineate_p(
@@ -153,12 +159,8 @@ def delineate_p(
     at = np.clip(begin_of_view[:, None] + np.arange(span + 1), earliest[:, None], (onset - 2)[:, None])
     view = np.take_along_axis(means, np.broadcast_to(at[:, None], (beats, leads, span + 1)), axis=-1)
     curve = _smooth(view, P_SIGMA)
-    band = (_smooth(view, P_BAND[0]) - _smooth(view, P_BAND[1])) * valid[..., None]
     low = earliest - begin_of_view + _samples(P_MARGIN_S[0])
-    high = np.full(beats, span - _samples(P_MARGIN_S[1]))
-    top = _within(np.einsum("blt,blt->bt", band, band), low, high, -1).argmax(axis=-1)
-    up = np.sign(np.take_along_axis(band, np.broadcast_to(top[:, None, None], (beats, leads, 1)), axis=-1))
-    up = np.where(up == 0, 1, up)
+    top, up = _top(view, valid, P_BAND, low, np.full(beats, span - _samples(P_MARGIN_S[1])))
     near, middle = _samples(P_REACH_S), np.broadcast_to(top[:, None], (beats, leads))
     shortest, longest = (_samples(seconds) for seconds in P_HALF_S)
     width = _samples(P_AREA_S)
@@ -171,12 +173,39 @@ def delineate_p(
         (behind, top + shortest, np.minimum(top + longest, span)),
     ):
         of_all = _within(area.sum(axis=1), low, high, -np.inf).argmax(axis=-1)
+        if area is ahead:
+            earlier = _earlier_part(area, valid, of_all)
+            area = np.where((earlier < of_all)[:, None, None], np.abs(area), area)
+            of_all, low = earlier, np.minimum(low, earlier - near)
         away = (place - of_all[:, None])[:, None] / RATE
         likely = area * np.maximum(1 - (away / P_END_REACH_S) ** 2, 0)
         ends.append(_within(likely, low[:, None], high[:, None], -np.inf).argmax(axis=-1))
     begin, end = ends
     points = np.stack([begin, peak, end], axis=-1) + begin_of_view[:, None, None]
     return points.astype(float), top + begin_of_view
+
+
+def _earlier_part(area: np.ndarray, valid: np.ndarray, onset: np.ndarray) -> np.ndarray:
+    """The onset of a P wave whose first part, of the right atrium, points elsewhere than the second; else `onset`."""
+    power = np.sqrt(np.einsum("blt,blt,bl->bt", area, area, valid))
+    rises = power > np.roll(power, 1, axis=-1)
+    crest = rises & (power >= np.roll(power, -1, axis=-1))
+    crest &= power > P_FIRST_PART * np.take_along_axis(power, onset[:, None], axis=-1)
+    first, last = _samples(P_FIRST_PART_S[0]), _samples(P_FIRST_PART_S[1])
+    crest = _within(crest, onset - last, onset - first, False)
+    return np.where(crest.any(axis=-1), crest.argmax(axis=-1), onset)
+
+
+def _top(
+    view: np.ndarray, valid: np.ndarray, band: tuple[float, float], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a wave stands out most in all leads together, (beats,), and which way it points, (beats, leads, 1)."""
+    few = view[..., ::BAND_STEP]
+    stands_out = _smooth(few, band[0] / BAND_STEP) - _smooth(few, band[1] / BAND_STEP)
+    power = np.einsum("blt,blt,bl->bt", stands_out, stands_out, valid)
+    top = _within(power, low / BAND_STEP, high / BAND_STEP, -1).argmax(axis=-1)
+    up = np.sign(np.take_along_axis(stands_out, top[:, None, None], axis=-1)) * valid[..., None]
+    return top * BAND_STEP, up
 
 
 def _smooth(signal: np.ndarray, sigma: float) -> np.ndarray:
