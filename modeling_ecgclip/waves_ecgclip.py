@@ -31,9 +31,14 @@ QRS_VIEW_S = (0.2, 0.26)
 ONSET_EARLY_S, OFFSET_LATE_S = 0.005, 0.001
 
 T_SIGMA = 6.0
-T_HOLD_S, T_START_S = 0.05, 0.08  # after the QRS: what comes before is not looked at, is no T wave
+T_HOLD_S, T_START_S = 0.05, 0.09  # after the QRS: what comes before is not looked at, is no T wave
 T_BAND = (6.0, 30.0)  # samples: difference of Gaussians that a T wave stands out of
-T_AREA_S, T_ONSET_AREA_S = 0.12, 0.12
+T_AREA_S, T_ONSET_AREA_S = 0.125, 0.12
+# A T wave culminates this long after the QRS at a heart rate of 60; earlier at others, as QT does (Bazett 1920). The
+# P wave of the next beat comes later.
+T_PEAK_S, T_PEAK_SPREAD_S = 0.28, 0.16
+T_FALL_S = 0.08  # at the least, from peak to end of all leads together
+LONGEST_QT_S, NEXT_P_S = (0.06, 0.5), 0.09  # from the reference point: constant, times root of RR; before the next beat
 T_LONG_S = 0.22  # from peak to end
 T_REACH_S, T_SIGN_S = 0.08, 0.02
 T_HALF_S = (0.04, 0.16)  # from peak to end in one lead
@@ -116,9 +121,11 @@ def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np
     held = np.take_along_axis(means, np.broadcast_to(at[:, None], (beats, leads, n)), axis=-1)
     curve = _smooth(held, T_SIGMA)
     start = offset + _samples(T_START_S)
-    limit = np.minimum(np.minimum(0.24 + 0.4 * rr, rr - 0.09), 0.7) * RATE
+    limit = np.minimum(LONGEST_QT_S[0] + LONGEST_QT_S[1] * np.sqrt(rr), rr - NEXT_P_S) * RATE
     limit = np.clip(limit.astype(int), start + _samples(0.08), n - 2)
-    top, up = _top(held, valid, T_BAND, start, limit - _samples(0.05))
+    usual = np.sqrt(rr)[:, None] * RATE
+    prior = 1 / (1 + ((np.arange(n) - T_PEAK_S * usual) / (T_PEAK_SPREAD_S * usual)) ** 4)
+    top, up = _top(held, valid, T_BAND, start, limit - _samples(T_FALL_S), prior)
     area = _area_behind(curve, _samples(T_AREA_S))
     last = np.minimum(top + _samples(T_LONG_S), limit)
     end_of_all = _within((area * up).sum(axis=1), top + _samples(P_MARGIN_S[0]), last, -np.inf).argmax(axis=-1)
@@ -197,12 +204,19 @@ def _earlier_part(area: np.ndarray, valid: np.ndarray, onset: np.ndarray) -> np.
 
 
 def _top(
-    view: np.ndarray, valid: np.ndarray, band: tuple[float, float], low: np.ndarray, high: np.ndarray
+    view: np.ndarray,
+    valid: np.ndarray,
+    band: tuple[float, float],
+    low: np.ndarray,
+    high: np.ndarray,
+    prior: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where a wave stands out most in all leads together, (beats,), and which way it points, (beats, leads, 1)."""
     few = view[..., ::BAND_STEP]
     stands_out = _smooth(few, band[0] / BAND_STEP) - _smooth(few, band[1] / BAND_STEP)
     power = np.einsum("blt,blt,bl->bt", stands_out, stands_out, valid)
+    if prior is not None:
+        power = power * prior[:, ::BAND_STEP]
     top = _within(power, low / BAND_STEP, high / BAND_STEP, -1).argmax(axis=-1)
     up = np.sign(np.take_along_axis(stands_out, top[:, None, None], axis=-1)) * valid[..., None]
     return top * BAND_STEP, up
