@@ -24,6 +24,8 @@ QRS_CORE_S = (0.1, 0.12)  # where the steepest slope lies, before and after the 
 QRS_ONSET_SLOPE, QRS_OFFSET_SLOPE = 0.06, 0.08  # of the steepest, all leads together
 LEAD_ONSET_SLOPE, LEAD_OFFSET_SLOPE = 0.06, 0.08  # of the lead's steepest
 QUIET_S = 0.012  # slopes stay below for so long
+# Noise: the mean slope before or after the QRS, whichever is less, times this; leads weigh by how little they have.
+NOISE_TIMES, WEIGHT_FLOOR, REST_AFTER_S = 1.8, 0.03, 0.16
 LEAD_REACH_S = 0.03  # a lead's end is this near to that of all
 QRS_REACH_S = (0.14, 0.2)
 QRS_VIEW_S = (0.2, 0.26)
@@ -80,25 +82,38 @@ def delineate_qrs(
     slope = np.abs(np.gradient(curve, axis=-1))
     core = slice(zero - _samples(QRS_CORE_S[0]), zero + _samples(QRS_CORE_S[1]))
     steepest = np.maximum(slope[..., core].max(axis=-1), 1e-9)
+    rest = np.minimum(*(slope[..., part].mean(axis=-1) for part in _around(zero, n)))
     relative = slope / steepest[..., None]
-    count = np.maximum(valid.sum(axis=1), 1)[:, None]
-    together = np.sqrt(np.einsum("blt,bl->bt", relative * relative, valid) / count)
+    weight = valid / (WEIGHT_FLOOR + rest / steepest)
+    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
+    together = np.sqrt(np.einsum("blt,bl->bt", relative * relative, weight))
     top = together[:, core].max(axis=-1)
+    calm = NOISE_TIMES * np.minimum(*(together[:, part].mean(axis=-1) for part in _around(zero, n)))
     here, earliest = np.full(beats, zero), earliest - view.start
-    onset = _quiet_before(together, QRS_ONSET_SLOPE * top, here, zero - _samples(QRS_REACH_S[0]))
+    onset = _quiet_before(
+        together, np.maximum(QRS_ONSET_SLOPE * top, calm), here, zero - _samples(QRS_REACH_S[0])
+    )
     onset = np.maximum(onset, earliest)
     last = n - 1 - zero - _samples(QRS_REACH_S[1])
-    offset = n - 1 - _quiet_before(together[:, ::-1], QRS_OFFSET_SLOPE * top, n - 1 - here, last)
+    limit = np.maximum(QRS_OFFSET_SLOPE * top, calm)
+    offset = n - 1 - _quiet_before(together[:, ::-1], limit, n - 1 - here, last)
     reach = _samples(LEAD_REACH_S)
-    begin = _quiet_before(slope, LEAD_ONSET_SLOPE * steepest, onset[:, None] + reach, onset[:, None] - reach)
-    end = n - 1 - _quiet_before(
-        slope[..., ::-1], LEAD_OFFSET_SLOPE * steepest, n - 1 - offset[:, None] + reach, n - 1 - offset[:, None] - reach
-    )
+    calm = NOISE_TIMES * rest
+    limit = np.maximum(LEAD_ONSET_SLOPE * steepest, calm)
+    begin = _quiet_before(slope, limit, onset[:, None] + reach, onset[:, None] - reach)
+    limit = np.maximum(LEAD_OFFSET_SLOPE * steepest, calm)
+    mirrored = n - 1 - offset[:, None]
+    end = n - 1 - _quiet_before(slope[..., ::-1], limit, mirrored + reach, mirrored - reach)
     begin = np.maximum(begin, earliest[:, None])
     level = np.take_along_axis(curve, begin[..., None], axis=-1)
     inside = _within(np.abs(curve - level), begin, np.maximum(end, begin), -1)
     points = np.stack([begin - ONSET_EARLY_S * RATE, inside.argmax(axis=-1), end + OFFSET_LATE_S * RATE], axis=-1)
     return points + view.start, np.stack([onset, offset], axis=-1) + view.start
+
+
+def _around(zero: int, n: int) -> tuple[slice, slice]:
+    """Before and after the widest QRS."""
+    return slice(0, zero - _samples(QRS_REACH_S[0])), slice(min(zero + _samples(REST_AFTER_S), n - 2), n)
 
 
 def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
