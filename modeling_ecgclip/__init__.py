@@ -21,6 +21,8 @@ from .exported_ecgclip import ExportedEcgClassifier, ExportedEcgConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor, StandardEcg
 from .hub_ecgclip import save_for_hub
 from .labels_ecgclip import CODE_LABELS, LABEL_NAMES, Label
+from .measure_ecgclip import measure_ecg, measure_ecgs
+from .measurements_ecgclip import EcgMeasurements
 from .modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
 from .pipeline_ecgclip import (
     EcgClassificationPipeline,
@@ -84,6 +86,7 @@ __all__ = [
     "EcgFeatureExtractionPipeline",
     "EcgFeatureExtractor",
     "EcgForSignalClassification",
+    "EcgMeasurements",
     "EcgRecord",
     "EcgResNetConfig",
     "EcgResNetForSignalClassification",
@@ -98,6 +101,8 @@ __all__ = [
     "ZeroShotEcgClassificationPipeline",
     "build_tower",
     "encoder_config",
+    "measure_ecg",
+    "measure_ecgs",
     "plot_ecg",
     "read_ecg",
     "save_for_hub",

@@ -76,7 +76,7 @@ def atrial_evidence(
         length = round(seconds * RATE)
         first = places + begin - length
         free = (first > before + t_end - REFERENCE + 5) & (first >= cleaned.first[exam])
-        if free.sum() >= 2:
+        if free.sum() >= MIN_BEATS:
             between = _straightened(ecg, places[free], begin - length, begin)
             ratio = np.einsum("bls,bls->b", between, between) / max(float(power.mean()), 1e-12)
             tp_power = float(median(ratio) * views.shape[-1] / between.shape[-1])

@@ -31,8 +31,8 @@ CHUNK = 16  # ECGs at a time: memory does not grow with their number
 MIN_CREST = 2.0
 MIN_DOMINANT = 0.25  # share of the beats that look alike
 PREMATURE = 0.85  # of the median RR interval
-VENTRICULAR_SPIKE_S = (-0.12, 0.03)  # from the reference point
-ATRIAL_SPIKE_S = (-0.36, -0.12)
+VENTRICULAR_SPIKE_S = (-0.16, 0.03)  # from the reference point
+ATRIAL_SPIKE_S = (-0.38, -0.16)
 SPIKE_TO_QRS_S = 0.016  # a spike's tail is no QRS
 # Spread over the leads, in ms, at which a measure's quality is one half.
 SPREAD_MS = {"p_ms": 30.0, "pr_ms": 25.0, "qrs_ms": 20.0, "qt_ms": 35.0}

@@ -38,13 +38,13 @@ def prepare(
     reasons: list[str | None] = []
     highest, lowest = signals.max(axis=2).astype(np.float64), signals.min(axis=2).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        tame = (highest - lowest < MIN_CODE_SPAN_MV) & (np.maximum(highest, -lowest) < MAX_SAMPLE_MV)  # not NaN either
+        spans = highest - lowest
+        tame = (spans < MIN_CODE_SPAN_MV) & (np.maximum(highest, -lowest) < MAX_SAMPLE_MV)  # not NaN either
     for exam, one in enumerate(signals):
-        lost, span = None, highest[exam] - lowest[exam]
+        lost, span = None, spans[exam]
         if recorded is not None or not tame[exam].all():
-            span = None
             with np.errstate(invalid="ignore"):
-                lost = ~(np.abs(one) < MAX_SAMPLE_MV)
+                lost, span = ~(np.abs(one) < MAX_SAMPLE_MV), None
             lost = lost if recorded is None else lost | ~recorded[exam]
         signal[exam], valid[exam], bounds[exam] = _prepared(one, lost, span, sampling_rate, names)
         reasons.append(_why_not(valid[exam], bounds[exam], sampling_rate))

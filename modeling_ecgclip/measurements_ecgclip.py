@@ -134,9 +134,9 @@ class EcgMeasurements:
     @property
     def overall_s(self) -> np.ndarray:
         """The marks of each beat in the median lead, (beats, 3, 3) in seconds; NaN where no lead has the wave."""
-        marks = self.marks_s[:, self.lead_mask]
-        if not marks.size:
+        if not self.marks_s.size:
             return np.full((len(self.beats_s), 3, 3), np.nan)
+        marks = self.marks_s[:, self.lead_mask]
         there = np.isfinite(marks)
         ordered = np.sort(marks, axis=1)  # NaN last
         count = there.sum(axis=1, keepdims=True)

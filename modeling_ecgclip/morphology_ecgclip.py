@@ -22,7 +22,7 @@ MIN_AXIS_SHARE = 0.15  # of the leads' absolute area: with less a wave has no di
 # 2018 (fourth universal definition) for Q waves.
 LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0
 SOKOLOW_LYON_MV = 3.5
-MIN_R2_MV = 0.05
+MIN_R2_MV = 0.05  # above the level, and above the J point
 WIDE_S_MS = 40.0
 BROAD_QRS_MS = 120.0
 DELTA_PR_MS, DELTA_QRS_MS, DELTA_RISE_MS = 120.0, 100.0, 26.0
@@ -113,7 +113,12 @@ def _deflections(curve: np.ndarray, span: np.ndarray) -> dict[str, np.ndarray]:
     first_up = np.where(up.any(axis=-1), up.argmax(axis=-1), len(at))[..., None]
     second = up & (since_down > first_up)
     first = up & ~second & (number > 0)
-    negative_before, negative_after = down & (at < first_up), down & (at > first_up)
+    # An ST segment above or below the level is no wave of the QRS.
+    j = np.take_along_axis(curve, np.broadcast_to(span[:, 1][:, None, None], (*curve.shape[:2], 1)), axis=-1)
+    second &= curve.max(axis=-1, keepdims=True, where=second, initial=0) - np.maximum(j, 0) > MIN_R2_MV
+    after_first = down & (at > first_up)
+    after_first &= curve.min(axis=-1, keepdims=True, where=after_first, initial=0) - np.minimum(j, 0) < -least
+    negative_before, negative_after = down & (at < first_up), after_first
     ms = 1000 / RATE
     return {
         "q_mv": np.where(negative_before, curve, 0).min(axis=-1),
@@ -207,7 +212,7 @@ def morphology(
         "rsr_v1_v2": None
         if not ({"V1", "V2"} & row.keys())
         else any(
-            of("r_mv", lead) > 0 and of("r2_mv", lead) >= MIN_R2_MV for lead in ("V1", "V2") if lead in row
+            of("r2_mv", lead) > 0 for lead in ("V1", "V2") if lead in row
         ),
         "notched_r_lateral": None
         if not lateral or broad is None

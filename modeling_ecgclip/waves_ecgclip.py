@@ -38,10 +38,10 @@ T_BAND = (6.0, 30.0)  # samples: difference of Gaussians that a T wave stands ou
 T_AREA_S, T_ONSET_AREA_S = 0.125, 0.12
 # A T wave culminates this long after the QRS at a heart rate of 60; earlier at others, as QT does (Bazett 1920). The
 # P wave of the next beat comes later.
-T_PEAK_S, T_PEAK_SPREAD_S = 0.28, 0.16
+T_PEAK_S, T_PEAK_SPREAD_S = 0.28, 0.12
 T_FALL_S = 0.08  # at the least, from peak to end of all leads together
 LONGEST_QT_S, NEXT_P_S = (0.06, 0.5), 0.09  # from the reference point: constant, times root of RR; before the next beat
-T_LONG_S = 0.22  # from peak to end
+T_LONG_S = 0.4  # from peak to end, the less likely the later
 T_REACH_S, T_SIGN_S = 0.08, 0.02
 T_HALF_S = (0.04, 0.16)  # from peak to end in one lead
 
@@ -142,8 +142,11 @@ def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np
     prior = 1 / (1 + ((np.arange(n) - T_PEAK_S * usual) / (T_PEAK_SPREAD_S * usual)) ** 4)
     top, up = _top(held, valid, T_BAND, start, limit - _samples(T_FALL_S), prior)
     area = _area_behind(curve, _samples(T_AREA_S))
-    last = np.minimum(top + _samples(T_LONG_S), limit)
-    end_of_all = _within((area * up).sum(axis=1), top + _samples(P_MARGIN_S[0]), last, -np.inf).argmax(axis=-1)
+    after = (np.arange(n) - top[:, None]) / RATE
+    sum_of_all = (area * up).sum(axis=1) * np.maximum(1 - (after / T_LONG_S) ** 2, 0)
+    # Where it only rises until the limit, the next wave has begun.
+    crest = np.where(sum_of_all >= np.roll(sum_of_all, -1, axis=-1), sum_of_all, -1e9)
+    end_of_all = _within(crest, top + _samples(T_HALF_S[0]), limit - 1, -np.inf).argmax(axis=-1)
 
     away = (np.arange(n) - end_of_all[:, None])[:, None] / RATE
     sign = np.sign((area * np.maximum(1 - (away / T_SIGN_S) ** 2, 0)).sum(axis=-1, keepdims=True))
