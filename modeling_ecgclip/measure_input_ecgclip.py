@@ -111,7 +111,7 @@ def _why_not(valid: np.ndarray, bounds: np.ndarray, sampling_rate: float) -> str
     if sampling_rate < MIN_RATE_HZ:
         return f"{sampling_rate:g} Hz are too few: a QRS needs {MIN_RATE_HZ:g} Hz"
     if not valid.any():
-        return "every lead is constant, or too little of it was recorded"
+        return "every lead is constant, far beyond an ECG in size, or hardly recorded"
     return None
 
 
