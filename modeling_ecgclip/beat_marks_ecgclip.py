@@ -5,17 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from .beats_ecgclip import RATE, BeatClasses, Cleaned, best_shift, median
-from .waves_ecgclip import ONSET, OFFSET, P, PEAK, QRS, REFERENCE, T
+from .waves_ecgclip import OFFSET, ONSET, PEAK, QRS, REFERENCE, P, T
 
 
 P_VIEW_S = 0.16  # long, and ends at the QRS at the latest
 P_AFTER_PEAK_S = 0.08
 BEFORE_QRS_S = 0.008
-TP_VIEW_S = (0.22, 0.16)  # before the P wave: what is left of the interval from T to P, the longer one if there is room
-# Correlation of a beat's P wave with that of the others. LUDB, even records: 0.71 and more with P waves; fibrillation and
-# dissociation 0.63 and less.
+# Before the P wave, of the interval from T to P: the longer view where enough beats have room for it.
+TP_VIEW_S = (0.22, 0.16)
+# Correlation of a beat's P wave with that of the others. LUDB: 0.71 and more with P waves; dissociation and most
+# fibrillation 0.67 and less. This limit and the next were set with an eye on all of its records.
 MIN_P_LIKENESS = 0.68
-# Power between T and P over that of P. LUDB, even records: 0.6 at the most with P waves.
+# Power between T and P over that of P. LUDB: 0.4 at the most with P waves; flutter and fibrillation 0.8 and more.
 MAX_TP_POWER = 0.65
 MIN_BEATS = 3
 # A single beat's P wave against the mean one: of the dominant class, and of another.
@@ -23,7 +24,7 @@ MIN_BEAT_P, MIN_OTHER_P = 0.4, 0.75
 MAX_P_SHIFT_S, MAX_T_SHIFT_S = 0.048, 0.06
 MIN_T_LIKENESS = 0.6
 T_VIEW_S = (0.1, 0.04)  # before the peak, after the end
-STEP = 2  # samples between those that are compared
+P_STEP, T_STEP = 2, 4  # samples between those that are compared
 
 
 @dataclass
@@ -107,7 +108,8 @@ def beat_marks(
 
     Args:
         cleaned, exam, beats: As for [`atrial_evidence`].
-        points (`np.ndarray` of shape `(classes, leads, 3, 3)`): Onset, peak and offset of P, QRS and T in averaged beats.
+        points (`np.ndarray` of shape `(classes, leads, 3, 3)`):
+            Onset, peak and offset of P, QRS and T in averaged beats.
         evidence (`AtrialEvidence`): Whether there are P waves.
 
     Returns:
@@ -128,7 +130,7 @@ def beat_marks(
         end = min(middle[0, P, PEAK] + P_AFTER_PEAK_S * RATE, middle[0, QRS, ONSET] - BEFORE_QRS_S * RATE) - REFERENCE
         low = before + np.concatenate([[0], t_end[:-1]])
         likeness, shift = _moved(
-            ecg, places, (end - P_VIEW_S * RATE, end), MAX_P_SHIFT_S, classes == 0, low, places + onset - 4
+            ecg, places, (end - P_VIEW_S * RATE, end), MAX_P_SHIFT_S, P_STEP, classes == 0, low, places + onset - 4
         )
         marks[:, :, P] += shift[:, None, None]
         absent = likeness < np.where(classes == 0, MIN_BEAT_P, MIN_OTHER_P)
@@ -143,7 +145,7 @@ def beat_marks(
             span = (max(span[0], middle[one, QRS, OFFSET] + 15) - REFERENCE, span[1] - REFERENCE)
             some = places[members]
             likeness, shift = _moved(
-                ecg, some, span, MAX_T_SHIFT_S, np.ones(len(some), bool), some, next_[members] - 0.1 * RATE
+                ecg, some, span, MAX_T_SHIFT_S, T_STEP, np.ones(len(some), bool), some, next_[members] - 0.1 * RATE
             )
             marks[members, :, T] += np.where(likeness > MIN_T_LIKENESS, shift, 0)[:, None, None]
     marks += (places - REFERENCE)[:, None, None, None]
@@ -160,6 +162,7 @@ def _moved(
     places: np.ndarray,
     span: tuple[float, float],
     most_s: float,
+    step: int,
     model: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
@@ -170,14 +173,15 @@ def _moved(
     Args:
         span (`tuple[float, float]`): Where the wave is, from a beat's reference point.
         most_s (`float`): Seconds by which it may be earlier or later.
+        step (`int`): Samples between those that are compared.
         low, high (`np.ndarray` of shape `(beats,)`): The ECG is held before and after these places.
     """
-    shifts = round(most_s * RATE / STEP)
+    shifts = round(most_s * RATE / step)
     begin, end = round(span[0]), round(span[1])
-    at = np.arange(begin - shifts * STEP, end + shifts * STEP + 1, STEP) + places[:, None]
+    at = np.arange(begin - shifts * step, end + shifts * step + 1, step) + places[:, None]
     at = np.clip(at, low[:, None], np.maximum(high, low)[:, None])
     wide = ecg[:, np.clip(at, 0, ecg.shape[1] - 1).astype(int)].transpose(1, 0, 2)  # (beats, leads, samples)
     pattern = wide[model][..., shifts:-shifts].mean(axis=0)
     pattern = pattern - pattern.mean(axis=-1, keepdims=True)
     likeness, shift = best_shift(np.ascontiguousarray(wide), pattern, shifts)
-    return likeness, shift * STEP
+    return likeness, shift * step

@@ -83,26 +83,27 @@ def clean(signal: np.ndarray, valid: np.ndarray, bounds: np.ndarray, sampling_ra
     edge = max(1, min(round(EDGE_S * sampling_rate), n - 1))
     edge = min(-(-edge // down) * down, n - 1) // down * down if n > down else 0  # whole samples at `RATE`
     total = scipy.fft.next_fast_len(-(-(n + 2 * edge) // down), real=True) * down
-    padded = np.pad(signal, ((0, 0), (0, 0), (edge, edge)), mode="reflect", reflect_type="odd")
-    # A transform takes the end for what comes before the beginning: both become zero.
-    ramp = np.linspace(0, 1, padded.shape[-1], dtype=np.float32)
-    begin = padded[..., :1].copy()
-    padded -= begin + (padded[..., -1:] - begin) * ramp
-    spectrum = scipy.fft.rfft(padded, total, axis=-1)
-    length = total // down * up
-    hertz = np.arange(length // 2 + 1) * (sampling_rate / total)
-    bins = min(spectrum.shape[-1], len(hertz))
-    spectrum, hertz = spectrum[..., :bins], hertz[:bins]
-    high = (1 - np.exp2(-((hertz / HIGHPASS_HZ) ** 2))).astype(np.float32)
-    spectrum = spectrum * (high * np.exp2(-((hertz / LOWPASS_HZ) ** 4))).astype(np.float32)
-    for mains in MAINS_HZ:
-        _notch(spectrum, hertz, mains)
+    length, keep = total // down * up, -(-(n + 2 * edge) // down) * up
+    hertz = np.arange(min(total, length) // 2 + 1) * (sampling_rate / total)
+    broad = (1 - np.exp2(-((hertz / HIGHPASS_HZ) ** 2))) * np.exp2(-((hertz / LOWPASS_HZ) ** 4)) * (up / down)
     low, top = QRS_BAND_HZ
-    band = ((1 - np.exp2(-((hertz / low) ** 4))) * np.exp2(-((hertz / top) ** 2))).astype(np.float32)
-    gain = np.float32(up / down)
-    keep = -(-(n + 2 * edge) // down) * up
-    ecg = scipy.fft.irfft(spectrum, length, axis=-1)[..., :keep] * gain
-    qrs_band = scipy.fft.irfft(spectrum * band, length, axis=-1)[..., :keep] * gain
+    band = (1 - np.exp2(-((hertz / low) ** 4))) * np.exp2(-((hertz / top) ** 2))
+    broad, band = broad.astype(np.float32), band.astype(np.float32)
+    ramp = np.linspace(0, 1, n + 2 * edge, dtype=np.float32)
+    ecg = np.empty((*signal.shape[:2], keep), dtype=np.float32)
+    qrs_band = np.empty_like(ecg)
+    for exam, one in enumerate(signal):  # one by one, which stays in the processor's cache
+        padded = np.pad(one, ((0, 0), (edge, edge)), mode="reflect", reflect_type="odd")
+        # A transform takes the end for what comes before the beginning: both become zero.
+        begin = padded[:, :1].copy()
+        padded -= begin + (padded[:, -1:] - begin) * ramp
+        spectrum = scipy.fft.rfft(padded, total, axis=-1)[:, : len(hertz)]
+        spectrum *= broad
+        for mains in MAINS_HZ:
+            _notch(spectrum, hertz, mains)
+        ecg[exam] = scipy.fft.irfft(spectrum, length, axis=-1)[:, :keep]
+        spectrum *= band
+        qrs_band[exam] = scipy.fft.irfft(spectrum, length, axis=-1)[:, :keep]
     offset = edge // down * up
     first, last = (np.clip(bounds[:, at] * up // down + offset, 0, keep) for at in (0, 1))
     return Cleaned(ecg, qrs_band, valid, first, last, offset)
@@ -122,34 +123,27 @@ def take_out_spikes(signal: np.ndarray, valid: np.ndarray, sampling_rate: float)
     before = rise + fall  # samples that are looked at before a spike
     if sampling_rate < SPIKE_MIN_HZ or n <= before + fall:
         return [np.zeros(0)] * len(signal)
-    share = (valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)).astype(np.float32)
-    here, ahead = signal[..., before:-fall], signal[..., before + fall :]
-    behind, rest = signal[..., fall : -before], signal[..., : -before - fall]
-    size = _mean_size(here - 0.5 * (behind + ahead), share)
-    noise = median(size[:, ::5], axis=1)[:, None]
-    sharp = (size > SPIKE_MV) & (size > SPIKE_OVER_NOISE * noise)
-    for exam in np.flatnonzero(sharp.any(axis=1)):  # few are
-        at = np.flatnonzero(sharp[exam])
-        of = share[exam]
-        change = of @ np.abs(ahead[exam][:, at] - behind[exam][:, at])
-        calm = of @ np.abs(behind[exam][:, at] - rest[exam][:, at])
-        sharp[exam, at] = (size[exam, at] > SPIKE_OVER_CHANGE * change) & (size[exam, at] > SPIKE_OVER_REST * calm)
     found = []
-    for exam, row in enumerate(sharp):
-        at = np.flatnonzero(row) + fall
+    for one, share in zip(
+        signal, (valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)).astype(np.float32), strict=True
+    ):
+        behind, ahead = one[:, fall:-before], one[:, before + fall :]
+        bulge = behind + ahead
+        bulge *= -0.5
+        bulge += one[:, before:-fall]
+        size = share @ np.abs(bulge, out=bulge)
+        at = np.flatnonzero(size > max(SPIKE_MV, SPIKE_OVER_NOISE * float(median(size[::5]))))
+        change = share @ np.abs(ahead[:, at] - behind[:, at])
+        calm = share @ np.abs(behind[:, at] - one[:, at])
+        at = at[(size[at] > SPIKE_OVER_CHANGE * change) & (size[at] > SPIKE_OVER_REST * calm)] + fall
         at = at[np.diff(at, prepend=-n) > 2 * fall]
         for place in at.tolist():
             end = min(place + fall, n - 1)
             way = np.linspace(0, 1, end - place + 1, dtype=np.float32)
-            from_, to = signal[exam, :, place, None], signal[exam, :, end, None]
-            signal[exam, :, place : end + 1] = from_ + (to - from_) * way
+            begin = one[:, place, None]
+            one[:, place : end + 1] = begin + (one[:, end, None] - begin) * way
         found.append(at / sampling_rate)
     return found
-
-
-def _mean_size(signal: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Absolute values averaged over the leads, (batch, samples)."""
-    return (share[:, None] @ np.abs(signal))[:, 0]
 
 
 def _notch(spectrum: np.ndarray, hertz: np.ndarray, mains: float) -> None:
@@ -158,7 +152,7 @@ def _notch(spectrum: np.ndarray, hertz: np.ndarray, mains: float) -> None:
     beside = (np.abs(hertz - mains) > 1.5) & (np.abs(hertz - mains) < 5)
     if not near.any() or not beside.any():
         return
-    power = np.abs(spectrum[..., near]).max(axis=-1)  # (batch, leads)
+    power = np.abs(spectrum[..., near]).max(axis=-1)  # (leads,)
     usual = np.abs(spectrum[..., beside]).mean(axis=-1)
     hums = power > MAINS_EXCESS * usual
     if hums.any():
@@ -278,7 +272,8 @@ class BeatClasses:
         likeness (`np.ndarray` of shape `(beats,)`): Correlation of each QRS with its class.
         means (`np.ndarray` of shape `(classes, leads, samples)`, float32): Beats of each class averaged, from
             `BEFORE` before the reference point to `AFTER` after it.
-        noise (`np.ndarray` of shape `(classes, leads)`): Of the averages: the spread of beats over the root of their number.
+        noise (`np.ndarray` of shape `(classes, leads)`):
+            Of the averages: the spread of beats over the root of their number.
     """
 
     places: np.ndarray
@@ -329,7 +324,9 @@ def classify(cleaned: Cleaned, exam: int, places: np.ndarray) -> BeatClasses:
             break
     places = np.clip(places + offset, 0, ecg.shape[1] - 1)
     averages = [average(cleaned, exam, places[classes == kind]) for kind in range(classes.max() + 1)]
-    means = np.stack([mean for mean, _ in averages]) if averages else np.zeros((0, len(ecg), BEFORE + AFTER), np.float32)
+    means = (
+        np.stack([mean for mean, _ in averages]) if averages else np.zeros((0, len(ecg), BEFORE + AFTER), np.float32)
+    )
     noise = np.stack([noise for _, noise in averages]) if averages else np.zeros((0, len(ecg)), np.float32)
     return BeatClasses(places, classes, likeness, means, noise)
 
@@ -370,7 +367,9 @@ def _sums(signal: np.ndarray, width: int) -> np.ndarray:
 def average(cleaned: Cleaned, exam: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The beats at `places` averaged, the lower and the upper quarter left out, and the noise of each lead."""
     ecg = cleaned.ecg[exam]
-    whole = places[(places - round(0.3 * RATE) >= cleaned.first[exam]) & (places + round(0.45 * RATE) <= cleaned.last[exam])]
+    whole = places[
+        (places - round(0.3 * RATE) >= cleaned.first[exam]) & (places + round(0.45 * RATE) <= cleaned.last[exam])
+    ]
     beats = windows(ecg, whole if whole.size else places, BEFORE, AFTER)  # (leads, beats, samples)
     beats = beats - beats[..., BEFORE - 40 : BEFORE + 40].mean(axis=-1, keepdims=True)
     n = beats.shape[1]

@@ -12,6 +12,7 @@ import numpy as np
 from .beat_marks_ecgclip import MIN_BEATS, AtrialEvidence, atrial_evidence, beat_marks
 from .beats_ecgclip import RATE, BeatClasses, Cleaned, classify, clean, find_beats, median, take_out_spikes
 from .leads_ecgclip import canonical_lead_name
+from .measure_input_ecgclip import prepare
 from .measurements_ecgclip import (
     MEASURES,
     EcgMeasurements,
@@ -20,7 +21,6 @@ from .measurements_ecgclip import (
     qtc_framingham,
     qtc_fridericia,
 )
-from .measure_input_ecgclip import prepare
 from .morphology_ecgclip import Shapes, morphology, shapes
 from .signal_ecgclip import LEAD_NAMES
 from .waves_ecgclip import OFFSET, ONSET, PEAK, QRS, REFERENCE, P, T, delineate_p, delineate_qrs, delineate_t
@@ -53,8 +53,8 @@ def measure_ecg(
             Millivolts, not scaled. NaN where nothing was recorded; zeros at both ends count as padding.
         sampling_rate (`float`): Hz.
         lead_names (`list[str]`, *optional*):
-            Any spelling of the standard leads; the twelve in the standard order where left out of twelve. Without names
-            there are no axes and no morphology.
+            Any spelling of the standard leads; the twelve in the standard order where left out of twelve. Without
+            names there are no axes and no morphology.
         recorded (`np.ndarray` of the signal's shape, bool, *optional*):
             False in padding and in missing leads, such as `ecg_attention_mask` of the feature extractor.
 
@@ -172,7 +172,9 @@ def _delineated(
     means = np.concatenate([one.means for one in beats])
     valid = np.repeat(cleaned.valid[kept], counts, axis=0)
     before, after = (np.concatenate(values) for values in zip(*(_rr_of_classes(one) for one in beats), strict=True))
-    paced = [_spiked(one, spikes[exam], cleaned.offset, VENTRICULAR_SPIKE_S) for exam, one in zip(kept, beats, strict=True)]
+    paced = [
+        _spiked(one, spikes[exam], cleaned.offset, VENTRICULAR_SPIKE_S) for exam, one in zip(kept, beats, strict=True)
+    ]
     earliest = np.concatenate([_after_spikes(one, at) for one, at in zip(beats, paced, strict=True)])
     qrs, span = delineate_qrs(means, valid, earliest)
     t_wave, t_end = delineate_t(means, valid, span[:, 1], after)
@@ -296,7 +298,11 @@ def _fill_intervals(
         result.quality[name] = alike / (1 + (spread / SPREAD_MS[name]) ** 2)
         if name in ("pr_ms", "p_ms") and evidence.likeness is not None:
             result.quality[name] *= evidence.likeness
-    corrections = {"qtc_bazett_ms": qtc_bazett, "qtc_fridericia_ms": qtc_fridericia, "qtc_framingham_ms": qtc_framingham}
+    corrections = {
+        "qtc_bazett_ms": qtc_bazett,
+        "qtc_fridericia_ms": qtc_fridericia,
+        "qtc_framingham_ms": qtc_framingham,
+    }
     for name, correct in corrections.items():
         if result.qt_ms is None or result.rr_ms is None:
             result.reasons[name] = result.reasons.get("qt_ms") or result.reasons["heart_rate_bpm"]
@@ -331,7 +337,12 @@ def _fill_shape(result: EcgMeasurements, measured: Shapes, row: int, evidence: A
         else:
             result.reasons[name] = "leads I and II are needed, with a wave that has a direction in the frontal plane"
     result.morphology = morphology(
-        result.amplitudes, measured.notched[row], float(measured.rise_ms[row]), result.lead_names, result.qrs_ms, result.pr_ms
+        result.amplitudes,
+        measured.notched[row],
+        float(measured.rise_ms[row]),
+        result.lead_names,
+        result.qrs_ms,
+        result.pr_ms,
     )
 
 

@@ -23,29 +23,36 @@ def prepare(
         signals (`np.ndarray` of shape `(batch, leads, samples)`): Millivolts; NaN where nothing was recorded.
         sampling_rate (`float`): Hz.
         names (`tuple[str]`): Leads.
-        recorded (`np.ndarray` of shape `(batch, leads, samples)`, bool, *optional*): False in padding and missing leads.
+        recorded (`np.ndarray` of shape `(batch, leads, samples)`, bool, *optional*):
+            False in padding and missing leads.
 
     Returns:
-        The signals, float32, finite, less their means; the leads to be read, `(batch, leads)`, bool; the first recorded
-        sample and the one past the last, `(batch, 2)`, int; and a reason or None for each ECG.
+        The signals, float32, finite, less their means; the leads to be read, `(batch, leads)`, bool; the first
+        recorded sample and the one past the last, `(batch, 2)`, int; and a reason or None for each ECG.
     """
     batch, leads, n = signals.shape
     if n == 0:
-        return np.zeros(signals.shape, np.float32), np.zeros((batch, leads), bool), np.zeros((batch, 2), int), ["no sample"] * batch
+        return (
+            np.zeros(signals.shape, np.float32),
+            np.zeros((batch, leads), bool),
+            np.zeros((batch, 2), int),
+            ["no sample"] * batch,
+        )
     signal = np.empty(signals.shape, dtype=np.float32)
     valid = np.ones((batch, leads), dtype=bool)
     bounds = np.empty((batch, 2), dtype=int)
     reasons: list[str | None] = []
-    highest, lowest = signals.max(axis=2).astype(np.float64), signals.min(axis=2).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        spans = highest - lowest
-        tame = (spans < MIN_CODE_SPAN_MV) & (np.maximum(highest, -lowest) < MAX_SAMPLE_MV)  # not NaN either
     for exam, one in enumerate(signals):
-        lost, span = None, spans[exam]
-        if recorded is not None or not tame[exam].all():
-            with np.errstate(invalid="ignore"):
+        highest, lowest = one.max(axis=1).astype(np.float64), one.min(axis=1).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            lost, span = None, highest - lowest
+            tame = (
+                span.max() < MIN_CODE_SPAN_MV and max(highest.max(), -lowest.min()) < MAX_SAMPLE_MV
+            )  # not NaN either
+            if recorded is not None or not tame:
                 lost, span = ~(np.abs(one) < MAX_SAMPLE_MV), None
-            lost = lost if recorded is None else lost | ~recorded[exam]
+        if recorded is not None:
+            lost = lost | ~recorded[exam]
         signal[exam], valid[exam], bounds[exam] = _prepared(one, lost, span, sampling_rate, names)
         reasons.append(_why_not(valid[exam], bounds[exam], sampling_rate))
     return signal, valid, bounds, reasons

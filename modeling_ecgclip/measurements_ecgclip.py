@@ -52,7 +52,8 @@ class RhythmEvidence:
             Median change from one RR interval to the next over the median RR interval, ectopic beats left out.
         p_before_qrs (`float`, *optional*): Share of the beats that have a P wave before them.
         p_likeness (`float`, *optional*): Median correlation of a beat's P wave with the mean of the others'.
-        tp_power (`float`, *optional*): Power between T and P over that of the P wave: fibrillation and flutter have some.
+        tp_power (`float`, *optional*):
+            Power between T and P over that of the P wave: fibrillation and flutter have some.
         pp_ms (`float`, *optional*), pp_sd_ms (`float`, *optional*): Intervals between P waves of successive beats.
         ectopic_beats (`int`): Beats with another QRS than the dominant ones, cut off ones left out.
         premature_beats (`int`): Beats whose RR interval is below 85 % of the median, whatever their QRS.
@@ -78,8 +79,8 @@ class EcgMeasurements:
     The measurements of one ECG. What could not be measured is None, with a reason in `reasons`.
 
     Durations and intervals are those of the averaged dominant beat: in each lead from its own onset to its own offset,
-    the median over the leads; `qrs_all_leads_ms` reaches from the first lead's onset to the last one's offset. Research
-    software, not a medical device.
+    then the median over the leads (of the QRS the mean); `qrs_all_leads_ms` reaches from the first lead's onset to the
+    last one's offset. Research software, not a medical device.
 
     Args:
         lead_names (`tuple[str]`): Leads in the order of all arrays.
@@ -87,14 +88,16 @@ class EcgMeasurements:
         heart_rate_bpm (`float`, *optional*): 60 over the mean RR interval.
         rr_ms, rr_sd_ms (`float`, *optional*): Mean and standard deviation of the RR intervals.
         p_ms, pr_ms, qrs_ms, qrs_all_leads_ms, qt_ms (`float`, *optional*): Milliseconds.
-        qtc_bazett_ms, qtc_fridericia_ms, qtc_framingham_ms (`float`, *optional*): QT corrected for the mean RR interval.
+        qtc_bazett_ms, qtc_fridericia_ms, qtc_framingham_ms (`float`, *optional*):
+            QT corrected for the mean RR interval.
         p_axis_deg, qrs_axis_deg, t_axis_deg (`float`, *optional*): Frontal axes from -180 to 180 degrees, from areas.
         rhythm (`RhythmEvidence`): What a rhythm is read from.
         amplitudes (`dict[str, np.ndarray]` of arrays of shape `(leads,)`):
-            `p_mv`, `q_mv`, `r_mv`, `s_mv`, `r2_mv` (R'), `st_j_mv`, `st_j60_mv`, `t_mv`, and `q_ms`, `r_ms`, `s_ms` of the
-            averaged dominant beat; NaN in leads that were not read.
+            `p_mv`, `q_mv`, `r_mv`, `s_mv`, `r2_mv` (R'), `st_j_mv`, `st_j60_mv`, `t_mv`, and `q_ms`, `r_ms`, `s_ms`
+            of the averaged dominant beat; NaN in leads that were not read.
         morphology (`dict`): What the shape of the QRS says; see `docs/measurements.md`.
-        beats_s (`np.ndarray` of shape `(beats,)`): Reference points of the QRS complexes, seconds from the first sample.
+        beats_s (`np.ndarray` of shape `(beats,)`):
+            Reference points of the QRS complexes, seconds from the first sample.
         beat_kinds (`list[str]`):
             `"dominant"`, `"ectopic"` (another QRS) or `"cut_off"` (by an end of the recording), for each beat.
         marks_s (`np.ndarray` of shape `(beats, leads, 3, 3)`):
@@ -140,17 +143,22 @@ class EcgMeasurements:
         there = np.isfinite(marks)
         ordered = np.sort(marks, axis=1)  # NaN last
         count = there.sum(axis=1, keepdims=True)
-        low, high = (np.take_along_axis(ordered, np.maximum(at, 0), axis=1) for at in ((count - 1) // 2, count // 2 - (count == 0)))
+        low, high = (
+            np.take_along_axis(ordered, np.maximum(at, 0), axis=1)
+            for at in ((count - 1) // 2, count // 2 - (count == 0))
+        )
         return ((low + high) / 2)[:, 0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all of it as JSON has it: numbers rounded, NaN as None, arrays by the name of lead, wave and point."""
-        single = {
-            name: _number(getattr(self, name), 0.1)
-            for name in (*MEASURES, "rr_ms", "qrs_all_leads_ms")
-        }
+        """
+        Returns all of it as JSON has it: numbers rounded, NaN as None, arrays by the name of lead, wave and point.
+        """
+        single = {name: _number(getattr(self, name), 0.1) for name in (*MEASURES, "rr_ms", "qrs_all_leads_ms")}
         leads = {
-            lead: {name: _number(values[row], 0.001 if name.endswith("mv") else 1.0) for name, values in self.amplitudes.items()}
+            lead: {
+                name: _number(values[row], 0.001 if name.endswith("mv") else 1.0)
+                for name, values in self.amplitudes.items()
+            }
             for row, lead in enumerate(self.lead_names)
             if self.amplitudes and self.lead_mask[row]
         }

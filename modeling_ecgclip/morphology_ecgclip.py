@@ -18,8 +18,8 @@ J60_S = 0.06
 NOTCH_SHARE, NOTCH_MV = 0.05, 0.05  # of the QRS, between two peaks of one wave
 MIN_AXIS_SHARE = 0.15  # of the leads' absolute area: with less a wave has no direction in the frontal plane
 
-# Hancock et al. 2009 (AHA/ACCF/HRS part V) for voltages; Surawicz et al. 2009 (part III) for conduction; Thygesen et al.
-# 2018 (fourth universal definition) for Q waves.
+# Hancock et al. 2009 (AHA/ACCF/HRS part V) for voltages; Surawicz et al. 2009 (part III) for conduction; Thygesen et
+# al. 2018 (fourth universal definition) for Q waves.
 LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0
 SOKOLOW_LYON_MV = 3.5
 MIN_R2_MV = 0.05  # above the level, and above the J point
@@ -47,7 +47,8 @@ class Shapes:
             `AMPLITUDES`, from the level before the QRS: Q and S are negative, P and T have their sign; milliseconds of
             Q, R and S.
         notched (`np.ndarray` of shape `(beats, leads)`, bool): Two peaks in one wave of the QRS.
-        rise_ms (`np.ndarray` of shape `(beats,)`): From the onset of the QRS until all leads' slope is half of its most.
+        rise_ms (`np.ndarray` of shape `(beats,)`):
+            From the onset of the QRS until all leads' slope is half of its most.
         axes (`np.ndarray` of shape `(beats, 3)`): Frontal axes of P, QRS and T in degrees; NaN without I and II, or
             where a wave has no direction there.
     """
@@ -211,9 +212,7 @@ def morphology(
     return {
         "rsr_v1_v2": None
         if not ({"V1", "V2"} & row.keys())
-        else any(
-            of("r2_mv", lead) > 0 for lead in ("V1", "V2") if lead in row
-        ),
+        else any(of("r2_mv", lead) > 0 for lead in ("V1", "V2") if lead in row),
         "notched_r_lateral": None
         if not lateral or broad is None
         else broad and any(bool(notched[row[lead]]) and of("r_mv", lead) > -of("s_mv", lead) for lead in lateral),

@@ -4,7 +4,8 @@ A QRS ends where its slopes do. P and T end where the area between the curve and
 (Zhang et al. 2006): a tangent that needs no derivative. All leads say together where a wave is, each says where it
 ends, not far from the others.
 
-Constants were chosen on the records of LUDB with an even number; `benchmarks/measure/README.md` has the others' result.
+Constants were chosen on the records of LUDB with an even number; `benchmarks/measure/README.md` has the others'
+result.
 """
 
 import numpy as np
@@ -40,7 +41,8 @@ T_AREA_S, T_ONSET_AREA_S = 0.125, 0.12
 # P wave of the next beat comes later.
 T_PEAK_S, T_PEAK_SPREAD_S = 0.28, 0.12
 T_FALL_S = 0.08  # at the least, from peak to end of all leads together
-LONGEST_QT_S, NEXT_P_S = (0.06, 0.5), 0.09  # from the reference point: constant, times root of RR; before the next beat
+# The latest end from the reference point: a constant, and times the root of RR; and before the next beat.
+LONGEST_QT_S, NEXT_P_S = (0.06, 0.5), 0.09
 T_LONG_S = 0.4  # from peak to end, the less likely the later
 T_REACH_S, T_SIGN_S = 0.08, 0.02
 T_HALF_S = (0.04, 0.16)  # from peak to end in one lead
@@ -60,9 +62,7 @@ def _samples(seconds: float) -> int:
     return round(seconds * RATE)
 
 
-def delineate_qrs(
-    means: np.ndarray, valid: np.ndarray, earliest: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def delineate_qrs(means: np.ndarray, valid: np.ndarray, earliest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     Returns where the QRS of averaged beats begins and ends.
 
@@ -90,9 +90,7 @@ def delineate_qrs(
     top = together[:, core].max(axis=-1)
     calm = NOISE_TIMES * np.minimum(*(together[:, part].mean(axis=-1) for part in _around(zero, n)))
     here, earliest = np.full(beats, zero), earliest - view.start
-    onset = _quiet_before(
-        together, np.maximum(QRS_ONSET_SLOPE * top, calm), here, zero - _samples(QRS_REACH_S[0])
-    )
+    onset = _quiet_before(together, np.maximum(QRS_ONSET_SLOPE * top, calm), here, zero - _samples(QRS_REACH_S[0]))
     onset = np.maximum(onset, earliest)
     last = n - 1 - zero - _samples(QRS_REACH_S[1])
     limit = np.maximum(QRS_OFFSET_SLOPE * top, calm)
@@ -116,7 +114,9 @@ def _around(zero: int, n: int) -> tuple[slice, slice]:
     return slice(0, zero - _samples(QRS_REACH_S[0])), slice(min(zero + _samples(REST_AFTER_S), n - 2), n)
 
 
-def delineate_t(means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def delineate_t(
+    means: np.ndarray, valid: np.ndarray, offset: np.ndarray, rr: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """
     Returns where the T wave of averaged beats begins, culminates and ends.
 
@@ -191,23 +191,22 @@ def delineate_p(
     width = _samples(P_AREA_S)
     peak = _within(curve * up, middle - near, middle + near, -np.inf).argmax(axis=-1)
     behind, ahead = _area_behind(curve, width) * up, _area_ahead(curve, width) * up
-    place = np.arange(span + 1)
-    ends = []
-    for area, low, high in (
-        (ahead, np.maximum(top - longest, 0), top - shortest),
-        (behind, top + shortest, np.minimum(top + longest, span)),
-    ):
-        of_all = _within(area.sum(axis=1), low, high, -np.inf).argmax(axis=-1)
-        if area is ahead:
-            earlier = _earlier_part(area, valid, of_all)
-            area = np.where((earlier < of_all)[:, None, None], np.abs(area), area)
-            of_all, low = earlier, np.minimum(low, earlier - near)
-        away = (place - of_all[:, None])[:, None] / RATE
-        likely = area * np.maximum(1 - (away / P_END_REACH_S) ** 2, 0)
-        ends.append(_within(likely, low[:, None], high[:, None], -np.inf).argmax(axis=-1))
-    begin, end = ends
+    first = _within(ahead.sum(axis=1), np.maximum(top - longest, 0), top - shortest, -np.inf).argmax(axis=-1)
+    earlier = _earlier_part(ahead, valid, first)
+    ahead = np.where((earlier < first)[:, None, None], np.abs(ahead), ahead)
+    begin = _near(ahead, earlier, np.minimum(np.maximum(top - longest, 0), earlier - near), top - shortest)
+    latest = np.minimum(top + longest, span)
+    last = _within(behind.sum(axis=1), top + shortest, latest, -np.inf).argmax(axis=-1)
+    end = _near(behind, last, top + shortest, latest)
     points = np.stack([begin, peak, end], axis=-1) + begin_of_view[:, None, None]
     return points.astype(float), top + begin_of_view
+
+
+def _near(area: np.ndarray, place: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Where each lead's area is largest from `low` to `high`, not far from the place of all, (beats, leads)."""
+    away = (np.arange(area.shape[-1]) - place[:, None])[:, None] / RATE
+    likely = area * np.maximum(1 - (away / P_END_REACH_S) ** 2, 0)
+    return _within(likely, low[:, None], high[:, None], -np.inf).argmax(axis=-1)
 
 
 def _earlier_part(area: np.ndarray, valid: np.ndarray, onset: np.ndarray) -> np.ndarray:
@@ -245,7 +244,9 @@ def _smooth(signal: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _quiet_before(values: np.ndarray, limit: np.ndarray, start: np.ndarray, earliest: np.ndarray | int) -> np.ndarray:
-    """The last place before `start` where values have been below `limit` for a while; `earliest` where there is none."""
+    """
+    The last place before `start` where values have been below `limit` for a while; `earliest` where there is none.
+    """
     hold = _samples(QUIET_S)
     loudest = scipy.ndimage.maximum_filter1d(values, hold, axis=-1, origin=(hold - 1) // 2)
     n = values.shape[-1]

@@ -1,7 +1,7 @@
 """LUDB's marks beside measured ones: waves found, errors of onsets and offsets, intervals, rate.
 
-The first and the last beats of its records are not marked, so that only what lies between the first and the last mark of
-a lead counts as found too much.
+The first and the last beats of its records are not marked, so that only what lies between the first and the last mark
+of a lead counts as found too much.
 """
 
 import csv
@@ -32,7 +32,8 @@ class Ludb:
         number (`int`): From 1 on.
         signal (`np.ndarray` of shape `(12, samples)`), rate (`float`): As recorded, each lead scaled to 1 mV; Hz.
         marks (`list[list[Mark]]`): For each lead.
-        intervals (`dict[str, float]`): Median over the leads of the medians over the beats; what is undefined is absent.
+        intervals (`dict[str, float]`):
+            Median over the leads of the medians over the beats; what is undefined is absent.
         diagnoses (`str`): As the record states them.
     """
 
@@ -88,7 +89,11 @@ class Scores:
     def rates(self, wave: str, leads: Iterable[int] = range(12)) -> tuple[float, float, float]:
         """Sensitivity, positive predictive value and F1 of a wave over some leads."""
         found, much, missed = np.sum([self.counts[wave, lead] for lead in leads], axis=0)
-        return found / max(found + missed, 1), found / max(found + much, 1), 2 * found / max(2 * found + much + missed, 1)
+        return (
+            found / max(found + missed, 1),
+            found / max(found + much, 1),
+            2 * found / max(2 * found + much + missed, 1),
+        )
 
 
 def score(records: Iterable[Ludb], marks_s: Mapping[int, np.ndarray]) -> Scores:
@@ -135,7 +140,9 @@ def _pairs(true: np.ndarray, found: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def global_errors(records: Iterable[Ludb], measured: Mapping[int, dict[str, float | None]]) -> dict[str, dict[int, float]]:
+def global_errors(
+    records: Iterable[Ludb], measured: Mapping[int, dict[str, float | None]]
+) -> dict[str, dict[int, float]]:
     """By interval and record, ours minus the marks' median over the leads; what either lacks is absent."""
     return {
         name: {
@@ -154,6 +161,8 @@ def rate_errors(records: Iterable[Ludb], measured: Mapping[int, EcgMeasurements]
         true = np.array([mark[2] for mark in record.marks[1] if mark[0] == "N"])
         ours = measured[record.number].beats_s
         ours = ours[(ours > true[0] - 0.1) & (ours < true[-1] + 0.1)]
-        rates = [60 * (len(places) - 1) / (places[-1] - places[0]) if len(places) > 1 else np.inf for places in (ours, true)]
+        rates = [
+            60 * (len(places) - 1) / (places[-1] - places[0]) if len(places) > 1 else np.inf for places in (ours, true)
+        ]
         errors.append(rates[0] - rates[1])
     return errors

@@ -14,7 +14,8 @@ _KEYS = (("P", "ECG_P"), ("R", "ECG_R"), ("T", "ECG_T"))
 
 def delineated(record: Ludb, method: str) -> tuple[np.ndarray, dict[str, float | None]]:
     """
-    Returns the marks of one record, in seconds, `(beats, 12, 3, 3)`, and its intervals: medians over beats, then leads.
+    Returns the marks of one record, in seconds, `(beats, 12, 3, 3)`, and its intervals: medians over beats, then
+    leads.
 
     A lead in which neurokit2 fails has no marks.
     """

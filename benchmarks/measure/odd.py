@@ -1,4 +1,6 @@
-"""ECGs that are damaged, odd or none, for what must neither crash nor be guessed at. Simulated, none from a patient."""
+"""
+ECGs that are damaged, odd or none, for what must neither crash nor be guessed at. Simulated, none from a patient.
+"""
 
 from collections.abc import Callable, Iterator
 

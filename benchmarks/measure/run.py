@@ -84,7 +84,9 @@ def spread(errors: Any) -> str:
 
 
 def wave_table(scores: dict[str, Scores]) -> str:
-    rows: list[list[object]] = [["records", "wave", "found", "too much", "missed", "Se", "PPV", "F1", "onset", "offset"]]
+    rows: list[list[object]] = [
+        ["records", "wave", "found", "too much", "missed", "Se", "PPV", "F1", "onset", "offset"]
+    ]
     for name, one in scores.items():
         for wave in WAVES.values():
             found, much, missed = np.sum([one.counts[wave, lead] for lead in range(12)], axis=0)
@@ -101,17 +103,23 @@ def lead_table(scores: Scores) -> str:
     return markdown_table(rows)
 
 
-def interval_table(of_records: dict[str, list[Ludb]], of_methods: dict[str, dict[int, dict[str, float | None]]]) -> str:
+def interval_table(
+    of_records: dict[str, list[Ludb]], of_methods: dict[str, dict[int, dict[str, float | None]]]
+) -> str:
     rows: list[list[object]] = [["records", "by", *(name.split("_")[0].upper() for name in INTERVALS)]]
     for which, records in of_records.items():
         for method, values in of_methods.items():
             errors = global_errors(records, values)
-            rows.append([which, method, *(f"{spread(errors[name].values())} ({len(errors[name])})" for name in INTERVALS)])
+            rows.append(
+                [which, method, *(f"{spread(errors[name].values())} ({len(errors[name])})" for name in INTERVALS)]
+            )
     return markdown_table(rows)
 
 
 def worst(records: list[Ludb], measured: dict[int, EcgMeasurements], n: int) -> list[tuple[Ludb, str]]:
-    """The records whose intervals are furthest off, in units of what is aimed at; a PR that is not marked comes first."""
+    """
+    The records whose intervals are furthest off, in units of what is aimed at; a PR that is not marked comes first.
+    """
     errors = global_errors(records, {number: vars(one) for number, one in measured.items()})
     ranked = []
     for record in records:
@@ -132,7 +140,9 @@ def quality_table(records: list[Ludb], measured: dict[int, EcgMeasurements]) -> 
     for name in INTERVALS:
         ranked = sorted(errors[name], key=lambda number: -measured[number].quality[name])
         half = len(ranked) // 2
-        rows.append([name, *(spread(errors[name][number] for number in part) for part in (ranked[:half], ranked[half:]))])
+        rows.append(
+            [name, *(spread(errors[name][number] for number in part) for part in (ranked[:half], ranked[half:]))]
+        )
     return markdown_table(rows)
 
 
@@ -199,12 +209,21 @@ def main(argv: list[str] | None = None) -> None:
         name = f"neurokit2 ({method})"
         scores[f"all, {name}"] = score(records, its_marks)
         methods[name] = its_intervals
-        summary |= {"neurokit2": method, "neurokit2_per_s": round(its_speed, 3), "ratio": round(per_second / its_speed)}
+        summary |= {
+            "neurokit2": method,
+            "neurokit2_per_s": round(its_speed, 3),
+            "ratio": round(per_second / its_speed),
+        }
     print("## Waves, per lead\n", wave_table(scores), "", sep="\n")
     print("## F1 by lead, all records\n", lead_table(scores["all"]), "", sep="\n")
-    print("## Intervals against the marks' median over leads, ms (records)\n", interval_table(of_halves, methods), "", sep="\n")
+    print(
+        "## Intervals against the marks' median over leads, ms (records)\n",
+        interval_table(of_halves, methods),
+        "",
+        sep="\n",
+    )
     rates = np.abs(rate_errors(records, measured))
-    print(f"Heart rate within 1 bpm: {np.mean(rates <= 1):.1%} of {len(rates)}; the furthest off: {rates.max():.1f} bpm\n")
+    print(f"Heart rate within 1 bpm: {np.mean(rates <= 1):.1%} of {len(rates)}; furthest off: {rates.max():.1f} bpm\n")
     print("## Errors by quality, ms\n", quality_table(records, measured), "", sep="\n")
     ten = worst(records, measured, 10)
     print("## The ten worst\n", *(f"- {text}" for _, text in ten), "", sep="\n")

@@ -32,11 +32,17 @@ def bump(seconds: np.ndarray, begin: float, end: float) -> np.ndarray:
 def beat(seconds: np.ndarray, broad: bool = False, p_wave: bool = True, pr_more: float = 0.0) -> np.ndarray:
     """One beat around 0 s, (leads, samples) in millivolts: as known above, or a `broad` one without a P wave."""
     gain = gains()[:, None]
-    t_sign = np.array([T_SIGNS.get(lead, 1.0) * np.sign(g) for lead, g in zip(LEAD_NAMES, gains(), strict=True)])[:, None]
+    t_sign = np.array([T_SIGNS.get(lead, 1.0) * np.sign(g) for lead, g in zip(LEAD_NAMES, gains(), strict=True)])[
+        :, None
+    ]
     if broad:
         return -1.3 * gain * bump(seconds, -0.08, 0.1) + 0.5 * t_sign * bump(seconds, 0.15, 0.45)
     # Q and S in every second lead: in a heart no moment is without a slope in all of them.
-    narrow = bump(seconds, -0.028, 0.028) - Q_SHARE * bump(seconds, QRS_ON, -0.015) - S_SHARE * bump(seconds, 0.015, QRS_OFF)
+    narrow = (
+        bump(seconds, -0.028, 0.028)
+        - Q_SHARE * bump(seconds, QRS_ON, -0.015)
+        - S_SHARE * bump(seconds, 0.015, QRS_OFF)
+    )
     qrs = np.where(np.arange(len(gain))[:, None] % 2 == 0, narrow, bump(seconds, QRS_ON, QRS_OFF))
     p = 0.15 * bump(seconds, P_ON - pr_more, P_OFF - pr_more) if p_wave else 0.0
     return gain * (qrs + p) + 0.3 * t_sign * bump(seconds, T_ON, T_OFF)

@@ -256,7 +256,9 @@ class TestResult:
         assert content["leads"]["V5"]["r_mv"] == pytest.approx(1.3, rel=0.05)
         beat = content["beats"][3]
         assert beat["kind"] == "dominant"
-        assert beat["waves"]["P"]["onset"] < beat["waves"]["QRS"]["onset"] < beat["at_s"] < beat["waves"]["T"]["offset"]
+        assert (
+            beat["waves"]["P"]["onset"] < beat["waves"]["QRS"]["onset"] < beat["at_s"] < beat["waves"]["T"]["offset"]
+        )
         assert content["leads_read"] == list(LEAD_NAMES) and content["reasons"] == {}
 
     def test_to_dict_of_nothing(self):
