@@ -21,7 +21,8 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.measure.ludb import (  # noqa: E402 (the path comes first)
+from benchmarks.measure import ptbxl  # noqa: E402 (the path comes first)
+from benchmarks.measure.ludb import (  # noqa: E402
     INTERVALS,
     WAVES,
     Ludb,
@@ -231,6 +232,7 @@ def main(argv: list[str] | None = None) -> None:
         from benchmarks.measure.pictures import draw
 
         draw(arguments.picture, ten, measured)
+    print("## PTB-XL, 300 records\n", ptbxl.tables(arguments.sample_data / "ptbxl_sample"), "", sep="\n")
     table, n_odd = odd_table(arguments.odd, arguments.seed)
     print("## Damaged and odd ECGs (simulated)\n", table, "", sep="\n")
     summary |= {"odd_without_a_crash": n_odd, "memory_grows_mb": round(memory_grows_mb(records), 1)}
