@@ -17,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -188,7 +189,8 @@ def measure_block(exams: Exams, block: Any, repair_nan: bool = False) -> tuple[p
 
 def _row(exam: Exam, standard: StandardEcg, measurements: EcgMeasurements) -> dict[str, Any]:
     """One row of [`SCHEMA`]."""
-    values = measurements.to_dict()
+    # Beats and leads have no columns here, and would take most of the time.
+    values = replace(measurements, beats_s=np.zeros(0), beat_kinds=[], amplitudes={}).to_dict()
     morphology = dict(values["morphology"])
     if morphology:
         morphology["pathological_q_leads"] = " ".join(morphology["pathological_q_leads"])
