@@ -82,7 +82,7 @@ class EndpointHandler:
         task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone
         first = pipeline(task, model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
         self.pipelines: dict[str, Pipeline] = {tasks[0]: first}
-        for further in set(tasks[1:]) & set(_FURTHER_PIPELINES):
+        for further in tasks[1:]:
             self.pipelines[further] = _FURTHER_PIPELINES[further](
                 model=first.model, feature_extractor=first.feature_extractor, device=first.device
             )
