@@ -295,9 +295,8 @@ class MeasureArguments(StatedOfFiles):
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures; returns how many exams were `found`, `kept` and `rejected`, and `rejected_by_reason`."""
-    parser = HfArgumentParser(
-        MeasureArguments, prog="python -m data_scripts.measure", description=__doc__.splitlines()[0]
-    )
+    command_line: Any = MeasureArguments  # a dataclass, whose type transformers states too narrowly
+    parser = HfArgumentParser(command_line, prog="python -m data_scripts.measure", description=__doc__.splitlines()[0])
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     exams, output = arguments.exams(), Path(arguments.output_file)
     kept, reasons = 0, Counter[str]()

@@ -4,6 +4,8 @@ Importing this package makes the Auto classes and `pipeline` know its models; fo
 remote code.
 """
 
+from typing import Any
+
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -68,9 +70,8 @@ PIPELINE_REGISTRY.register_pipeline(
     "zero-shot-ecg-classification", ZeroShotEcgClassificationPipeline, pt_model=AutoModel
 )
 PIPELINE_REGISTRY.register_pipeline("ecg-feature-extraction", EcgFeatureExtractionPipeline, pt_model=AutoModel)
-PIPELINE_REGISTRY.register_pipeline(
-    MEASUREMENT_TASK, EcgMeasurementPipeline, pt_model=(AutoModel, AutoModelForAudioClassification)
-)
+_any_model: Any = (AutoModel, AutoModelForAudioClassification)  # transformers states a tuple of one
+PIPELINE_REGISTRY.register_pipeline(MEASUREMENT_TASK, EcgMeasurementPipeline, pt_model=_any_model)
 
 
 __all__ = [

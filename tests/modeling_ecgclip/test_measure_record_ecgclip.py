@@ -37,7 +37,9 @@ def test_leads_are_ordered_and_derived_or_missing():
 
 
 def test_several_of_any_length_and_rate_as_alone():
-    records = [record(simulated(i, n), rate) for i, (n, rate) in enumerate([(4096, 400), (3000, 400), (4096, 500)] * 2)]
+    records = [
+        record(simulated(i, n), rate) for i, (n, rate) in enumerate([(4096, 400), (3000, 400), (4096, 500)] * 2)
+    ]
     together = measure_ordered([order_record(one) for one in records])
     alone = [measure_record(one)[0] for one in records]
     assert [one.to_dict() for one in together] == [one.to_dict() for one in alone]

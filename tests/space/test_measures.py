@@ -23,7 +23,11 @@ def test_values_reasons_and_the_recorders_own(measurements):
     measures = {measure.name: measure for measure in measures_of(measurements, stated)}
     assert (measures["heart_rate_bpm"].value, measures["heart_rate_bpm"].stated) == ("72 bpm", None)
     assert (measures["qrs_ms"].value, measures["qrs_ms"].stated) == ("88 ms", "90 ms")
-    assert (measures["pr_ms"].value, measures["pr_ms"].reason, measures["pr_ms"].stated) == (None, "no P wave", "160 ms")
+    assert (measures["pr_ms"].value, measures["pr_ms"].reason, measures["pr_ms"].stated) == (
+        None,
+        "no P wave",
+        "160 ms",
+    )
     assert measures["qrs_axis_deg"].value == "-31\N{DEGREE SIGN}"
     assert measures["qtc_bazett_ms"].stated == "410 ms (formula not stated)"
     assert [name for name, measure in measures.items() if measure.uncertain] == ["qrs_ms"]
