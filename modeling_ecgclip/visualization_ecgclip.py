@@ -256,7 +256,7 @@ def _draw_key(axes: Any, right: float) -> None:
         text = axes.text(right, 3.2, name, fontsize=8, color=colour, ha="right", va="baseline", bbox=_label_box())
         if colour != TEXT_COLOUR:
             text.set_weight("bold")
-        right -= 2.0 + 1.8 * len(name)
+        right -= 3.2 + 1.45 * len(name)
 
 
 def _draw_calibration(axes: Any, baseline: float) -> None:
