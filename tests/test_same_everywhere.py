@@ -1,6 +1,6 @@
 """One ECG, one model: pipeline, endpoint, server, page, converter, export: the same answer, or the same refusal.
 
-So do the ways to its measurements: pipelines, endpoint, page and command.
+So do the ways to its measurements: pipelines, endpoint, server, page and command.
 """
 
 import base64
@@ -162,24 +162,30 @@ def zipped(path):
 
 
 @pytest.fixture(scope="module")
-def ways(folders):
-    """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
-    saved, exported = folders
-    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(saved)), timeout_s=60)
+def server(folders):
+    """A function from a request to the answer of `serve.py`."""
+    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(folders[0])), timeout_s=60)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield {
+    yield over_http(server.server_address[1])
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def ways(folders, server):
+    """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
+    saved, exported = folders
+    return {
         "pipeline": by_pipeline(saved),
         "endpoint": by_endpoint(saved),
-        "server": by_requests(over_http(server.server_address[1])),
+        "server": by_requests(server),
         "page": by_page(saved),
         "table": by_table(saved),
         "onnx, pipeline": by_pipeline(exported),
         "onnx, endpoint": by_endpoint(exported),
     }
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
 
 
 def noise(_):
@@ -270,33 +276,34 @@ def test_same_answer_everywhere(ways, tmp_path, case):
             assert [entry["code"] for entry in found[label].get("quality", [])] == codes, (name, label)
 
 
-def measured_everywhere(folders, path, stated):
-    """The measurements of one ECG by each way, as JSON has them; of the command, those that have a column."""
+def measured_everywhere(folders, server, path, stated):
+    """The measurements of one ECG by each way, as JSON has them."""
     saved, exported = folders
     content = path.read_bytes() if path.is_file() else zipped(path)
-    request = {"inputs": base64.b64encode(content).decode(), "parameters": stated}
     found = {}
+    asked = {"server": server}
     for name, folder in (("saved", saved), ("exported", exported)):
         measure = pipeline("ecg-measurement", model=str(folder), trust_remote_code=True)
         classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
-        handler = EndpointHandler(str(folder))
         found[f"{name}, pipeline"] = measure(str(path), **stated)["measurements"]
         found[f"{name}, beside labels"] = classify(str(path), return_measurements=True, **stated)["measurements"]
+        asked[f"{name}, endpoint"] = EndpointHandler(str(folder))
+    for name, ask in asked.items():
         for parameter in ({"task": "ecg-measurement"}, {"return_measurements": True}):
-            answer = handler({**request, "parameters": {**stated, **parameter}})
-            found[f"{name}, endpoint, {parameter}"] = json.loads(json.dumps(answer))["measurements"]
+            request = {"inputs": base64.b64encode(content).decode(), "parameters": {**stated, **parameter}}
+            found[f"{name}, {parameter}"] = json.loads(json.dumps(ask(request)))["measurements"]
     paths = [path] if path.is_file() else [path.with_name(f"{path.name}.{ending}") for ending in ("hea", "dat")]
     found["page"] = Analyser.load(str(saved)).analyse(*read_upload(paths, Form(**stated))).to_dict()["measurements"]
     return found
 
 
 @pytest.mark.parametrize("case", [case for case in ANSWERED if ANSWERED[case][0] != "csv"])
-def test_same_measurements_everywhere(folders, tmp_path, case):
+def test_same_measurements_everywhere(folders, server, tmp_path, case):
     kind, change, members, stated = ANSWERED[case]
     (tmp_path / "files").mkdir()
     signal = simulated(0, 5000) if change is None else change(simulated(0, 5000))
     path = write(tmp_path / "files", kind, signal, **members)
-    found = measured_everywhere(folders, path, stated)
+    found = measured_everywhere(folders, server, path, stated)
     expected = found.pop("saved, pipeline")
     assert (expected["heart_rate_bpm"] is None) == (case == "doubtful: noise")
     assert found == dict.fromkeys(found, expected)
