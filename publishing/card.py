@@ -93,7 +93,7 @@ def card_metadata(
     """
     facts = [source_facts(source) for source in run.sources]
     has_reports = any(run.record["data"]["exams_with_report"].values())
-    languages = sorted({language for fact in facts for language in fact.report_languages}) if has_reports else []
+    languages = sorted(run.reports.get("languages", ()) or {one for fact in facts for one in fact.report_languages})
     dataset = dataset_id or _hub_id(run.record["data"]["name"])
     origin = base_model or (_hub_id(run.origins[0]["name"]) if run.origins else None)
     bases = [base for base in (origin, *map(_hub_id, run.stage.base_models(run))) if base]
@@ -104,7 +104,7 @@ def card_metadata(
         library_name="transformers",
         pipeline_tag=run.stage.pipeline_tag,
         license=LICENSE,
-        language=languages or None,
+        language=(languages if has_reports else None) or None,
         datasets=[dataset] if dataset else None,
         base_model=bases or None,
         tags=tags,

@@ -270,6 +270,11 @@ def limits(run: RunFolder) -> list[str]:
     ]
     texts = [*run.stage.texts_seen(run)]
     texts += [_reports_of(data) for origin, data in data_of_origins if origin.get("stage") == "contrastive"]
+    lines += [
+        f"The reports of pre-training are descriptions that {by} wrote from measurements of the ECG, not a physician: "
+        "what it measures wrongly, or has no words for, was learned so."
+        for by in dict.fromkeys(text["described_by"] for text in texts if text.get("described_by"))
+    ]
     return lines + [
         f"Pre-training saw {seen}. So labels were not kept from it, and results do not compare with those of "
         "pre-training on descriptions alone."

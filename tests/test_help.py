@@ -16,6 +16,7 @@ COMMANDS = (
     "train_cls",
     "data_scripts.code15",
     "data_scripts.code_test",
+    "data_scripts.describe",
     "data_scripts.embed_reports",
     "data_scripts.folder",
     "data_scripts.make_text_model",

@@ -12,16 +12,17 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import DatasetDict, DatasetInfo, load_from_disk
+from datasets import DatasetDict, DatasetInfo, Features, load_from_disk
 from transformers import HfArgumentParser
 
 from common.markdown import markdown_table
@@ -119,13 +120,33 @@ def run_conversion(
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
+    with incomplete_table(output_dir) as folder:
+        builder = builder_class(settings, folder / WORK, arguments.num_proc)
+        record = _convert(builder, folder, arguments)
+    print_summary(record, output_dir)
+    return record
+
+
+@contextmanager
+def incomplete_table(output_dir: Path) -> Iterator[Path]:
+    """
+    Yields the folder in which a table is made, and gives it its name when the block ends.
+
+    Where an `OSError` or Ctrl-C ends the block, the folder stays for the next run if `work/shards` holds a finished
+    shard; else it is removed.
+
+    Args:
+        output_dir (`Path`): Of the table.
+
+    Raises:
+        `BlockingIOError`: where another run writes the same table.
+    """
     folder = output_dir.with_name(f"{output_dir.name}.incomplete")
     (folder / WORK).mkdir(parents=True, exist_ok=True)
     keep = False
     with _only_run(folder / WORK / "lock"):
         try:
-            builder = builder_class(settings, folder / WORK, arguments.num_proc)
-            record = _convert(builder, folder, arguments)
+            yield folder
             shutil.rmtree(folder / WORK)
             put_in_place(folder, output_dir)
         except (OSError, KeyboardInterrupt):
@@ -137,8 +158,6 @@ def run_conversion(
         finally:
             if not keep:
                 remove(folder)
-    print_summary(record, output_dir)
-    return record
 
 
 def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) -> dict[str, Any]:
@@ -155,7 +174,7 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
     del table
-    _continue_or_start(folder, _identity(builder, schema, plan_path, parts))
+    continue_or_start(folder, _identity(builder, schema, plan_path, parts))
     _check_space(builder, schema, folder, planned, parts)
     records = shards.run_shards(builder, folder, plan_path, schema, planned, arguments.num_proc)
     digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
@@ -173,7 +192,8 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
     check_exam_table(made, arguments.output_dir)
     record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": digest})
-    _write_records(folder, record, rejected)
+    _write_rejected(folder, rejected)
+    write_record(folder, record)
     return record
 
 
@@ -201,9 +221,6 @@ def _only_run(path: Path) -> Iterator[None]:
 
 def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """What must be the same for finished shards to be those that this run would write."""
-    converter = Path(str(sys.modules[type(builder).__module__].__file__)).resolve()
-    files = [converter, *sorted(project_modules(converter, with_packages=False))]
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
     source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())
     with plan_path.open("rb") as file:
@@ -215,12 +232,19 @@ def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: S
         "schema": schema.to_dict(),
         "plan": plan.hexdigest(),
         "parts": source.hexdigest(),
-        "code": code.hexdigest(),
+        "code": code_digest(sys.modules[type(builder).__module__]),
         "versions": {name: version(name) for name in PACKAGES},
     }
 
 
-def _continue_or_start(folder: Path, identity: dict[str, Any]) -> None:
+def code_digest(module: ModuleType) -> str:
+    """Returns a sha256 of a module and of all the project's own modules that it imports, in their order of names."""
+    path = Path(str(module.__file__)).resolve()
+    files = [path, *sorted(project_modules(path, with_packages=False))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def continue_or_start(folder: Path, identity: dict[str, Any]) -> None:
     """Removes what another source, other settings or other code left in the incomplete folder."""
     path = folder / WORK / "identity.json"
     text = json.dumps(identity, sort_keys=True, default=str)
@@ -288,15 +312,28 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
 
 
 def _describe(folder: Path, schema: ExamSchema, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:
-    """Adds to the Arrow files the small files that `load_from_disk` looks for, and opens the table."""
+    """Adds what a table needs beside its Arrow files, one of them for splits without rows, and opens it."""
+    names = {split: [Path(shard.files[split]).name for shard in planned if split in shard.files] for split in SPLITS}
+    return open_written(folder, schema.features, names, digest)
+
+
+def open_written(folder: Path, features: Features, names: Mapping[str, list[str]], digest: str) -> DatasetDict:
+    """
+    Adds to the Arrow files the small files that `load_from_disk` looks for, and opens the table.
+
+    Args:
+        folder (`Path`): Of the table.
+        features (`datasets.Features`): Its columns.
+        names (`dict[str, list[str]]`): The files of each split in their order; a split without any gets an empty one.
+        digest (`str`): Of its rows.
+    """
     for split in SPLITS:
-        names = [Path(shard.files[split]).name for shard in planned if split in shard.files]
-        if not names:
-            names = ["data-00000-of-00001.arrow"]
-            with pa.OSFile(str(folder / split / names[0]), "wb") as sink:
-                pa.ipc.new_stream(sink, schema.arrow_schema).close()
+        of_split = names[split] or ["data-00000-of-00001.arrow"]
+        if not names[split]:
+            with pa.OSFile(str(folder / split / of_split[0]), "wb") as sink:
+                pa.ipc.new_stream(sink, features.arrow_schema).close()
         state: dict[str, Any] = {
-            "_data_files": [{"filename": name} for name in names],
+            "_data_files": [{"filename": name} for name in of_split],
             "_fingerprint": hashlib.sha256(f"{digest}:{split}".encode()).hexdigest()[:16],
             "_format_columns": None,
             "_format_kwargs": {},
@@ -305,7 +342,7 @@ def _describe(folder: Path, schema: ExamSchema, planned: Sequence[shards.Shard],
             "_split": split,
         }
         (folder / split / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-        DatasetInfo(features=schema.features).write_to_directory(str(folder / split), pretty_print=True)
+        DatasetInfo(features=features).write_to_directory(str(folder / split), pretty_print=True)
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}), encoding="utf-8")
     return load_from_disk(str(folder))
 
@@ -366,11 +403,15 @@ def _conversion_record(
     }
 
 
-def _write_records(folder: Path, record: dict[str, Any], rejected: list[dict[str, str]]) -> None:
+def _write_rejected(folder: Path, rejected: list[dict[str, str]]) -> None:
     with open(folder / "rejected.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["record", "reason", "detail"])
         writer.writeheader()
         writer.writerows(rejected)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Writes `conversion.json` and, for `load_dataset` and readers, `README.md`."""
     text = json.dumps(record, indent=2, ensure_ascii=False)
     (folder / "conversion.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(record), encoding="utf-8")
@@ -389,6 +430,7 @@ def _readme(record: dict[str, Any]) -> str:
     split_note = f"Split by exam; patients unknown ({patients})." if patients else "No patient is in two splits."
     signal, labels = record["signal"], ", ".join(label["name"] for label in record["labels"])
     n_leads, n_samples = len(signal["lead_names"]), signal["n_samples"]
+    origin = f" Reports: {record['reports']['note']}" if "note" in record["reports"] else ""
     return f"""---
 configs:
 - config_name: default
@@ -405,5 +447,5 @@ settings, `rejected.csv` the records that were left out and why.
 
 {markdown_table(rows, right=())}
 
-{record["kept"]} of {record["found"]} records were kept. {split_note}
+{record["kept"]} of {record["found"]} records were kept. {split_note}{origin}
 """

@@ -2,7 +2,12 @@
 What Portuguese descriptions of ECGs say, as data: phrases by section and value, none of which names a diagnosis.
 
 The simulator's conclusions, `data_scripts.simulate.conclusions`, share no word of meaning with them: a test says so.
+`phrases_english` holds the same tables in English. Beside the values of the simulator's readers stand some that claim
+no more than a program measures.
 """
+
+LEADS = {"I": "DI", "II": "DII", "III": "DIII"}  # the others are written as in the standard
+AND, RANGE = "{first} e {last}", "{first} a {last}"  # of leads
 
 RATE = {
     "slow": (
@@ -43,13 +48,16 @@ RATE_WITH_NUMBER = {
     "fast": ("FC {rate} bpm, acima da faixa habitual", "Frequência cardíaca: {rate} bpm (elevada)"),
 }
 
+_REGULAR = ("Intervalos RR regulares", "Ciclos RR regulares", "Espaços RR constantes")
 CYCLES = {
-    "regular": (
-        "Intervalos RR regulares",
-        "Ciclos RR regulares",
-        "Espaços RR constantes",
-        "Onda P precedendo cada QRS, com intervalos RR regulares",
+    "regular": (*_REGULAR, "Onda P precedendo cada QRS, com intervalos RR regulares"),
+    "even": _REGULAR,
+    "varying": (
+        "Discreta variação dos ciclos RR",
+        "Espaços RR com discreta variação",
+        "Intervalos RR discretamente variáveis",
     ),
+    "uneven": ("Intervalos RR irregulares", "Ciclos RR irregulares", "RR irregular"),
     "breathing": (
         "Intervalos RR variando com a respiração",
         "Discreta variação dos ciclos RR",
@@ -75,7 +83,10 @@ EARLY_BEATS = {
         "Complexos antecipados de morfologia habitual",
         "Batimentos antecipados precedidos de onda P distinta",
     ),
+    "wide": ("Batimentos prematuros com QRS largo", "Complexos antecipados e alargados"),
+    "narrow": ("Batimentos prematuros com QRS estreito", "Complexos antecipados de morfologia habitual"),
 }
+SPIKES = ("Espículas precedendo os complexos QRS", "Espícula estreita antes de cada QRS")
 
 AXIS = {
     "normal": ("Eixo do QRS normal", "Eixo elétrico normal", "SÂQRS normal", "Eixo do QRS dentro dos limites"),
@@ -111,20 +122,25 @@ P = {
         "ausente; ondulações regulares da linha de base",
     ),
     "unclear": ("de morfologia variável", "mal definida", "difícil identificação"),
+    "absent": ("não identificada antes do QRS", "ausente antes do QRS"),
+    "negative": ("negativa em DII", "com polaridade negativa em DII"),
+    "long": ("duração aumentada", "duração acima de 120 ms"),
+    "tall": ("amplitude aumentada em DII", "amplitude maior que 2,5 mm em DII"),
 }
 
 PR_TITLES = ("PRI", "PR", "iPR", "Intervalo PR", "PRi", "Intervalo PRI")
+_LONG_PR = (
+    "duração aumentada",
+    "aumentado",
+    "acima de 200 ms",
+    "maior que 0,20 s",
+    "alongado",
+    "duração acima do limite",
+)
 PR = {
     "usual": ("duração normal", "normal", "dentro dos limites", "duração dentro do esperado"),
-    "long": (
-        "duração aumentada",
-        "aumentado",
-        "acima de 200 ms",
-        "maior que 0,20 s",
-        "alongado",
-        "duração acima do limite",
-        "aumentado, fixo",
-    ),
+    "long": (*_LONG_PR, "aumentado, fixo"),
+    "above": _LONG_PR,
     "short": ("curto", "no limite inferior", "duração reduzida"),
     "none": ("não mensurável", "prejudicado", "não se aplica", "não medido"),
 }
@@ -172,6 +188,17 @@ QRS = {
         "alargado, com entalhes em várias derivações",
         "discretamente alargado, morfologia inalterada",
     ),
+    "wide": ("duração aumentada", "alargado", "duração de 120 ms ou mais"),
+}
+QRS_DETAILS = {
+    "rsr": ("rSR' em {leads}", "padrão rSR' em {leads}", "R' tardia em {leads}"),
+    "large_r": ("R maior que S em {leads}", "R dominante em {leads}"),
+    "broad_s": ("S larga em {leads}", "onda S empastada em {leads}"),
+    "notched_r": ("R alargada e entalhada em {leads}", "R larga, com entalhe, em {leads}"),
+    "no_q": ("sem q em {leads}", "ausência de q em {leads}"),
+    "q": ("ondas Q largas em {leads}", "Q de duração aumentada em {leads}"),
+    "slow_start": ("início lento do QRS", "empastamento inicial do QRS"),
+    "small_r": ("R pequena de V1 a V3", "pouca progressão de R de V1 a V3"),
 }
 VOLTAGE = {
     "high": (
@@ -179,6 +206,7 @@ VOLTAGE = {
         "ondas R amplas em V5 e V6 e S profundas em V1 e V2",
         "índice de Sokolow aumentado",
     ),
+    "sokolow": ("índice de Sokolow aumentado", "soma de S em V1 e R em V5 ou V6 aumentada"),
     "low": ("amplitudes reduzidas no plano frontal", "amplitude menor que 5 mm nas periféricas"),
 }
 FASCICLE = ("rS em DII, DIII e aVF", "S em DIII maior que em DII", "qR em aVL e rS nas inferiores")
@@ -204,6 +232,14 @@ ST = {
         "supradesnível côncavo de ST em V2 a V5",
         "ST com concavidade superior e T ampla",
     ),
+    "level": ("normais", "sem desvios", "dentro dos limites"),
+}
+ST_DETAILS = {
+    "st_up": ("supradesnível de ST em {leads}", "ST elevado em {leads}"),
+    "st_down": ("infradesnível de ST em {leads}", "depressão de ST em {leads}"),
+    "t_negative": ("T negativa em {leads}", "ondas T invertidas em {leads}"),
+    "t_flat": ("T achatada em {leads}", "ondas T de amplitude reduzida em {leads}"),
+    "t_opposed": ("T oposta à deflexão principal do QRS em {leads}", "T de sinal contrário ao QRS em {leads}"),
 }
 
 QTC_TITLES = ("QTC", "QTc", "Intervalo QTc", "QT corrigido", "QTC (Bazett)")
