@@ -269,9 +269,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         `ValueError`: where the table has reports already, and they are not to be dropped.
     """
-    parser = HfArgumentParser(
-        DescribeArguments, prog="python -m data_scripts.describe", description=__doc__.splitlines()[0]
-    )
+    settings: Any = DescribeArguments
+    parser = HfArgumentParser(settings, prog="python -m data_scripts.describe", description=__doc__.splitlines()[0])
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     output_dir = Path(arguments.output_dir)
     check_output_dir(output_dir, arguments.overwrite_output_dir)
