@@ -92,25 +92,25 @@ class Page:
         self.results_dir = results_dir
 
     def show_upload(self, paths: list[str] | None, *fields: Any) -> list[Any]:
-        """Analyses an upload; `fields` are those of [`Form`], in its order, then words and language."""
-        *stated, words, language = fields
+        """Analyses an upload; `fields` are those of [`Form`], in its order, then words, language and marks."""
+        *stated, words, language, waves = fields
         form = Form(*stated)
-        return self.analyser.within_time(self._show_new, paths or [], form, words, language, None)
+        return self.analyser.within_time(self._show_new, paths or [], form, words, language, waves, None)
 
-    def show_example(self, example: Example, words: str, language: str) -> list[Any]:
+    def show_example(self, example: Example, words: str, language: str, waves: bool) -> list[Any]:
         """Analyses an example."""
         title = f"Simulated example: {example.title.lower()}"
-        return self.analyser.within_time(self._show_new, example.paths, Form(), words, language, title)
+        return self.analyser.within_time(self._show_new, example.paths, Form(), words, language, waves, title)
 
     def _show_new(
-        self, paths: Sequence[str | Path], form: Form, words: str, language: str, name: str | None
+        self, paths: Sequence[str | Path], form: Form, words: str, language: str, waves: bool, name: str | None
     ) -> list[Any]:
         """All outputs for a new ECG."""
         record, notes = read_upload(paths, form)
         record = record if name is None else replace(record, name=name)
         analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
         strongest = analysis.strongest_label
-        analysis = self.analyser.explain(analysis, strongest)
+        analysis = replace(self.analyser.explain(analysis, strongest), wave_marks=waves)
         comparison = ""
         if self.analyser.zero_shot is not None:
             try:
@@ -123,6 +123,7 @@ class Page:
             gr.HTML(visible=False),
             gr.Column(visible=True),
             page.facts(analysis),
+            page.measurements(analysis),
             page.findings(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
@@ -135,6 +136,10 @@ class Page:
         if label == PLAIN:
             return self.analyser.within_time(self._show_drawn, replace(analysis, saliency=None))
         return self.analyser.within_time(lambda: self._show_drawn(self.analyser.explain(analysis, label)))
+
+    def mark_waves(self, analysis: Analysis, waves: bool) -> list[Any]:
+        """Marks where P, QRS and T begin and end, or not."""
+        return self.analyser.within_time(self._show_drawn, replace(analysis, wave_marks=waves))
 
     def compare(self, analysis: Analysis, words: str, language: str) -> list[Any]:
         """Compares the ECG with the user's own words."""
@@ -181,7 +186,9 @@ def build_page(analyser: Analyser) -> gr.Blocks:
                 hint = gr.HTML(page.hint())
                 with gr.Column(visible=False, elem_id="result") as result:
                     facts = gr.HTML(elem_id="facts")
+                    measurements = gr.HTML(elem_id="measurements")
                     paper = gr.HTML(elem_id="paper")
+                    waves = gr.Checkbox(True, label="Mark where P, QRS and T begin and end", elem_id="waves")
                     marked = label_choice(analyser, label="Mark on the tracing what drove", elem_id="marked")
                     saliency = gr.HTML()
                     findings = gr.HTML(elem_id="findings")
@@ -191,19 +198,20 @@ def build_page(analyser: Analyser) -> gr.Blocks:
                         pdf_file = gr.DownloadButton("Download PDF", elem_id="pdf", size="md", min_width=120)
         actions = Page(analyser, Path(json_file.GRADIO_CACHE))
         drawn = [paper, saliency, json_file, pdf_file, state]
-        shown = [hint, result, facts, findings, comparison, nearest, marked, *drawn]
+        shown = [hint, result, facts, measurements, findings, comparison, nearest, marked, *drawn]
         settings: dict[str, Any] = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
         analyse.click(
             one_message(actions.show_upload),
-            [upload, *form, words, language],
+            [upload, *form, words, language, waves],
             shown,
             scroll_to_output=True,
             **settings,
         )
         for button, example in zip(examples, EXAMPLES, strict=True):
             show = one_message(lambda *fields, example=example: actions.show_example(example, *fields))
-            button.click(show, [words, language], shown, scroll_to_output=True, **settings)
+            button.click(show, [words, language, waves], shown, scroll_to_output=True, **settings)
         marked.input(one_message(actions.mark), [state, marked], drawn, **settings)
+        waves.input(one_message(actions.mark_waves), [state, waves], drawn, **settings)
         compare.click(one_message(actions.compare), [state, words, language], [comparison, *drawn[2:]], **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks

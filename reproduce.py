@@ -109,6 +109,13 @@ class ReproduceArguments:
         metadata={"help": "Flags of train_cls.py that replace the preset's, such as weight_decay=0.01; recorded."},
     )
     num_exams: int | None = field(default=None, metadata={"help": "Of the simulated cohort."})
+    report_reader: Literal["shared", "independent"] | None = field(
+        default=None,
+        metadata={
+            "help": "Of the simulated cohort. independent: its reports come from a reading of their own, so that "
+            "words and labels err apart; left out: from the labels' reading."
+        },
+    )
     n_resamples: int = field(default=2000, metadata={"help": "Of the bootstrap over seeds and test patients."})
     keep_models: bool = field(default=False, metadata={"help": "Keep fine-tuned weights and plots of every run."})
 
@@ -125,8 +132,9 @@ class ReproduceArguments:
                 raise ValueError(f"--{name} must name at least one, each once: found {values}")
         if self.dataset_name_or_path is None and RECIPES[self.preset].cohort is None and not self.tables_only:
             raise ValueError(f"--preset {self.preset} needs --dataset_name_or_path")
-        if self.dataset_name_or_path is not None and self.num_exams is not None:
-            raise ValueError("--num_exams is for a simulated cohort, which --dataset_name_or_path replaces")
+        for name in ("num_exams", "report_reader"):
+            if self.dataset_name_or_path is not None and getattr(self, name) is not None:
+                raise ValueError(f"--{name} is for a simulated cohort, which --dataset_name_or_path replaces")
         for stage in ("pretrain", "finetune"):
             parse_flags(stage, getattr(self, f"{stage}_flags"))
 
@@ -144,8 +152,9 @@ class ReproduceArguments:
         }
         if self.max_train_steps is not None:
             changes |= {"min_train_steps": self.max_train_steps, "num_train_epochs": 0}
-        if self.num_exams is not None and recipe.cohort is not None:
-            changes["cohort"] = {**recipe.cohort, "num_exams": self.num_exams}
+        cohort = {"num_exams": self.num_exams, "report_reader": self.report_reader}
+        if recipe.cohort is not None:
+            changes["cohort"] = recipe.cohort | {name: value for name, value in cohort.items() if value is not None}
         changed = {stage: parse_flags(stage, getattr(self, f"{stage}_flags")) for stage in ("pretrain", "finetune")}
         changes["flags"] = {**recipe.flags, **changed["finetune"]}
         changes["pretrain_flags"] = {**recipe.pretrain_flags, **changed["pretrain"]}

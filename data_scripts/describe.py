@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features
@@ -269,9 +269,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         `ValueError`: where the table has reports already, and they are not to be dropped.
     """
-    parser = HfArgumentParser(
-        cast(Any, DescribeArguments), prog="python -m data_scripts.describe", description=__doc__.splitlines()[0]
-    )
+    settings: Any = DescribeArguments
+    parser = HfArgumentParser(settings, prog="python -m data_scripts.describe", description=__doc__.splitlines()[0])
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     output_dir = Path(arguments.output_dir)
     check_output_dir(output_dir, arguments.overwrite_output_dir)

@@ -29,11 +29,10 @@ WFDB = format_named("wfdb")
 SUFFIXES = {suffix for one in FORMATS if one is not WFDB and not one.many_exams for suffix in one.suffixes}
 
 
-@dataclass
-class FolderSettings(WfdbFolderSettings):
-    """Settings of [`Folder`]."""
+@dataclass(kw_only=True)
+class StatedOfFiles:
+    """What the command line states of all files that do not state it themselves."""
 
-    source_name: str = field(default="folder", metadata={"help": "what the table's column source says"})
     unit: str | None = field(default=None, metadata={"help": "mV, uV or V: of the files that do not state their unit"})
     recorded_rate: float | None = field(
         default=None, metadata={"help": "Hz of the files that do not state their sampling rate"}
@@ -41,6 +40,13 @@ class FolderSettings(WfdbFolderSettings):
     recorded_leads: list[str] | None = field(
         default=None, metadata={"help": "leads of the files that do not name theirs, in their order"}
     )
+
+
+@dataclass
+class FolderSettings(StatedOfFiles, WfdbFolderSettings):
+    """Settings of [`Folder`]."""
+
+    source_name: str = field(default="folder", metadata={"help": "what the table's column source says"})
 
 
 class Folder(WfdbFolder):

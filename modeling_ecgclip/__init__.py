@@ -4,6 +4,8 @@ Importing this package makes the Auto classes and `pipeline` know its models; fo
 remote code.
 """
 
+from typing import Any
+
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -19,14 +21,16 @@ from .configuration_ecgclip import EcgEncoderConfig, EcgResNetConfig
 from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification
 from .exported_ecgclip import ExportedEcgClassifier, ExportedEcgConfig
 from .feature_extraction_ecgclip import EcgFeatureExtractor, StandardEcg
-from .hub_ecgclip import save_for_hub
+from .hub_ecgclip import MEASUREMENT_TASK, save_for_hub
 from .labels_ecgclip import CODE_LABELS, LABEL_NAMES, Label
 from .measure_ecgclip import measure_ecg, measure_ecgs
+from .measure_record_ecgclip import measure_record
 from .measurements_ecgclip import EcgMeasurements
 from .modeling_ecgclip import EcgResNetForSignalClassification, EcgResNetModel
 from .pipeline_ecgclip import (
     EcgClassificationPipeline,
     EcgFeatureExtractionPipeline,
+    EcgMeasurementPipeline,
     ZeroShotEcgClassificationPipeline,
 )
 from .processing_ecgclip import EcgClipProcessor
@@ -66,6 +70,8 @@ PIPELINE_REGISTRY.register_pipeline(
     "zero-shot-ecg-classification", ZeroShotEcgClassificationPipeline, pt_model=AutoModel
 )
 PIPELINE_REGISTRY.register_pipeline("ecg-feature-extraction", EcgFeatureExtractionPipeline, pt_model=AutoModel)
+_any_model: Any = (AutoModel, AutoModelForAudioClassification)  # transformers states a tuple of one
+PIPELINE_REGISTRY.register_pipeline(MEASUREMENT_TASK, EcgMeasurementPipeline, pt_model=_any_model)
 
 
 __all__ = [
@@ -86,6 +92,7 @@ __all__ = [
     "EcgFeatureExtractionPipeline",
     "EcgFeatureExtractor",
     "EcgForSignalClassification",
+    "EcgMeasurementPipeline",
     "EcgMeasurements",
     "EcgRecord",
     "EcgResNetConfig",
@@ -103,6 +110,7 @@ __all__ = [
     "encoder_config",
     "measure_ecg",
     "measure_ecgs",
+    "measure_record",
     "plot_ecg",
     "read_ecg",
     "save_for_hub",

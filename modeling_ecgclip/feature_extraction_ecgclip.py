@@ -5,7 +5,7 @@ Training, evaluation, the pipelines and the conversion scripts all go through th
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,13 @@ NOTCH_QUALITY = 30.0  # -3 dB over 2 Hz at 60 Hz
 @dataclass
 class StandardEcg:
     """
-    One ECG with its leads in order, in millivolts, at the extractor's sampling rate, before padding or cropping.
+    One ECG with its leads in order, in millivolts, before padding or cropping.
 
     Args:
-        signal (`np.ndarray` of shape `(leads, samples)`, float32): Millivolts; zeros in missing leads.
+        signal (`np.ndarray` of shape `(leads, samples)`, float): Millivolts; zeros in missing leads.
         lead_mask (`np.ndarray` of shape `(leads,)`, bool): False for missing leads.
         recorded (`np.ndarray` of shape `(leads, samples)`, bool): False in missing leads and for filled samples.
+        sampling_rate (`float`): Hz.
         flags (`list[str]`):
             The codes of `findings`, and what was done to it: `"derived:aVR"`, `"missing:V3"`, `"resampled"`.
         findings (`list[Finding]`):
@@ -46,6 +47,7 @@ class StandardEcg:
     signal: np.ndarray
     lead_mask: np.ndarray
     recorded: np.ndarray
+    sampling_rate: float
     flags: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -257,6 +259,34 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         Raises:
             `ValueError`, `TypeError`: naming the record, what was expected and what was found.
         """
+        own = self.order(ecg, sampling_rate, lead_names, unit, record_name, allow_missing_leads, repair_nan)
+        if own.sampling_rate == self.sampling_rate:
+            return replace(own, signal=own.signal.astype(np.float32))
+        signal = resample(own.signal, own.sampling_rate, self.sampling_rate)
+        nearest = np.arange(signal.shape[1]) * own.signal.shape[1] // signal.shape[1]
+        return replace(
+            own,
+            signal=signal.astype(np.float32),
+            recorded=own.recorded[:, nearest],
+            sampling_rate=float(self.sampling_rate),
+            flags=[*own.flags, "resampled"],
+        )
+
+    def order(
+        self,
+        ecg: Any,
+        sampling_rate: float | None = None,
+        lead_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        record_name: str = "ECG",
+        allow_missing_leads: bool | None = None,
+        repair_nan: bool | None = None,
+    ) -> StandardEcg:
+        """
+        Returns one ECG with its leads in order, in millivolts, as float64 and at the rate at which it was recorded.
+
+        Args and errors: as [`standardize`].
+        """
         allow_missing_leads = self.allow_missing_leads if allow_missing_leads is None else allow_missing_leads
         repair_nan = self.repair_nan if repair_nan is None else repair_nan
         named = lead_names is not None
@@ -282,11 +312,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         n = signal.shape[1]
         ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
         mask = np.stack([recorded.get(name, np.zeros(n, dtype=bool)) for name in self.lead_names])
-        if rate != self.sampling_rate:
-            ordered = resample(ordered, rate, self.sampling_rate)
-            mask = mask[:, np.arange(ordered.shape[1]) * n // ordered.shape[1]]
-            flags.append("resampled")
-        return StandardEcg(ordered.astype(np.float32), lead_mask, mask, flags, findings)
+        return StandardEcg(ordered, lead_mask, mask, rate, flags, findings)
 
     def center(self, signal: np.ndarray) -> np.ndarray:
         """

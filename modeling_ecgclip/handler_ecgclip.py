@@ -14,9 +14,10 @@ import torch
 from transformers import AutoConfig, Pipeline, pipeline
 from transformers.utils import logging
 
+from .hub_ecgclip import MEASUREMENT_TASK
 from .labels_ecgclip import is_positive
 from .limits_ecgclip import MAX_REQUEST_BYTES, MAX_REQUEST_LABELS, shorten
-from .pipeline_ecgclip import EcgFeatureExtractionPipeline
+from .pipeline_ecgclip import EcgFeatureExtractionPipeline, EcgMeasurementPipeline
 from .requests_ecgclip import (
     ERROR_TYPES,
     SETTING_NAMES,
@@ -33,11 +34,17 @@ from .requests_ecgclip import (
 logger = logging.get_logger(__name__)
 
 # The first that a folder offers is what it answers with, unless a request names another.
-TASKS = ("ecg-classification", "zero-shot-ecg-classification", "ecg-feature-extraction")
+TASKS = ("ecg-classification", "zero-shot-ecg-classification", "ecg-feature-extraction", MEASUREMENT_TASK)
 _TASK_PARAMETERS = {
-    "ecg-classification": ("top_k", "thresholds"),
+    "ecg-classification": ("top_k", "thresholds", "return_measurements"),
     "zero-shot-ecg-classification": ("candidate_labels", "hypothesis_template"),
     "ecg-feature-extraction": (),
+    MEASUREMENT_TASK: (),
+}
+# Beside the first, with the same weights rather than another copy of them.
+_FURTHER_PIPELINES = {
+    "ecg-feature-extraction": EcgFeatureExtractionPipeline,
+    MEASUREMENT_TASK: EcgMeasurementPipeline,
 }
 _READING_FLAGS = ("allow_missing_leads", "repair_nan")
 _BATCH_SIZE = 32
@@ -75,9 +82,8 @@ class EndpointHandler:
         task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone
         first = pipeline(task, model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
         self.pipelines: dict[str, Pipeline] = {tasks[0]: first}
-        if tasks[0] != "ecg-feature-extraction" and "ecg-feature-extraction" in tasks:
-            # With the same weights rather than another copy of them.
-            self.pipelines["ecg-feature-extraction"] = EcgFeatureExtractionPipeline(
+        for further in tasks[1:]:
+            self.pipelines[further] = _FURTHER_PIPELINES[further](
                 model=first.model, feature_extractor=first.feature_extractor, device=first.device
             )
         self.model_info = {
@@ -90,7 +96,7 @@ class EndpointHandler:
 
     def __call__(self, data: Mapping[str, Any]) -> Any:
         """
-        Returns what the pipeline returns for `inputs`: a list of results for one ECG, a list of those for several.
+        Returns what the pipeline returns for `inputs`: its result for one ECG, a list of those for several.
 
         What is doubtful about an ECG stands as `quality` in each of its results; of embeddings, which are numbers
         alone, beside them where `with_model` asks for the longer answer.
@@ -99,12 +105,13 @@ class EndpointHandler:
             data (`dict`):
                 `inputs`: one ECG or a list of them, see [`read_inputs`]. `parameters` (*optional*): `sampling_rate`,
                 `lead_names`, `unit`, `exam_id`, `format`, `shape`, `allow_missing_leads`, `repair_nan`, `task`,
-                `with_model`; for classification `top_k` and, where each label is decided on by itself, `thresholds`
-                (a dictionary by label); for zero-shot `candidate_labels` and `hypothesis_template`.
+                `with_model`; for classification `top_k`, `return_measurements` and, where each label is decided on by
+                itself, `thresholds` (a dictionary by label); for zero-shot `candidate_labels` and
+                `hypothesis_template`.
 
         Returns:
-            `list`, or with `with_model` `{"model": dict, "results": list}` (of embeddings with `quality`), or
-            `{"error": dict}`.
+            `list` or, of measurements, `dict`; with `with_model` `{"model": dict, "results": ...}` (of embeddings with
+            `quality`), or `{"error": dict}`.
         """
         try:
             return self._answer(data)
@@ -140,7 +147,7 @@ class EndpointHandler:
             results = [result["embedding"] for result in results]
             beside = {"quality": quality if several else quality[0]}
         for result in results if thresholds else ():
-            for label in result:
+            for label in result["labels"] if isinstance(result, dict) else result:
                 if label["label"] in thresholds:
                     label["positive"] = is_positive(label["score"], thresholds[label["label"]])
         answer = results if several else results[0]
@@ -170,7 +177,7 @@ class EndpointHandler:
         if given.get("thresholds") is not None:
             self._check_decides()
         readers: dict[str, tuple[Callable[[Any], Any], str]] = {
-            name: (read_flag, "true or false") for name in ("with_model", *_READING_FLAGS)
+            name: (read_flag, "true or false") for name in ("with_model", "return_measurements", *_READING_FLAGS)
         }
         readers |= {
             "top_k": (read_whole_number, "a whole number of at least 1"),

@@ -9,11 +9,16 @@ from typing import Any
 from .signal_ecgclip import SignalSpec, check_same_signal
 
 
-# A pipeline's "pt" names the Auto class that loads its model; it may not be empty.
+MEASUREMENT_TASK = "ecg-measurement"  # of every folder: it is the same whatever the model
+# A pipeline's "pt" names the Auto classes that load its model, each where those before it cannot; it may not be empty.
 _PIPELINES = {
-    "ecg-classification": ("pipeline_ecgclip.EcgClassificationPipeline", "AutoModelForAudioClassification"),
-    "zero-shot-ecg-classification": ("pipeline_ecgclip.ZeroShotEcgClassificationPipeline", "AutoModel"),
-    "ecg-feature-extraction": ("pipeline_ecgclip.EcgFeatureExtractionPipeline", "AutoModel"),
+    "ecg-classification": ("pipeline_ecgclip.EcgClassificationPipeline", ["AutoModelForAudioClassification"]),
+    "zero-shot-ecg-classification": ("pipeline_ecgclip.ZeroShotEcgClassificationPipeline", ["AutoModel"]),
+    "ecg-feature-extraction": ("pipeline_ecgclip.EcgFeatureExtractionPipeline", ["AutoModel"]),
+    MEASUREMENT_TASK: (
+        "pipeline_ecgclip.EcgMeasurementPipeline",
+        ["AutoModel", "AutoModelForAudioClassification"],  # an export has no tower
+    ),
 }
 # A stale one of these would win over the one just written.
 _PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -25,8 +30,8 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
 
     A classifier's folder serves `AutoModelForAudioClassification`, `AutoModel` (its tower), and the pipelines
     `ecg-classification` and `ecg-feature-extraction`; that of an [`EcgClipModel`] serves `AutoModel` and the pipelines
-    `zero-shot-ecg-classification` and `ecg-feature-extraction`. Files are written aside and then renamed; other files
-    of the folder (a card, metrics) stay.
+    `zero-shot-ecg-classification` and `ecg-feature-extraction`; every folder serves `ecg-measurement`. Files are
+    written aside and then renamed; other files of the folder (a card, metrics) stay.
 
     Args:
         model (`EcgPreTrainedModel`):
@@ -103,7 +108,8 @@ def state_offers(model: Any, config: Any = None) -> None:
     config = model.config if config is None else config
     config.auto_map = dict(model.auto_classes)
     config.custom_pipelines = {
-        task: {"impl": _PIPELINES[task][0], "pt": [_PIPELINES[task][1]]} for task in sorted(tasks)
+        task: {"impl": _PIPELINES[task][0], "pt": list(_PIPELINES[task][1])}
+        for task in sorted({*tasks, MEASUREMENT_TASK})
     }
 
 
@@ -124,4 +130,4 @@ def _own_preprocessor(processor: Any, with_text: bool) -> Any:
     return type(processor)(extractor, processor.tokenizer)
 
 
-__all__ = ["check_preprocessing", "save_for_hub", "state_offers"]
+__all__ = ["MEASUREMENT_TASK", "check_preprocessing", "save_for_hub", "state_offers"]

@@ -1,4 +1,4 @@
-"""The three pipelines: `ecg-classification`, `zero-shot-ecg-classification`, `ecg-feature-extraction`."""
+"""The pipelines: `ecg-classification`, `zero-shot-ecg-classification`, `ecg-feature-extraction`, `ecg-measurement`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from transformers.utils import logging
 from .feature_extraction_ecgclip import StandardEcg
 from .hub_ecgclip import check_preprocessing, save_for_hub
 from .labels_ecgclip import is_positive
+from .measure_record_ecgclip import measure_record
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
@@ -145,6 +146,12 @@ class EcgPipeline(Pipeline):
             repair_nan,
         )
 
+    def _measured(self, record: EcgRecord, repair_nan: bool | None = None) -> dict[str, Any]:
+        """The measurements of an ECG as JSON has them, and what is doubtful about it."""
+        repair_nan = self.feature_extractor.repair_nan if repair_nan is None else repair_nan
+        measurements, standard = measure_record(record, repair_nan)
+        return {"measurements": measurements.to_dict(), "quality": standard.quality}
+
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Saves model, preprocessing and code, all pipelines of the model included; see [`save_for_hub`]."""
         processor = self.feature_extractor
@@ -161,27 +168,52 @@ class EcgClassificationPipeline(EcgPipeline):
     classifier = pipeline("ecg-classification", model="folder", trust_remote_code=True)
     classifier("records500/00000/00001_hr")
     # [{"label": "AF", "score": 0.93, "positive": True}, ...]
+    classifier("records500/00000/00001_hr", return_measurements=True)
+    # {"labels": [{"label": "AF", ...}, ...], "measurements": {"heart_rate_bpm": 88.2, "pr_ms": None, ...}}
     ```
     """
 
     _load_tokenizer = False
     _postprocess_arguments = ("top_k",)
 
-    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
-        logits = self.model(input_values=model_inputs["input_values"]).logits
-        return {"logits": logits, "quality": model_inputs["quality"]}
+    def _sanitize_parameters(self, return_measurements: bool | None = None, **kwargs: Any) -> Any:
+        preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        if return_measurements is not None:
+            preprocess["return_measurements"] = return_measurements
+        return preprocess, forward, postprocess
 
-    def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]]:
+    def preprocess(self, inputs: Any, return_measurements: bool = False, **stated: Any) -> dict[str, Any]:
+        """
+        Returns what [`EcgPipeline.preprocess`] does, and with `return_measurements` those of `ecg-measurement`.
+
+        Args:
+            inputs: One ECG, see the class.
+            return_measurements (`bool`, defaults to `False`): Measure the ECG too.
+            stated: Further arguments of [`EcgPipeline`].
+        """
+        record, reading = _read(inputs, stated)
+        prepared = super().preprocess(record, **reading)
+        if return_measurements:
+            prepared["measurements"] = self._measured(record, reading.get("repair_nan"))["measurements"]
+        return prepared
+
+    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+        beside = {name: value for name, value in model_inputs.items() if name in ("quality", "measurements")}
+        return {"logits": self.model(input_values=model_inputs["input_values"]).logits, **beside}
+
+    def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> Any:
         """
         Returns one dictionary for each label, the most probable first.
 
         Args:
-            model_outputs (`dict`): `logits` (1, labels) and `quality`.
+            model_outputs (`dict`): `logits` (1, labels), `quality`, and `measurements` where they are wanted.
             top_k (`int`, *optional*): Only so many.
 
         Returns:
             `list[dict]` with `label`, `score` (its probability, or the value itself for a regression); where the
-            configuration has thresholds, `positive` (score >= threshold); where the ECG is doubtful, `quality`.
+            configuration has thresholds, `positive` (score >= threshold); where the ECG is doubtful, `quality`. With
+            `return_measurements` a dictionary of this list, `labels`, and of `measurements`, as `ecg-measurement`
+            gives them: they belong to the ECG and not to each of its labels.
         """
         config = self.model.config
         logits = model_outputs["logits"][0].float()
@@ -197,7 +229,10 @@ class EcgClassificationPipeline(EcgPipeline):
             for result, threshold in zip(results, config.thresholds, strict=True):
                 result["positive"] = is_positive(result["score"], threshold)
         results.sort(key=lambda result: -result["score"])
-        return _with_quality(results[:top_k], model_outputs["quality"])
+        results = _with_quality(results[:top_k], model_outputs["quality"])
+        if "measurements" not in model_outputs:
+            return results
+        return {"labels": results, "measurements": model_outputs["measurements"]}
 
     def plot(self, inputs: Any, title: str | None = None, **kwargs: Any) -> Any:
         """
@@ -210,10 +245,10 @@ class EcgClassificationPipeline(EcgPipeline):
         """
         arguments, _, _ = self._sanitize_parameters(**kwargs)
         arguments = {**self._preprocess_params, **arguments}
-        repair = {name: arguments.pop(name, None) for name in ("allow_missing_leads", "repair_nan")}
-        record = read_ecg(inputs, **arguments)
-        standard = self._standardize(record, **repair)
-        results = self(inputs, **kwargs)
+        arguments.pop("return_measurements", None)
+        record, reading = _read(inputs, arguments)
+        standard = self._standardize(record, **reading)
+        results = self(inputs, **{**kwargs, "return_measurements": False})
         title = title or record.name
         config = self.model.config
         if config.problem_type == "regression":
@@ -350,6 +385,49 @@ class EcgFeatureExtractionPipeline(EcgPipeline):
         return embedding
 
 
+class EcgMeasurementPipeline(EcgPipeline):
+    """
+    `ecg-measurement`: rate, intervals, axes, amplitudes and shape of an ECG, and where its waves lie.
+
+    The measurements do not depend on the model, but that its folder brings them; they are those of [`measure_ecg`],
+    at the sampling rate of the recording, in all of the twelve leads that it has. Missing leads are left out.
+
+    ```python
+    measure = pipeline("ecg-measurement", model="folder", trust_remote_code=True)
+    measure("records500/00000/00001_hr")["measurements"]
+    # {"heart_rate_bpm": 63.6, "pr_ms": 164.0, "qrs_ms": 92.0, "qt_ms": 396.0, ...}
+    ```
+    """
+
+    _load_tokenizer = False
+
+    def preprocess(self, inputs: Any, allow_missing_leads: bool | None = None, **stated: Any) -> dict[str, Any]:
+        """
+        Returns the `measurements` of any ECG, and `quality`, a list of what is doubtful, see the class.
+
+        Args:
+            inputs: One ECG, see [`EcgPipeline`].
+            allow_missing_leads (`bool`, *optional*): As for other pipelines; here missing leads are always allowed.
+            stated: Further arguments of [`EcgPipeline`].
+        """
+        record, reading = _read(inputs, stated)
+        return self._measured(record, **reading)
+
+    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+        return model_inputs
+
+    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
+        """Returns `{"measurements": dict, "quality": list}`: those of [`EcgMeasurements.to_dict`], see the class."""
+        return {name: model_outputs[name] for name in ("measurements", "quality")}
+
+
+def _read(inputs: Any, arguments: dict[str, Any]) -> tuple[EcgRecord, dict[str, Any]]:
+    """An ECG, and of the arguments of preprocessing those that say how to make it the model's."""
+    stated = ("exam_id", "sampling_rate", "lead_names", "unit")
+    record = read_ecg(inputs, **{name: value for name, value in arguments.items() if name in stated})
+    return record, {name: value for name, value in arguments.items() if name not in stated}
+
+
 def _with_quality(results: list[dict[str, Any]], quality: list[dict[str, str]]) -> list[dict[str, Any]]:
     """Results of an ECG, each with what is doubtful about it; as they are where nothing is."""
     return [{**result, "quality": quality} for result in results] if quality else results
@@ -369,6 +447,7 @@ def _distinct_labels(candidate_labels: str | Sequence[str] | None) -> list[str]:
 __all__ = [
     "EcgClassificationPipeline",
     "EcgFeatureExtractionPipeline",
+    "EcgMeasurementPipeline",
     "EcgPipeline",
     "ZeroShotEcgClassificationPipeline",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .labels_ecgclip import is_positive
+from .measurements_ecgclip import POINTS, WAVES, EcgMeasurements
 from .signal_ecgclip import LEAD_NAMES
 
 
@@ -25,6 +26,8 @@ TRACE_COLOUR = "#101418"
 TEXT_COLOUR = "#222a30"
 BAR_COLOUR = "#8fa3b3"
 POSITIVE_COLOUR = "#b3261e"
+# Of the marks at onset and offset of each wave: apart from each other, from the trace, the paper and a saliency.
+WAVE_COLOURS = {"P": "#00796b", "QRS": "#6a1b9a", "T": "#bf6000"}
 
 LEFT_MM = 15.0  # calibration pulse
 RIGHT_MM = 5.0
@@ -33,6 +36,7 @@ _FOOTER_MM = 9.0
 _PANEL_MM = 78.0  # probabilities
 _MIN_ROW_MM, _MAX_ROW_MM = 25.0, 60.0
 _GAP_MM = 5.0
+_MARK_MM = 2.0  # to either side of the trace
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def plot_ecg(
     lead_names: Sequence[str] = LEAD_NAMES,
     figure: Any = None,
     dpi: int = 110,
+    measurements: EcgMeasurements | None = None,
 ) -> Any:
     """
     Returns a figure of an ECG on millimetre paper, at true size.
@@ -84,6 +89,8 @@ def plot_ecg(
         lead_names (`list[str]`): Leads in the order of `signal`.
         figure (`matplotlib.figure.Figure`, *optional*): Draw into this one; it is emptied and resized.
         dpi (`int`, defaults to 110): Dots per inch of a new figure.
+        measurements ([`EcgMeasurements`], *optional*):
+            Of the signal, from its first sample on: onset and offset of P, QRS and T are marked in each lead.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -109,6 +116,10 @@ def plot_ecg(
     _draw_paper(axes, paper_mm, height)
     for strip in strips:
         _draw_strip(axes, strip, baselines[strip.row])
+        if measurements is not None:
+            _draw_marks(axes, strip, baselines[strip.row], measurements, sampling_rate)
+    if measurements is not None:
+        _draw_key(axes, paper_mm - RIGHT_MM)
     for baseline in baselines:
         _draw_calibration(axes, baseline)
     if title:
@@ -226,6 +237,28 @@ def _draw_strip(axes: Any, strip: Strip, baseline: float) -> None:
     )
 
 
+def _draw_marks(axes: Any, strip: Strip, baseline: float, measurements: EcgMeasurements, sampling_rate: float) -> None:
+    """A short line across the trace where a wave begins and where it ends."""
+    if strip.lead not in measurements.lead_names or not len(measurements.marks_s):
+        return
+    marks = measurements.marks_s[:, measurements.lead_names.index(strip.lead)]  # (beats, waves, points)
+    for wave, colour in WAVE_COLOURS.items():
+        times = marks[:, WAVES[wave], [POINTS["onset"], POINTS["offset"]]].ravel()
+        x = strip.x_mm[0] + (times - strip.first / sampling_rate) * MM_PER_S
+        x = x[(x >= strip.x_mm[0]) & (x <= strip.x_mm[-1])]  # NaN too is nowhere
+        y = baseline + np.interp(x, strip.x_mm, strip.y_mm)
+        axes.vlines(x, y - _MARK_MM, y + _MARK_MM, colors=colour, linewidth=0.9, zorder=3.5)
+
+
+def _draw_key(axes: Any, right: float) -> None:
+    """What the colours of the marks mean, in the lower right corner."""
+    for name, colour in (("| onset and offset", TEXT_COLOUR), *reversed(WAVE_COLOURS.items())):
+        text = axes.text(right, 3.2, name, fontsize=8, color=colour, ha="right", va="baseline", bbox=_label_box())
+        if colour != TEXT_COLOUR:
+            text.set_weight("bold")
+        right -= 3.2 + 1.45 * len(name)
+
+
 def _draw_calibration(axes: Any, baseline: float) -> None:
     """The pulse of 1 mV over 0.2 s that every print-out begins with."""
     x = np.array([4, 6, 6, 11, 11, 13.0])
@@ -259,4 +292,4 @@ def _draw_probabilities(
         axes.text(0, len(probabilities) - 0.45, "|  decision threshold", fontsize=8, color=TEXT_COLOUR, va="top")
 
 
-__all__ = ["COLUMN_S", "LEFT_MM", "MM_PER_S", "RIGHT_MM", "STRIP_S", "Strip", "cut_strips", "plot_ecg"]
+__all__ = ["COLUMN_S", "LEFT_MM", "MM_PER_S", "RIGHT_MM", "STRIP_S", "WAVE_COLOURS", "Strip", "cut_strips", "plot_ecg"]

@@ -78,7 +78,8 @@ def use_note(run: RunFolder) -> str:
     """Returns which files the pipelines read and what else the folder offers."""
     return (
         "A path serves as well: of a WFDB record, `.csv`, `.npy`, `.npz`, or `.hdf5` with `exam_id=`. The pipeline "
-        f"`ecg-feature-extraction` returns the embedding. {run.stage.use_note(run)}"
+        "`ecg-feature-extraction` returns the embedding, `ecg-measurement` rate, intervals and axes, which do not "
+        f"depend on the model. {run.stage.use_note(run)}"
     )
 
 

@@ -60,9 +60,8 @@ def plot_labels_against_f1(results: Results) -> Figure:
     figure.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="outside lower center", ncols=3)
     title = f"Mean F1 of {len(results.label_names)} labels against the share of labels"
     figure.suptitle(title + (", simulated exams" if results.simulated else ""), fontsize=12.5, fontweight="bold")
-    seeds = len(results.seeds)
     axes.set_xlabel(
-        f"share of the training and validation labels (logarithmic); bars: standard deviation over {seeds} seeds",
+        "share of the training and validation labels (logarithmic); bars: standard deviation over seeds",
         fontsize=9.5,
         color=INK,
     )

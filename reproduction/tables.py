@@ -12,6 +12,13 @@ from reproduction.results import MEAN, RULE, Results
 from reproduction.settings import ARMS, SETTINGS
 
 
+# Of a simulated cohort, by `report_reader` of its record.
+READERS = {
+    "shared": ["Report and label of an exam come from one reading: words and labels err alike."],
+    "independent": ["Reports come from a reading of their own: words and labels err apart."],
+}
+
+
 def write_tables(
     results: Results,
     output_dir: Path,
@@ -85,8 +92,9 @@ def _head(results: Results, recipe_lines: Sequence[str]) -> list[str]:
     sizes = ", ".join(
         f"{name} {data['exams'][name]:,} exams of {data['patients'][name]:,} patients" for name in data["exams"]
     )
-    lines = [f"- Source of the exams: {', '.join(data['sources'])}. {sizes}.", *(f"- {line}" for line in recipe_lines)]
-    parts = ["\n".join(lines)]
+    reader = data.get("conversion", {}).get("simulation", {}).get("report_reader")
+    lines = [f"Source of the exams: {', '.join(data['sources'])}. {sizes}.", *READERS.get(reader, ()), *recipe_lines]
+    parts = ["\n".join(f"- {line}" for line in lines)]
     if results.simulated:
         of_paper = " The paper's numbers beside them come from real exams and another cohort."
         parts.append(

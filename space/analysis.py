@@ -17,13 +17,16 @@ from common.files import public_name
 from modeling_ecgclip import (
     EcgClassificationPipeline,
     EcgFeatureExtractor,
+    EcgMeasurements,
     EcgRecord,
     Label,
     ZeroShotEcgClassificationPipeline,
+    measure_record,
 )
 from modeling_ecgclip.labels_ecgclip import labels_of
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
 from space.findings import Findings
+from space.measures import Measure, measures_of
 from space.nearest import INDEX_FILE, ReportIndex
 
 
@@ -74,12 +77,14 @@ class Analysis:
         quality (`list[dict]`): What is doubtful about it, as the pipelines say it.
         findings ([`Findings`]): What the pipeline gives for it.
         input_values (`torch.Tensor` of shape `(1, leads, input_samples)`): The model's input.
+        measurements ([`EcgMeasurements`]): Of the whole recording.
         record (`EcgRecord`): The ECG as its file holds it.
         options (`dict`): Arguments of the pipelines.
         created (`str`): Time of the analysis, UTC.
         saliency ([`Saliency`], *optional*), words (`list[dict]`, *optional*), nearest (`list[dict]`, *optional*):
             As they are computed. `words` holds `label` and `score`, `nearest` holds `report` and `similarity`.
         reports_source (`str`, *optional*): Where the nearest reports come from.
+        wave_marks (`bool`): Whether the drawing marks where P, QRS and T begin and end.
     """
 
     name: str
@@ -93,6 +98,7 @@ class Analysis:
     quality: list[dict[str, str]]
     findings: Findings
     input_values: torch.Tensor
+    measurements: EcgMeasurements
     record: EcgRecord
     options: dict[str, Any]
     created: str
@@ -100,6 +106,25 @@ class Analysis:
     words: list[dict[str, Any]] | None = None
     nearest: list[dict[str, Any]] | None = None
     reports_source: str | None = None
+    wave_marks: bool = True
+
+    @property
+    def marked_measurements(self) -> EcgMeasurements | None:
+        """What the drawing marks: the measurements, their times from the first sample of `signal` on."""
+        if not self.wave_marks:
+            return None
+        marks_s = self.measurements.marks_s - self.recording["analysed_from_s"]
+        return replace(self.measurements, marks_s=marks_s)
+
+    @property
+    def stated_measurements(self) -> dict[str, float]:
+        """What the recorder measured, as far as the file states it."""
+        return dict(self.record.metadata.get("measurements", {}))
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measurements as they are shown, beside the recorder's own."""
+        return measures_of(self.measurements, self.stated_measurements)
 
     @property
     def strongest_label(self) -> str:
@@ -119,6 +144,8 @@ class Analysis:
             "notes": self.notes,
             "quality": self.quality,
             "values" if self.findings.are_values else "probabilities": self.findings.to_list(),
+            "measurements": self.measurements.to_dict(),
+            "measurements_by_recorder": self.stated_measurements,
             "saliency": saliency
             and {"label": saliency.label, "method": SALIENCY_METHOD, "lead_shares": saliency.shares},
             "own_words": self.words,
@@ -263,6 +290,7 @@ class Analyser:
             quality=standard.quality,
             findings=Findings.of(self.classifier(record, **options), self.classifier.model.config),
             input_values=self.classifier.preprocess(record, **options)["input_values"],
+            measurements=measure_record(record, repair_nan)[0],
             record=record,
             options=options,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

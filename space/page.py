@@ -8,6 +8,7 @@ from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
 from modeling_ecgclip.visualization_ecgclip import COLUMN_S, LEFT_MM, MM_PER_S, RIGHT_MM, STRIP_S
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 from space.findings import Finding, Findings
+from space.measures import Measure, reasons_of
 from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
 
@@ -31,6 +32,13 @@ CSS = f"""
 .ec-facts h2 {{ font-size: 1.15rem; margin: 0 0 .2rem; }}
 .ec-facts ul {{ margin: .3rem 0 0; padding-left: 1.2rem; }}
 .ec-muted {{ opacity: .72; font-weight: 400; }}
+.ec-measures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(8.2rem, 1fr)); gap: .5rem .8rem;
+  margin: .4rem 0 .2rem; }}
+.ec-measures dt {{ font-size: .85rem; opacity: .72; }}
+.ec-measures dd {{ margin: 0; font-variant-numeric: tabular-nums; }}
+.ec-measures .ec-value {{ font-size: 1.1rem; font-weight: 600; }}
+.ec-measures .ec-none {{ font-weight: 400; opacity: .72; }}
+.ec-measures small {{ font-weight: 400; }}
 .ec-paper {{ background-repeat: no-repeat; background-image: var(--ecg); border-radius: 4px; }}
 .ec-whole {{ aspect-ratio: 1 / var(--ratio); background-size: 100% 100%; }}
 .ec-half {{ display: none; background-size: auto 100%; margin-bottom: 6px;
@@ -105,6 +113,31 @@ def facts(analysis: Analysis) -> str:
         f'<span class="ec-muted"> &middot; model {html.escape(analysis.model)}</span>'
         f"{f'<ul>{notes}</ul>' if notes else ''}</div>"
     )
+
+
+def measurements(analysis: Analysis) -> str:
+    """Returns rate, intervals and axes, with what the recorder measured, and why there is none of some."""
+    measures = analysis.measures
+    tiles = "".join(map(_measure, measures))
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons_of(measures))
+    by_whom = "Measured in the recording by rules, not by the model"
+    if any(measure.stated for measure in measures):
+        by_whom += "; below, what the recorder measured, as the file states it"
+    return (
+        f'<dl class="ec-measures">{tiles}</dl>'
+        f'<div class="ec-facts ec-foot ec-muted">{by_whom}.{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
+    )
+
+
+def _measure(measure: Measure) -> str:
+    """One measurement: title, value, and the recorder's."""
+    if measure.value is None:
+        value = '<dd class="ec-value ec-none">none</dd>'
+    else:
+        uncertain = " <small>uncertain</small>" if measure.uncertain else ""
+        value = f'<dd class="ec-value">{html.escape(measure.value)}{uncertain}</dd>'
+    stated = f'<dd class="ec-muted">recorder: {html.escape(measure.stated)}</dd>' if measure.stated else ""
+    return f'<div data-measure="{measure.name}"><dt>{html.escape(measure.title)}</dt>{value}{stated}</div>'
 
 
 def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
@@ -235,4 +268,16 @@ def _bar(score: float, threshold: float | None = None) -> str:
     return f'<div class="ec-bar"><i style="width:{100 * score:.2f}%"></i>{tick}</div>'
 
 
-__all__ = ["CSS", "facts", "findings", "head", "hint", "limits", "nearest", "paper", "saliency", "words"]
+__all__ = [
+    "CSS",
+    "facts",
+    "findings",
+    "head",
+    "hint",
+    "limits",
+    "measurements",
+    "nearest",
+    "paper",
+    "saliency",
+    "words",
+]

@@ -10,6 +10,7 @@ from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR, plot_s
 from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, MM_PER_INCH, POSITIVE_COLOUR, TEXT_COLOUR, plot_ecg
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis, Saliency
 from space.findings import Finding, Findings
+from space.measures import in_a_line, reasons_of
 
 
 DPI = 150
@@ -32,7 +33,7 @@ SALIENCY_LIMITS = (
 
 def draw_png(analysis: Analysis, dpi: int = DPI) -> tuple[bytes, float]:
     """
-    Returns the print-out as PNG, with the saliency where the analysis has it, and its height over its width.
+    Returns the print-out as PNG, with saliency and marks where the analysis has them, and its height over its width.
 
     Args:
         analysis ([`Analysis`]): Of the ECG.
@@ -85,6 +86,7 @@ def plain_text(text: str) -> str:
 def _paper(analysis: Analysis, saliency: Saliency | None, title: str | None, dpi: int = DPI) -> Any:
     """The figure of the print-out, marked where a saliency is given."""
     style: dict[str, Any] = {"title": title and plain_text(title), "dpi": dpi, "lead_names": analysis.lead_names}
+    style["measurements"] = analysis.marked_measurements
     if saliency is None:
         return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
     return plot_saliency(analysis.signal, analysis.sampling_rate, saliency.strength, **style)
@@ -212,10 +214,11 @@ def _text_page(analysis: Analysis) -> Any:
 
 
 def _facts(analysis: Analysis) -> list[str]:
-    """The recording in a sentence, and the notes."""
-    recording = analysis.recording
+    """The recording in a sentence, its measurements, and the notes."""
+    recording, measures = analysis.recording, analysis.measures
     facts = f"Recorded: {recording['duration_s']:.1f} s at {recording['sampling_rate']:g} Hz."
-    return [facts, *analysis.notes, "Printed at 100 %, one small square is 1 mm: 40 ms and 0.1 mV."]
+    measured = [line for line in (in_a_line(measures), *reasons_of(measures)) if line]
+    return [facts, *measured, *analysis.notes, "Printed at 100 %, one small square is 1 mm: 40 ms and 0.1 mV."]
 
 
 def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Finding) -> None:

@@ -214,6 +214,22 @@ def test_marks_change_with_the_label(visit):
     assert "marked" not in drawing.get_attribute("aria-label")
 
 
+def test_waves_are_marked_or_not(visit):
+    page = visit()
+    page.get_by_role("button", name=EXAMPLES[0].title).click()
+    measures = page.locator("#measurements [data-measure]")
+    sync_api.expect(measures).to_have_count(10)
+    assert re.fullmatch(r"Heart rate\s+\d+ bpm", measures.first.inner_text())
+    drawing = page.locator("#paper [role=img]")
+    before = drawing.get_attribute("style")
+    page.locator("#waves input").click()
+    sync_api.expect(drawing).not_to_have_attribute("style", before)
+    unmarked = drawing.get_attribute("style")
+    page.locator("#waves input").click()
+    sync_api.expect(drawing).not_to_have_attribute("style", unmarked)
+    assert drawing.get_attribute("style") == before
+
+
 def test_downloads_hold_what_is_shown_and_are_deleted(visit, server):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[3].title).click()

@@ -20,6 +20,7 @@ COMMANDS = (
     "data_scripts.embed_reports",
     "data_scripts.folder",
     "data_scripts.make_text_model",
+    "data_scripts.measure",
     "data_scripts.mimic_iv_ecg",
     "data_scripts.ptbxl",
     "data_scripts.publish",

@@ -12,6 +12,7 @@ import pytest
 
 import reproduce
 from reproduction.recipes import RECIPES
+from training.arguments import parse
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -155,6 +156,21 @@ def test_a_cohort_is_simulated_once_and_another_refused(tmp_path):
         reproduce.simulated_table(tmp_path, {**cohort, "seed": 1}, num_proc=1)
 
 
+def test_reports_from_a_reading_of_their_own(tmp_path):
+    given = ["--output_dir", str(tmp_path), "--num_exams", "60"]
+    cohorts = [
+        parse([*given, *more], "", reproduce.ReproduceArguments)[0].recipe.cohort
+        for more in ([], ["--report_reader", "independent"])
+    ]
+    tables = [
+        reproduce.load_exam_table(reproduce.simulated_table(tmp_path / str(i), cohort, 1))
+        for i, cohort in enumerate(cohorts)
+    ]
+    shared, independent = (table["train"] for table in tables)
+    assert shared["labels"][:] == independent["labels"][:] and shared["ecg"][0] == independent["ecg"][0]
+    assert shared["report"][:] != independent["report"][:]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -165,6 +181,7 @@ def test_a_cohort_is_simulated_once_and_another_refused(tmp_path):
         (["--stop_after_minutes", "0"], "--stop_after_minutes must be above 0"),
         (["--finetune_flags", "seed=1"], "--finetune_flags seed=1: expected name=VALUE"),
         (["--dataset_name_or_path", "x", "--num_exams", "9"], "--num_exams is for a simulated cohort"),
+        (["--dataset_name_or_path", "x", "--report_reader", "shared"], "--report_reader is for a simulated cohort"),
     ],
 )
 def test_impossible_arguments_end_with_a_reason(flags, message, tmp_path, capsys):

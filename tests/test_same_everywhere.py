@@ -1,4 +1,7 @@
-"""One ECG, one model: pipeline, endpoint, server, page, converter, export: the same answer, or the same refusal."""
+"""One ECG, one model: pipeline, endpoint, server, page, converter, export: the same answer, or the same refusal.
+
+So do the ways to its measurements: pipelines, endpoint, server, page and command.
+"""
 
 import base64
 import io
@@ -10,6 +13,7 @@ import urllib.request
 import zipfile
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import wfdb
@@ -21,6 +25,7 @@ for package in ("onnxscript", "onnxruntime"):
 
 import serve  # noqa: E402
 from data_scripts.conversion.builder import REASONS, Rejection, standard_recording  # noqa: E402
+from data_scripts.measure import main as measure_main  # noqa: E402
 from modeling_ecgclip import (  # noqa: E402
     LEAD_NAMES,
     EcgFeatureExtractor,
@@ -157,24 +162,30 @@ def zipped(path):
 
 
 @pytest.fixture(scope="module")
-def ways(folders):
-    """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
-    saved, exported = folders
-    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(saved)), timeout_s=60)
+def server(folders):
+    """A function from a request to the answer of `serve.py`."""
+    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(folders[0])), timeout_s=60)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield {
+    yield over_http(server.server_address[1])
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def ways(folders, server):
+    """Functions from a path and what is stated beside it to what each way answers; they raise `Refused`."""
+    saved, exported = folders
+    return {
         "pipeline": by_pipeline(saved),
         "endpoint": by_endpoint(saved),
-        "server": by_requests(over_http(server.server_address[1])),
+        "server": by_requests(server),
         "page": by_page(saved),
         "table": by_table(saved),
         "onnx, pipeline": by_pipeline(exported),
         "onnx, endpoint": by_endpoint(exported),
     }
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
 
 
 def noise(_):
@@ -263,6 +274,48 @@ def test_same_answer_everywhere(ways, tmp_path, case):
             assert found[label]["positive"] == one["positive"], (name, label)
             codes = [entry["code"] for entry in one.get("quality", [])]
             assert [entry["code"] for entry in found[label].get("quality", [])] == codes, (name, label)
+
+
+def measured_everywhere(folders, server, path, stated):
+    """The measurements of one ECG by each way, as JSON has them."""
+    saved, exported = folders
+    content = path.read_bytes() if path.is_file() else zipped(path)
+    found = {}
+    asked = {"server": server}
+    for name, folder in (("saved", saved), ("exported", exported)):
+        measure = pipeline("ecg-measurement", model=str(folder), trust_remote_code=True)
+        classify = pipeline("ecg-classification", model=str(folder), trust_remote_code=True)
+        found[f"{name}, pipeline"] = measure(str(path), **stated)["measurements"]
+        found[f"{name}, beside labels"] = classify(str(path), return_measurements=True, **stated)["measurements"]
+        asked[f"{name}, endpoint"] = EndpointHandler(str(folder))
+    for name, ask in asked.items():
+        for parameter in ({"task": "ecg-measurement"}, {"return_measurements": True}):
+            request = {"inputs": base64.b64encode(content).decode(), "parameters": {**stated, **parameter}}
+            found[f"{name}, {parameter}"] = json.loads(json.dumps(ask(request)))["measurements"]
+    paths = [path] if path.is_file() else [path.with_name(f"{path.name}.{ending}") for ending in ("hea", "dat")]
+    found["page"] = Analyser.load(str(saved)).analyse(*read_upload(paths, Form(**stated))).to_dict()["measurements"]
+    return found
+
+
+@pytest.mark.parametrize("case", [case for case in ANSWERED if ANSWERED[case][0] != "csv"])
+def test_same_measurements_everywhere(folders, server, tmp_path, case):
+    kind, change, members, stated = ANSWERED[case]
+    (tmp_path / "files").mkdir()
+    signal = simulated(0, 5000) if change is None else change(simulated(0, 5000))
+    path = write(tmp_path / "files", kind, signal, **members)
+    found = measured_everywhere(folders, server, path, stated)
+    expected = found.pop("saved, pipeline")
+    assert (expected["heart_rate_bpm"] is None) == (case == "doubtful: noise")
+    assert found == dict.fromkeys(found, expected)
+    flags = {"sampling_rate": "--recorded_rate", "unit": "--unit"}
+    command = [part for name, value in stated.items() for part in (flags[name], str(value))]
+    output = tmp_path / "measurements.parquet"
+    measure_main(["--source_dir", str(tmp_path / "files"), "--output_file", str(output), *command])
+    (row,) = pq.read_table(output).to_pylist()
+    assert {name: row[name] for name in expected if name.endswith(("_ms", "_bpm", "_deg"))} == {
+        name: value for name, value in expected.items() if name.endswith(("_ms", "_bpm", "_deg"))
+    }
+    assert json.loads(row["reasons"]) == expected["reasons"]
 
 
 def test_ecgs_are_told_apart(ways, tmp_path):

@@ -113,6 +113,15 @@ class TestAnswers:
         )
         assert (status, len(answer)) == (200, 1)
 
+    def test_measurements(self, port, handler, ecg, tmp_path):
+        inputs, parameters, *_ = request_forms(tmp_path, ecg)["npy"]
+        body = json.dumps({"inputs": inputs})
+        for more in ({"task": "ecg-measurement"}, {"return_measurements": "true"}):
+            query = "&".join(f"{name}={value}" for name, value in {**parameters, **more}.items())
+            expected = handler({"inputs": inputs, "parameters": {**parameters, **more}})
+            assert expected["measurements"]["heart_rate_bpm"] is not None
+            assert ask(port, path=f"/?{query}", body=body) == (200, expected)
+
     def test_plain_bodies(self, port, handler, ecg, tmp_path):
         files = write_files(tmp_path, ecg)
         bodies = [
@@ -323,5 +332,5 @@ def test_examples_of_the_documentation(port, ecg, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, (example, done.stderr)
         answer = json.loads(done.stdout)
-        is_result = isinstance(answer, list) or "status" in answer or "results" in answer
+        is_result = isinstance(answer, list) or not {"status", "results", "measurements"}.isdisjoint(answer)
         assert is_result != ("error" in example), (example, answer)

@@ -218,7 +218,7 @@ def standard_recording(
             record.signal, record.sampling_rate, record.lead_names, record.unit, record.name
         )
     except ValueError as error:
-        return _refusal(exam_id, record, extractor, error)
+        return refusal(exam_id, record, len(extractor.lead_names), error)
     signal = standard.signal  # (leads, samples), mV
     flags = [flag for flag in standard.flags if flag != "resampled"]  # true of a whole source: no flaw of this exam
     # In float64: a product in float32 would send values near half a microvolt the wrong way.
@@ -247,12 +247,20 @@ def kind_of_flag(flag: str) -> str:
     return ":".join(flag.split(":")[:2])
 
 
-def _refusal(exam_id: str, record: EcgRecord, extractor: EcgFeatureExtractor, error: ValueError) -> Rejection:
-    """Why the feature extractor refused a recording, in the short list's words."""
+def refusal(exam_id: str, record: EcgRecord, n_leads: int, error: ValueError) -> Rejection:
+    """
+    Returns why the feature extractor refused a recording, in the short list's words.
+
+    Args:
+        exam_id (`str`): For the rejection.
+        record (`EcgRecord`): What was refused.
+        n_leads (`int`): How many leads were expected.
+        error (`ValueError`): The extractor's.
+    """
     if isinstance(error, UnstatedError):
         return Rejection(exam_id, f"{error.setting} not stated", str(error))
     if not isinstance(error, ImplausibleEcgError):
-        return Rejection(exam_id, f"not a {len(extractor.lead_names)}-lead ECG", str(error))
+        return Rejection(exam_id, f"not a {n_leads}-lead ECG", str(error))
     finite = np.isfinite(record.signal)
     if not np.any(record.signal, where=finite) and finite.any():
         return Rejection(exam_id, "all-zero tracing", str(error))

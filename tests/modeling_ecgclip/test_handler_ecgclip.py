@@ -161,6 +161,20 @@ class TestAnswers:
         assert named["results"] == everything
         assert named["model"]["architecture"] == "EcgResNetForSignalClassification"
 
+    def test_measurements(self, handler, folders, forms):
+        inputs, rate, source, arguments = forms["npy"]
+        measure = pipeline("ecg-measurement", model=str(folders / "classifier"), trust_remote_code=True)
+        expected = measure(source, **arguments)
+        assert expected["measurements"]["heart_rate_bpm"] is not None
+        for folder in (handler, EndpointHandler(str(folders / "clip"))):
+            assert folder({"inputs": inputs, "parameters": {**rate, "task": "ecg-measurement"}}) == expected
+        plain = handler({"inputs": inputs, "parameters": rate})
+        parameters = {**rate, "return_measurements": "true", "thresholds": {plain[0]["label"]: 1.0}}
+        several = handler({"inputs": [inputs, inputs], "parameters": parameters})
+        assert several[0] == several[1] == json.loads(json.dumps(several[0], allow_nan=False))
+        assert several[0]["measurements"] == expected["measurements"]
+        assert_same(several[0]["labels"], [{**plain[0], "positive": False}, *plain[1:]])
+
     def test_version_tells_weights_apart(self, handler, folders, tmp_path):
         model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny"))
         save_for_hub(model, tmp_path / "other", EcgFeatureExtractor())
@@ -315,6 +329,8 @@ class TestErrors:
             ({"thresholds": {"AF": "a"}}, "thresholds as a dictionary"),
             ({"thresholds": [0.5] * 6}, "thresholds as a dictionary"),
             ({"with_model": "yes"}, "with_model as true or false"),
+            ({"return_measurements": 1}, "return_measurements as true or false"),
+            ({"task": "ecg-measurement", "top_k": 1}, "ecg-measurement takes the parameters .*found top_k"),
             ({"repair_nan": 1}, "repair_nan as true or false"),
             ({"format": "float32"}, "format float32 needs the parameter shape"),
         ],

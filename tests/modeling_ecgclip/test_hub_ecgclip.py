@@ -23,6 +23,7 @@ from modeling_ecgclip import (
     EcgFeatureExtractor,
     build_tower,
     encoder_config,
+    measure_ecg,
     save_for_hub,
 )
 from modeling_ecgclip.towers_ecgclip import TOWERS, classifier_class
@@ -85,6 +86,8 @@ out["zero-shot-ecg-classification"] = zero_shot(f"{folder}/ecg.npy", labels, sam
 for name, path in (("classifier", classifier), ("clip", clip)):
     extract = pipeline("ecg-feature-extraction", model=path, **remote)
     out[f"{name} ecg-feature-extraction"] = extract(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
+    measure = pipeline("ecg-measurement", model=path, **remote)
+    out[f"{name} ecg-measurement"] = measure(f"{folder}/ecg.npy", sampling_rate=400, unit="mV")
 
 model.save_pretrained(f"{folder}/resaved-classifier")
 extractor.save_pretrained(f"{folder}/resaved-classifier")
@@ -208,6 +211,12 @@ class TestFreshInterpreter:
             found = np.array(fresh[1][f"{folder} ecg-feature-extraction"])
             np.testing.assert_allclose(found, expected[name][0].numpy(), atol=1e-6)
 
+    def test_measurement_pipeline(self, fresh):
+        expected = measure_ecg(np.load(fresh[0] / "ecg.npy"), 400).to_dict()
+        assert expected["heart_rate_bpm"] is not None
+        for folder in ("classifier", "clip"):
+            assert fresh[1][f"{folder} ecg-measurement"] == {"measurements": expected, "quality": []}
+
     @pytest.mark.parametrize(
         ("saved", "resaved"),
         [("classifier", "resaved-classifier"), ("clip", "resaved-clip"), ("clip", "resaved-by-pipeline")],
@@ -232,7 +241,7 @@ class TestFolder:
     def test_tower(self, tmp_path, preset):
         save_for_hub(build_tower(encoder_config(preset)), tmp_path / "tower", EcgFeatureExtractor())
         config = json.loads((tmp_path / "tower" / "config.json").read_text())
-        assert list(config["custom_pipelines"]) == ["ecg-feature-extraction"]
+        assert list(config["custom_pipelines"]) == ["ecg-feature-extraction", "ecg-measurement"]
 
     def test_other_files_stay_and_stale_ones_go(self, models, processor, tmp_path):
         classifier, clip = models
@@ -254,7 +263,11 @@ class TestFolder:
         classifier = type(models[0]).from_pretrained(tmp_path / "clip")
         save_for_hub(classifier, tmp_path / "classifier", processor)
         config = json.loads((tmp_path / "classifier" / "config.json").read_text())
-        assert set(config["custom_pipelines"]) == {"ecg-classification", "ecg-feature-extraction"}
+        assert set(config["custom_pipelines"]) == {
+            "ecg-classification",
+            "ecg-feature-extraction",
+            "ecg-measurement",
+        }
         assert config["auto_map"] == type(models[0]).auto_classes
 
     def test_installed_classes_need_no_trust(self, fresh, models):

@@ -1,4 +1,5 @@
 import contextlib
+import json
 
 import h5py
 import numpy as np
@@ -14,8 +15,10 @@ from modeling_ecgclip import (
     EcgClipModel,
     EcgClipProcessor,
     EcgFeatureExtractor,
+    EcgMeasurementPipeline,
     EcgResNetConfig,
     EcgResNetForSignalClassification,
+    measure_ecg,
     save_for_hub,
 )
 from tests.simulated import simulated
@@ -151,6 +154,71 @@ class TestClassification:
             EcgClassificationPipeline(classifier)
         with pytest.raises(FileNotFoundError, match="absent.npy"):
             classify("absent.npy")
+
+
+class TestMeasurement:
+    @pytest.fixture
+    def measure(self, classifier):
+        return EcgMeasurementPipeline(classifier, feature_extractor=EcgFeatureExtractor())
+
+    def test_result_is_that_of_measure_ecg(self, measure, ecgs):
+        found = measure(ecgs[0], **STATED)
+        assert set(found) == {"measurements", "quality"}
+        assert found["measurements"] == measure_ecg(ecgs[0] / 1000, 400).to_dict()
+        assert found["measurements"]["heart_rate_bpm"] is not None and found["quality"] == []
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+    def test_at_the_rate_of_the_recording(self, measure, ecgs):
+        """What the model reads is resampled to 400 Hz; what is measured is not."""
+        found = measure(ecgs[0] / 1000, sampling_rate=500, unit="mV")
+        assert found["measurements"] == measure_ecg(ecgs[0] / 1000, 500).to_dict()
+
+    @pytest.mark.parametrize("batch_size", [1, 3])
+    def test_several(self, measure, ecgs, batch_size):
+        together = measure(ecgs, **STATED, batch_size=batch_size)
+        assert together == [measure(ecg, **STATED) for ecg in ecgs]
+        assert len({one["measurements"]["heart_rate_bpm"] for one in together}) == 5
+
+    def test_missing_leads_are_left_out(self, measure, ecgs):
+        source = {"ecg": ecgs[0][[1, 6, 7]], "lead_names": ["II", "V1", "V2"], "sampling_rate": 400, "unit": "uV"}
+        for given in ({}, {"allow_missing_leads": False}):
+            found = measure(source, **given)["measurements"]
+            assert found["leads_read"] == ["II", "V1", "V2"] == list(found["leads"])
+            assert found["qrs_ms"] is not None
+            assert found["qrs_axis_deg"] is None and "leads I and II" in found["reasons"]["qrs_axis_deg"]
+
+    def test_all_leads_of_the_recording_whatever_the_model_reads(self, ecgs):
+        config = EcgResNetConfig.from_preset("tiny", lead_names=("II",))
+        extractor = EcgFeatureExtractor.for_model(config)
+        model = EcgResNetForSignalClassification(config).eval()
+        found = EcgMeasurementPipeline(model, feature_extractor=extractor)(ecgs[0], **STATED)
+        assert found["measurements"]["leads_read"] == list(LEAD_NAMES)
+
+    def test_quality(self, measure):
+        noise = np.random.default_rng(0).normal(0, 0.3, (12, 4000))
+        found = measure(noise, sampling_rate=400, unit="mV", lead_names=LEAD_NAMES)
+        assert "not_an_ecg" in [one["code"] for one in found["quality"]]
+        with pytest.raises(ValueError, match="aVL: 1 of 4000"):
+            measure(np.where(np.arange(48000).reshape(12, -1) == 16500, np.nan, noise), sampling_rate=400, unit="mV")
+
+    def test_beside_labels(self, classify, measure, ecgs):
+        plain = classify(ecgs, **STATED, batch_size=2)
+        both = classify(ecgs, **STATED, batch_size=2, return_measurements=True)
+        assert [one["labels"] for one in both] == plain
+        assert [one["measurements"] for one in both] == [measure(ecg, **STATED)["measurements"] for ecg in ecgs]
+        assert classify(ecgs[0], **STATED, return_measurements=False) == classify(ecgs[0], **STATED)
+        assert len(classify(ecgs[0], **STATED, top_k=1, return_measurements=True)["labels"]) == 1
+
+    def test_plot_of_a_classifier_that_measures(self, classifier, ecgs):
+        settings = {"feature_extractor": EcgFeatureExtractor(), "return_measurements": True}
+        pipe = EcgClassificationPipeline(classifier, **settings)
+        assert set(pipe(ecgs[0], **STATED)) == {"labels", "measurements"}
+        texts = {text.get_text() for axes in pipe.plot(ecgs[0], **STATED).axes for text in axes.texts}
+        assert set(LABEL_NAMES) <= texts
+
+    def test_refused(self, measure, ecgs):
+        with pytest.raises(TypeError, match="EcgMeasurementPipeline takes no argument named top_k"):
+            measure(ecgs[0], **STATED, top_k=1)
 
 
 class TestSources:

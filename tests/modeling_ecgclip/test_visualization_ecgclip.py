@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from modeling_ecgclip import LABEL_NAMES, LEAD_NAMES, EcgFeatureExtractor, plot_ecg, read_ecg
+from modeling_ecgclip import LABEL_NAMES, LEAD_NAMES, EcgFeatureExtractor, EcgMeasurements, plot_ecg, read_ecg
+from modeling_ecgclip.visualization_ecgclip import WAVE_COLOURS
 
 
 @pytest.fixture
@@ -115,3 +118,28 @@ def test_real_recording_fits_on_the_paper(sample_data, tmp_path):
     assert all(0 < y.min() and y.max() < top for _, y in traces_of(figure))
     figure.savefig(tmp_path / "ecg.png")
     assert (tmp_path / "ecg.png").stat().st_size > 20_000
+
+
+def marks_of(figure, wave):
+    """x and middle (mm) of the marks of one wave, in the order in which they were drawn."""
+    colour = to_rgba(WAVE_COLOURS[wave])
+    lines = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+    drawn = [one for one in lines if tuple(one.get_colors()[0]) == colour]
+    return np.array([segment.mean(axis=0) for one in drawn for segment in one.get_segments()])
+
+
+def test_waves_are_marked_on_the_trace(ecg):
+    marks_s = np.full((2, 12, 3, 3), np.nan)
+    marks_s[0, 1, 1] = [0.5, 0.55, 0.6]  # QRS of lead II: in its column, and in the strip
+    marks_s[1, 1, 1] = [5.0, 5.05, 5.1]  # in the strip alone
+    marks_s[:, 3, 2] = [[3.0, 3.1, 3.2], [9.0, 9.1, 9.2]]  # T of aVR, whose column begins at 2.5 s
+    measurements = EcgMeasurements(LEAD_NAMES, np.ones(12, bool), marks_s=marks_s)
+    plain, figure = plot_ecg(ecg, 400), plot_ecg(ecg, 400, measurements=measurements)
+    assert marks_of(figure, "P").size == 0 and marks_of(plain, "QRS").size == 0
+    qrs, t_wave = marks_of(figure, "QRS"), marks_of(figure, "T")
+    np.testing.assert_allclose(qrs[:, 0] - 15, 25 * np.array([0.5, 0.6, 0.5, 0.6, 5.0, 5.1]))
+    np.testing.assert_allclose(t_wave[:, 0] - 15, 25 * np.array([3.0, 3.2]))
+    x, y = traces_of(figure)[-1]
+    np.testing.assert_allclose(qrs[2:, 1], np.interp(qrs[2:, 0], x, y))
+    assert {*WAVE_COLOURS} <= set(texts_of(figure)) and not {*WAVE_COLOURS} & set(texts_of(plain))
+    assert plot_ecg(ecg[:1], 400, lead_names=["II"], measurements=EcgMeasurements(("V1",), np.ones(1, bool)))

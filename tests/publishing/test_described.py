@@ -9,12 +9,13 @@ import train_cls
 from data_scripts import embed_reports
 from data_scripts.describe import DescribeArguments, Descriptions
 from data_scripts.make_text_model import make_text_model
-from data_scripts.tables.schema import load_exam_table
+from data_scripts.tables.digest import table_digest
+from data_scripts.tables.schema import check_patients, label_counts, load_exam_table
 from modeling_ecgclip import __version__
 from publishing.card import model_card
 from publishing.dataset import main as publish_dataset
 from publishing.run_folder import read_run
-from tests.small_tables import write_small_table
+from tests.small_tables import SCHEMA, write_small_table
 
 
 TRAINING = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "16", "--max_train_steps", "1"]
@@ -32,7 +33,13 @@ def runs(tmp_path_factory):
     told.count({"texts": [TEXT] * 108, "reasons": {}})
     record = json.loads((exams / "conversion.json").read_text(encoding="utf-8"))
     record["reports"] = told.facts(DescribeArguments("other", "exams", language="en"))
-    record["source"] = "simulated"
+    table = load_exam_table(exams)
+    patients = check_patients(table, "exams")
+    record["splits"] = {
+        split: {"exams": len(rows), "patients": patients[split], "labels": label_counts(rows, SCHEMA.label_names)}
+        for split, rows in table.items()
+    }
+    record |= {"source": "simulated", "digest": table_digest(table)}
     (exams / "conversion.json").write_text(json.dumps(record), encoding="utf-8")
     make_text_model([TEXT], folder / "text_model", hidden_size=32)
     data = ["--dataset_name_or_path", str(exams)]

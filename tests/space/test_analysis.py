@@ -1,12 +1,13 @@
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from transformers import pipeline
 
-from modeling_ecgclip import LEAD_NAMES, EcgClassificationPipeline, EcgRecord, read_ecg
+from modeling_ecgclip import LEAD_NAMES, EcgClassificationPipeline, EcgRecord, measure_ecg, read_ecg
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
 from tests.space_models import THRESHOLDS
@@ -37,6 +38,10 @@ def test_shown_is_what_the_model_saw(analyser, signal):
         {"sampling_rate": 400, "duration_s": 20, "analysed_from_s": 4.88, "analysed_to_s": 15.12}
     )
     assert "Of 20.0 s the middle 10.2 s are analysed and shown." in analysis.notes
+    # Measured is the whole recording, marked what is shown of it.
+    assert analysis.measurements.to_dict() == measure_ecg(long, 400).to_dict()
+    np.testing.assert_allclose(analysis.marked_measurements.marks_s, analysis.measurements.marks_s - 4.88)
+    assert replace(analysis, wave_marks=False).marked_measurements is None
 
 
 def test_what_was_done_is_noted(analyser, signal):

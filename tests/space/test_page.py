@@ -37,6 +37,20 @@ def test_findings_state_number_threshold_and_decision(analysis):
     assert "<details" not in html
 
 
+def test_measurements_stand_beside_the_recorders_own(analysis):
+    plain = page.measurements(analysis)
+    assert re.findall(r'data-measure="(\w+)"', plain) == [one.name for one in analysis.measures]
+    assert '<dd class="ec-value">60 bpm</dd>' in plain and "recorder" not in plain
+    stated = {"measurements": {"heart_rate_bpm": 61.0}}
+    beside = page.measurements(replace(analysis, record=replace(analysis.record, metadata=stated)))
+    assert "recorder: 61 bpm" in beside and "as the file states it" in beside
+    reasons = dict.fromkeys(analysis.measurements.reasons, "<i>no wave</i>") | {"pr_ms": "<i>no wave</i>"}
+    without = replace(analysis.measurements, pr_ms=None, reasons=reasons)
+    none = page.measurements(replace(analysis, measurements=without))
+    assert '<dt>PR</dt><dd class="ec-value ec-none">none</dd>' in none
+    assert "&lt;i&gt;no wave" in none and "<i>" not in none
+
+
 def test_many_findings_are_folded_behind_the_first(analysis_of):
     _, analysis = analysis_of("many")
     shown, fold = page.findings(analysis).split("<details")

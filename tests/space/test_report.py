@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from modeling_ecgclip import EcgRecord
+from modeling_ecgclip.visualization_ecgclip import WAVE_COLOURS
 from space.report import build_json, build_pdf, draw_png, file_name, plain_text
 
 
@@ -32,6 +33,14 @@ def test_png_is_the_print_out(analysis, analyser):
     marked = pixels(draw_png(analyser.explain(analysis, "RBBB"), dpi=60)[0])
     assert image.size == marked.size
     assert image.tobytes() != marked.tobytes()
+
+
+def test_waves_are_marked_where_that_is_wanted(analysis):
+    unmarked = draw_png(replace(analysis, wave_marks=False), dpi=60)[0]
+    assert unmarked != draw_png(analysis, dpi=60)[0]
+    colour = tuple(bytes.fromhex(WAVE_COLOURS["QRS"][1:]))
+    assert count(pixels(draw_png(analysis, dpi=300)[0]), colour) > 100
+    assert count(pixels(draw_png(replace(analysis, wave_marks=False), dpi=300)[0]), colour) == 0
 
 
 def pages(pdf):
@@ -77,6 +86,9 @@ def test_json_is_the_analysis(analysis):
     assert content["probabilities"] == analysis.findings.to_list()
     assert content["probabilities"][0].keys() == {"label", "title", "score", "positive", "threshold"}
     assert content["own_words"] is None
+    assert content["measurements"] == analysis.measurements.to_dict()
+    assert content["measurements"]["heart_rate_bpm"] == pytest.approx(60, abs=0.5)
+    assert content["measurements_by_recorder"] == {}
 
 
 def test_file_name(analysis):
