@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
         split: {"exams": len(rows), "patients": patients[split], "labels": label_counts(rows, SCHEMA.label_names)}
         for split, rows in table.items()
     }
-    record |= {"source": "simulated", "digest": table_digest(table)}
+    record |= {"source": "simulated", "rejected_by_reason": {}, "quality": {}, "digest": table_digest(table)}
     (exams / "conversion.json").write_text(json.dumps(record), encoding="utf-8")
     make_text_model([TEXT], folder / "text_model", hidden_size=32)
     data = ["--dataset_name_or_path", str(exams)]
