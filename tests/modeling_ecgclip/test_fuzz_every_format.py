@@ -1,6 +1,7 @@
 """Damaged files of every kind in `FORMATS`, by the path with its ending: named errors, soon and in little memory."""
 
 import contextlib
+import mmap
 import resource
 import time
 from collections import Counter
@@ -116,7 +117,9 @@ def test_what_a_case_costs_is_seen():
     costs = Costs()
     for _ in range(2):
         with measured(costs):
-            kept = np.ones(10_000_000)
+            # Fresh from the system: a block of `malloc` may be one that the process had kept.
+            kept = np.frombuffer(mmap.mmap(-1, 80_000_000), np.uint8)
+            kept[:] = 1
         del kept
     if Path("/proc/self/clear_refs").exists():
         assert 60_000_000 < costs.n_bytes < 200_000_000
