@@ -15,6 +15,7 @@ from reproduction.statistics import Difference
 
 PAPER_METRICS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 RANK_METRICS = {"auroc": "AUROC", "average_precision": "average precision"}
+CALIBRATION_METRICS = {"brier": "Brier score", "ece": "ECE"}
 DASH = "–"
 
 Row = dict[str, Any]

@@ -6,7 +6,17 @@ from pathlib import Path
 from common.files import write_text
 from reproduction.comparing import INTERVAL_NOTE, difference_rows, primary_rows, shown_differences, shown_primary
 from reproduction.converging import convergence_rows, shown_convergence, shown_pretraining
-from reproduction.formatting import PAPER_METRICS, RANK_METRICS, Row, markdown, number, shown, span, write_csv
+from reproduction.formatting import (
+    CALIBRATION_METRICS,
+    PAPER_METRICS,
+    RANK_METRICS,
+    Row,
+    markdown,
+    number,
+    shown,
+    span,
+    write_csv,
+)
 from reproduction.paper import PAPER_ARMS, paper_number
 from reproduction.results import MEAN, RULE, Results
 from reproduction.settings import ARMS, SETTINGS
@@ -66,8 +76,12 @@ def write_tables(
         markdown(positive_rows(results)),
         "Over seeds, lowest–highest where they differ: a seed decides which patients keep their labels.",
         f"## AUROC and average precision{mark}",
-        markdown(rank_rows(results)),
+        markdown(class_rows(results, RANK_METRICS)),
         "Mean ± standard deviation over seeds, on the test split.",
+        f"## Calibration{mark}",
+        markdown(class_rows(results, CALIBRATION_METRICS)),
+        "Mean ± standard deviation over seeds, on the test split; lower is better. ECE: expected calibration error "
+        "over 10 equally wide bins of the probability.",
         *_convergence(results, mark),
         f"## Undefined values{mark}",
         _undefined(results),
@@ -183,7 +197,7 @@ def summary_rows(results: Results) -> list[Row]:
     for setting in results.settings:
         for arm in results.arms:
             for label in [*results.label_names, MEAN]:
-                for metric in (*PAPER_METRICS, *RANK_METRICS):
+                for metric in (*PAPER_METRICS, *RANK_METRICS, *CALIBRATION_METRICS):
                     value = results.summary(setting, arm, label, metric)
                     rows.append(
                         {"table": SETTINGS[setting].table, "setting": setting, "arm": arm, "class": label}
@@ -210,14 +224,15 @@ def positive_rows(results: Results) -> list[Row]:
     return rows
 
 
-def rank_rows(results: Results) -> list[Row]:
-    """AUROC and average precision of each class, as shown."""
+def class_rows(results: Results, metrics: Mapping[str, str]) -> list[Row]:
+    """Metrics of each class, by their titles, as shown."""
     return [
         {"setting": SETTINGS[setting].title, "arm": ARMS[arm].title, "metric": title}
         | {label: shown(results.summary(setting, arm, label, metric)) for label in [*results.label_names, MEAN]}
         for setting in results.settings
         for arm in results.arms
-        for metric, title in RANK_METRICS.items()
+        if results.of(setting, arm)
+        for metric, title in metrics.items()
     ]
 
 

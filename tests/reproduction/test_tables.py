@@ -86,6 +86,15 @@ def test_all_280_numbers_of_the_paper_stand_beside_ours_class_by_class(tmp_path)
     assert found == 280
 
 
+def test_calibration_of_every_class_is_in_the_tables(tmp_path, results):
+    text = write_tables(results, tmp_path, [], 5).read_text()
+    rows = text.split("## Calibration (simulated)")[1].split("\n## ")[0]
+    for metric, title in (("brier", "Brier score"), ("ece", "ECE")):
+        values = [results.cells["full", "random", seed].metrics["test"]["per_class"]["AF"][metric] for seed in SEEDS]
+        line = next(line for line in rows.splitlines() if f" {title} " in line)
+        assert f" {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} " in line
+
+
 def test_no_sentence_decides_by_spreads(tmp_path, results):
     assert "above both spreads" not in write_tables(results, tmp_path, [], 5).read_text()
 
@@ -169,7 +178,7 @@ def test_simulated_stands_in_every_heading_and_the_figure_and_only_then(tmp_path
         of_source = results_of(sources)
         text = write_tables(of_source, tmp_path, ["recipe"], 5).read_text()
         headings = [line for line in text.splitlines() if line.startswith("#")]
-        assert len(headings) == 10 and all(("simulated" in line) == expected for line in headings)
+        assert len(headings) == 11 and all(("simulated" in line) == expected for line in headings)
         assert ("simulated" in plot_labels_against_f1(of_source).get_suptitle()) == expected
 
 
