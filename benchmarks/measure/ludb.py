@@ -5,6 +5,7 @@ of a lead counts as found too much.
 """
 
 import csv
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,25 +24,35 @@ INTERVALS = ("pr_ms", "qrs_ms", "qt_ms")
 Mark = tuple[str, float, float, float]  # symbol, onset, peak and offset in seconds; NaN where not marked
 
 
-@dataclass(frozen=True)
-class Ludb:
+@dataclass(frozen=True, kw_only=True)
+class Marked:
     """
-    One record.
+    What is known of a record.
 
     Args:
-        number (`int`): From 1 on.
-        signal (`np.ndarray` of shape `(12, samples)`), rate (`float`): As recorded, each lead scaled to 1 mV; Hz.
-        marks (`list[list[Mark]]`): For each lead.
+        number (`int`): Tells it from the others.
+        marks (`list[list[Mark]]`): For each lead; none in a lead without contact.
         intervals (`dict[str, float]`):
             Median over the leads of the medians over the beats; what is undefined is absent.
-        diagnoses (`str`): As the record states them.
     """
 
     number: int
-    signal: np.ndarray
-    rate: float
     marks: list[list[Mark]]
     intervals: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ludb(Marked):
+    """
+    One record of LUDB, numbered from 1 on.
+
+    Args:
+        signal (`np.ndarray` of shape `(12, samples)`), rate (`float`): As recorded, each lead scaled to 1 mV; Hz.
+        diagnoses (`str`): As the record states them.
+    """
+
+    signal: np.ndarray
+    rate: float
     diagnoses: str
 
 
@@ -57,8 +68,16 @@ def read_ludb(folder: Path) -> list[Ludb]:
             marks = [_marks(wfdb.rdann(path, name), record.fs) for name in names]
             stated = {name: row[f"{name}_median_leads"] for name in INTERVALS}
             intervals = {name: float(value) for name, value in stated.items() if value}
-            signal = record.p_signal.T[order]
-            found.append(Ludb(int(row["record"]), signal, record.fs, marks, intervals, row["diagnoses"]))
+            found.append(
+                Ludb(
+                    number=int(row["record"]),
+                    marks=marks,
+                    intervals=intervals,
+                    signal=record.p_signal.T[order],
+                    rate=record.fs,
+                    diagnoses=row["diagnoses"],
+                )
+            )
     return found
 
 
@@ -96,18 +115,20 @@ class Scores:
         )
 
 
-def score(records: Iterable[Ludb], marks_s: Mapping[int, np.ndarray]) -> Scores:
+def score(records: Iterable[Marked], marks_s: Mapping[int, np.ndarray]) -> Scores:
     """
-    Compares marks with those of LUDB.
+    Compares marks with those that are known; leads without any are passed over.
 
     Args:
-        records (`list[Ludb]`): Records.
+        records (`list[Marked]`): Records.
         marks_s (`dict[int, np.ndarray]` of arrays of shape `(beats, 12, 3, 3)`): As `EcgMeasurements.marks_s`.
     """
     scores = Scores()
     for record in records:
         ours = marks_s[record.number]
         for lead, marks in enumerate(record.marks):
+            if not marks:
+                continue
             begin = np.nanmin([mark[1:3] for mark in marks])
             end = np.nanmax([mark[2:4] for mark in marks])
             for column, (symbol, wave) in enumerate(WAVES.items()):
@@ -141,7 +162,7 @@ def _pairs(true: np.ndarray, found: np.ndarray) -> list[tuple[int, int]]:
 
 
 def global_errors(
-    records: Iterable[Ludb], measured: Mapping[int, dict[str, float | None]]
+    records: Iterable[Marked], measured: Mapping[int, dict[str, float | None]]
 ) -> dict[str, dict[int, float]]:
     """By interval and record, ours minus the marks' median over the leads; what either lacks is absent."""
     return {
@@ -166,3 +187,16 @@ def rate_errors(records: Iterable[Ludb], measured: Mapping[int, EcgMeasurements]
         ]
         errors.append(rates[0] - rates[1])
     return errors
+
+
+def median_intervals(marks: np.ndarray) -> dict[str, float | None]:
+    """Intervals of marks of shape `(beats, leads, 3, 3)`, in seconds: medians over beats, then over leads."""
+    ends = {"pr_ms": ((0, 0), (1, 0)), "qrs_ms": ((1, 0), (1, 2)), "qt_ms": ((1, 0), (2, 2))}
+    found: dict[str, float | None] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of leads without any
+        for name, (begin, end) in ends.items():
+            of_leads = np.nanmedian(marks[:, :, end[0], end[1]] - marks[:, :, begin[0], begin[1]], axis=0)
+            middle = float(np.nanmedian(of_leads)) * 1000
+            found[name] = middle if np.isfinite(middle) else None
+    return found

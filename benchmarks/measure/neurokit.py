@@ -5,7 +5,7 @@ import warnings
 import neurokit2
 import numpy as np
 
-from benchmarks.measure.ludb import Ludb
+from benchmarks.measure.ludb import Ludb, median_intervals
 
 
 METHODS = ("dwt", "cwt", "peak")
@@ -35,7 +35,7 @@ def delineated(record: Ludb, method: str) -> tuple[np.ndarray, dict[str, float |
     marks = np.full((max(len(points) for points in of_leads), 12, 3, 3), np.nan)
     for lead, points in enumerate(of_leads):
         marks[: len(points), lead] = points
-    return marks, _intervals(marks)
+    return marks, median_intervals(marks)
 
 
 def _points(places: np.ndarray, waves: dict[str, list[float]]) -> np.ndarray:
@@ -46,15 +46,3 @@ def _points(places: np.ndarray, waves: dict[str, list[float]]) -> np.ndarray:
             values = np.asarray(values, dtype=float)[: len(places)]
             points[: len(values), row, column] = values
     return points
-
-
-def _intervals(marks: np.ndarray) -> dict[str, float | None]:
-    ends = {"pr_ms": ((0, 0), (1, 0)), "qrs_ms": ((1, 0), (1, 2)), "qt_ms": ((1, 0), (2, 2))}
-    found: dict[str, float | None] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of leads without any
-        for name, (begin, end) in ends.items():
-            of_leads = np.nanmedian(marks[:, :, end[0], end[1]] - marks[:, :, begin[0], begin[1]], axis=0)
-            middle = float(np.nanmedian(of_leads)) * 1000
-            found[name] = middle if np.isfinite(middle) else None
-    return found

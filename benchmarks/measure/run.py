@@ -12,6 +12,8 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from benchmarks.measure.ludb import (  # noqa: E402
     INTERVALS,
     WAVES,
     Ludb,
+    Marked,
     Scores,
     global_errors,
     rate_errors,
@@ -113,7 +116,7 @@ def lead_table(scores: Scores) -> str:
 
 
 def interval_table(
-    of_records: dict[str, list[Ludb]], of_methods: dict[str, dict[int, dict[str, float | None]]]
+    of_records: Mapping[str, Sequence[Marked]], of_methods: dict[str, dict[int, dict[str, float | None]]]
 ) -> str:
     rows: list[list[object]] = [["records", "by", *(name.split("_")[0].upper() for name in INTERVALS)]]
     for which, records in of_records.items():
@@ -178,8 +181,19 @@ def odd_table(n: int, seed: int) -> tuple[str, int]:
     return markdown_table(rows), sum(count["ECGs"] for count in counts.values())
 
 
-def neurokit(records: list[Ludb]) -> tuple[str, dict[int, np.ndarray], dict[int, dict[str, float | None]], float]:
-    """The best of neurokit2's methods by F1 on ten records, its marks and intervals, and ECGs per second."""
+def by_another(
+    records: list[Ludb], delineated: Callable[[Ludb], tuple[np.ndarray, dict[str, float | None]]]
+) -> tuple[dict[int, np.ndarray], dict[int, dict[str, float | None]], float]:
+    """Another program's marks and intervals by record, and ECGs per second of processor time."""
+    began = time.process_time()
+    found = {record.number: delineated(record) for record in records}
+    speed = len(records) / (time.process_time() - began)
+    marks = {number: one[0] for number, one in found.items()}
+    return marks, {number: one[1] for number, one in found.items()}, speed
+
+
+def best_neurokit(records: list[Ludb]) -> str:
+    """The best of neurokit2's methods by F1 on ten records."""
     from benchmarks.measure.neurokit import METHODS, delineated
 
     few = records[1:20:2]
@@ -187,12 +201,7 @@ def neurokit(records: list[Ludb]) -> tuple[str, dict[int, np.ndarray], dict[int,
     for method in METHODS:
         scores = score(few, {record.number: delineated(record, method)[0] for record in few})
         f1[method] = sum(scores.rates(wave)[2] for wave in WAVES.values())
-    best = max(METHODS, key=lambda method: f1[method])
-    began = time.process_time()
-    found = {record.number: delineated(record, best) for record in records}
-    speed = len(records) / (time.process_time() - began)
-    marks = {number: one[0] for number, one in found.items()}
-    return best, marks, {number: one[1] for number, one in found.items()}, speed
+    return max(METHODS, key=lambda method: f1[method])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -204,6 +213,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=20260, help="of the odd ECGs")
     parser.add_argument("--rounds", type=int, default=5, help="for the speed")
     parser.add_argument("--no_neurokit", action="store_true")
+    parser.add_argument("--openecg", action="store_true", help="compare with openecg too, which must be there")
     arguments = parser.parse_args(argv)
 
     records = read_ludb(arguments.sample_data / "ludb")
@@ -213,16 +223,20 @@ def main(argv: list[str] | None = None) -> None:
     of_halves = halves(records)
     scores = {name: score(part, marks) for name, part in of_halves.items()}
     summary: dict[str, Any] = {"ecgs_per_s": round(per_second), "one_by_one_per_s": round(one_by_one)}
+    others: dict[str, Callable[[Ludb], tuple[np.ndarray, dict[str, float | None]]]] = {}
     if not arguments.no_neurokit:
-        method, its_marks, its_intervals, its_speed = neurokit(records)
-        name = f"neurokit2 ({method})"
+        from benchmarks.measure import neurokit
+
+        method = best_neurokit(records)
+        others[f"neurokit2 ({method})"] = partial(neurokit.delineated, method=method)
+    if arguments.openecg:
+        from benchmarks.measure import openecg_codec
+
+        others["openecg"] = openecg_codec.delineated
+    for name, delineated in others.items():
+        its_marks, methods[name], its_speed = by_another(records, delineated)
         scores[f"all, {name}"] = score(records, its_marks)
-        methods[name] = its_intervals
-        summary |= {
-            "neurokit2": method,
-            "neurokit2_per_s": round(its_speed, 3),
-            "ratio": round(per_second / its_speed),
-        }
+        summary[name] = {"per_s": round(its_speed, 3), "ratio": round(per_second / its_speed)}
     print("## Waves, per lead\n", wave_table(scores), "", sep="\n")
     print("## F1 by lead, all records\n", lead_table(scores["all"]), "", sep="\n")
     print(
