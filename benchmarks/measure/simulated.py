@@ -84,7 +84,8 @@ def _known(intervals: dict[str, float] | None) -> dict[str, float]:
 
 def measured_exams(table: DatasetDict) -> dict[int, EcgMeasurements]:
     """By exam its measurements."""
-    schema, found = schema_of(table), {}
+    schema = schema_of(table)
+    found: dict[int, EcgMeasurements] = {}
     with tqdm(total=sum(table.num_rows.values()), desc="Measuring", unit=" exams") as bar:
         for rows in table.values():
             columns = rows.with_format("arrow")
