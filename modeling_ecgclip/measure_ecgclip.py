@@ -80,7 +80,7 @@ def measure_ecgs(
     recorded: np.ndarray | None = None,
 ) -> list[EcgMeasurements]:
     """
-    Returns the measurements of several ECGs of one length, rate and order of leads, twice as fast as one by one.
+    Returns the measurements of several ECGs of one length, rate and order of leads, faster than one by one.
 
     Args:
         signals_mv (`np.ndarray` of shape `(batch, leads, samples)`): As in [`measure_ecg`].

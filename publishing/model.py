@@ -221,7 +221,7 @@ def clip_model_of(run: RunFolder, base_model: str | None) -> str | None:
 def exit_code(main: Callable[[], Any]) -> int:
     """Runs a training script and returns what the shell shall see; what the user can fix becomes one line."""
     returned: list[Any] = []
-    status = exit_status(lambda: returned.append(main()))
+    status = exit_status(lambda: returned.append(main()), FloatingPointError)  # a loss that is not a number
     return STOPPED_BY_SIGNAL if returned == [None] else status
 
 
