@@ -209,6 +209,7 @@ def morphology(
     lateral = [lead for lead in LATERAL if lead in row]
     q_leads = [lead for lead in row if _pathological_q(lead, of("q_mv", lead), of("q_ms", lead), of("r_mv", lead))]
     r_peak = {lead: max(of("r_mv", lead), of("r2_mv", lead)) for lead in CHEST if lead in row}
+    wide_s = None if not has("I", "V6") else all(of("s_ms", lead) >= WIDE_S_MS for lead in ("I", "V6"))
     return {
         "rsr_v1_v2": None
         if not ({"V1", "V2"} & row.keys())
@@ -217,10 +218,11 @@ def morphology(
         if not lateral or broad is None
         else broad and any(bool(notched[row[lead]]) and of("r_mv", lead) > -of("s_mv", lead) for lead in lateral),
         "absent_q_lateral": None if not has("I", "V6") else all(of("q_mv", lead) == 0 for lead in ("I", "V6")),
-        "wide_s_i_v6": None if not has("I", "V6") else all(of("s_ms", lead) >= WIDE_S_MS for lead in ("I", "V6")),
+        "wide_s_i_v6": wide_s,
         "delta_wave": None
         if pr_ms is None or qrs_ms is None
-        else pr_ms < DELTA_PR_MS and qrs_ms >= DELTA_QRS_MS and rise_ms >= DELTA_RISE_MS,
+        # A late end widens the QRS as a slow start does.
+        else not wide_s and pr_ms < DELTA_PR_MS and qrs_ms >= DELTA_QRS_MS and rise_ms >= DELTA_RISE_MS,
         "pathological_q_leads": sorted(
             {lead for pair in NEIGHBOURS if set(pair) <= set(q_leads) for lead in pair}, key=list(row).index
         ),

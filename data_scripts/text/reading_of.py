@@ -214,7 +214,7 @@ def _qrs_details(measured: EcgMeasurements, leads: Leads, qrs_ms: float) -> tupl
     q_leads = leads.where(seen.get("pathological_q_leads") or ())
     if q_leads:
         found.append(Detail("q", q_leads))
-    if seen.get("delta_wave") and not broad_s:  # a late end widens the QRS as a slow start does
+    if seen.get("delta_wave"):
         found.append(Detail("slow_start"))
     if seen.get("poor_r_progression"):
         found.append(Detail("small_r"))

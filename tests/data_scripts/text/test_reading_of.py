@@ -131,7 +131,7 @@ def test_a_doubtful_p_wave_is_not_called_absent():
 
 
 def test_right_and_left_pictures_of_a_wide_qrs():
-    right = {"wide_s_i_v6": True, "notched_r_lateral": True, "delta_wave": True}
+    right = {"wide_s_i_v6": True, "notched_r_lateral": True}
     amplitudes = {"r2_mv": {"V1": 0.8}, "s_mv": {"V1": -0.3}, "r_mv": {"V1": 0.2}}
     reading = reading_of(measurements(qrs_ms=140.0, morphology=right, amplitudes=amplitudes))
     assert reading.qrs_details == (Detail("rsr", ("V1",)), Detail("broad_s", ("I", "V6")))
