@@ -164,7 +164,7 @@ class ContrastiveTask:
         for rows in np.array_split(order, n_parts):
             parts = (torch.from_numpy(of[rows]).to(self.accelerator.device) for of in (ecg_embeds, text_embeds, ids))
             losses.append(self._loss(*parts, gather=False))
-        retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
+        retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids, self.accelerator.device)
         zero_shot = self._zero_shot(ecg_embeds, exams.labels)
         return {"loss": torch.stack(losses).mean().item(), **retrieval, **zero_shot}
 
@@ -177,7 +177,7 @@ class ContrastiveTask:
             exams (`ExamSplit`): With text embeddings, usually the test split.
         """
         ecg_embeds, text_embeds = self.embed(exams)
-        ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams))
+        ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams), self.accelerator.device)
         patients = exams.patient_ids.astype(str)
         resampled = drawn_of(exams.exam_ids, exams.patient_ids)
         result: dict[str, Any] = {
