@@ -334,6 +334,12 @@ class StepPlan:
         """Exams that an epoch passes over; others in each epoch, since the order changes."""
         return max(0, self.n_exams - self.steps_per_epoch * self.global_batch_size)
 
+    def rows(self, step: int) -> list[int]:
+        """Returns how many exams of a step each process sees."""
+        before = step % self.steps_per_epoch * self.global_batch_size
+        each, more = divmod(min(self.global_batch_size, self.n_exams - before), self.world_size)
+        return [each + (rank < more) for rank in range(self.world_size)]
+
     def batches(self, rank: int, start: int, stop: int) -> Iterator[list[int]]:
         """Yields the indices of each forward pass of process `rank`, from step `start` up to before `stop`."""
         epoch_of_order, order = None, np.empty(0, dtype=np.int64)

@@ -122,6 +122,14 @@ def test_plan_covers_an_epoch_once_in_another_order_each_time():
     assert epochs[0] != epochs[1]
 
 
+@pytest.mark.parametrize(("n_exams", "accumulation"), [(23, 1), (24, 1), (21, 2), (5, 1)])
+def test_rows_of_a_step_are_those_that_each_process_sees(n_exams, accumulation):
+    plan = StepPlan(n_exams, batch_size=4, accumulation=accumulation, world_size=2)
+    for step in range(2 * plan.steps_per_epoch):
+        seen = [sum(map(len, plan.batches(rank, step, step + 1))) for rank in range(2)]
+        assert plan.rows(step) == seen
+
+
 def test_last_step_is_used_from_half_full_on():
     assert StepPlan(n_exams=14, batch_size=4).steps_per_epoch == 4
     assert StepPlan(n_exams=13, batch_size=4).left_out_per_epoch == 1
