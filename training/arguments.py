@@ -228,6 +228,13 @@ class TrainingArguments:
     mixed_precision: Literal["no", "bf16", "fp16"] | None = field(
         default=None, metadata={"help": "Autocast precision; default: what accelerate launch was told, else no."}
     )
+    graph: Literal["auto", "off"] = field(
+        default="auto",
+        metadata={
+            "help": "auto: on a CUDA GPU each step is captured once as a graph and replayed, with torch.compile "
+            "inside in long runs; what cannot be captured runs eagerly, and a line says why. off: always eagerly."
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Of weights, order of exams and dropout."})
     logging_steps: int = field(default=10, metadata={"help": "Steps between log entries."})
     report_to: str = field(

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,29 +26,14 @@ from training.averaging import WeightAverage
 from training.checkpoints import check_num_processes, find_checkpoint, save_checkpoint
 from training.data import Batch, StepPlan
 from training.feed import ExamFeed
+from training.graph import make_step
+from training.step import Task
 
 
 logger = get_logger(__name__)
 
 HEAD_PREFIX = "classifier."
 STOP_CHECK_STEPS = 10  # several processes agree on stopping this often; each agreement costs a synchronisation
-
-
-class Task(Protocol):
-    """What the loop needs to know of a stage."""
-
-    module: nn.Module  # what is trained, as accelerator.prepare returned it
-    exams: Any  # training split
-    validation: Any  # None: the last step is kept
-
-    def backward(self, batches: list[Batch]) -> torch.Tensor:
-        """Accumulates one step's gradients; returns the loss, detached, whose mean over processes is the batch's."""
-
-    def after_step(self) -> None:
-        """Puts parameters back into their bounds."""
-
-    def evaluate(self, exams: Any) -> dict[str, float]:
-        """Returns results on `validation`, the same in every process; `loss` decides which step is best."""
 
 
 @dataclass
@@ -175,7 +161,7 @@ class TrainingLoop:
         save_best: Callable[[], None],
     ):
         self.feed, self.accelerator, self.task = feed, feed.accelerator, task
-        self.optimizer, self.schedule = optimizer, schedule
+        self.schedule = schedule
         self.plan, self.args, self.save_best = plan, args, save_best
         if task.validation is None and args.early_stopping_patience is not None:
             raise ValueError("--early_stopping_patience needs a validation split: found none")
@@ -193,6 +179,7 @@ class TrainingLoop:
         if args.ema_decay is not None:
             self.average = WeightAverage(self.accelerator.unwrap_model(task.module), args.ema_decay)
             self.accelerator.register_for_checkpointing(self.average)
+        self.run_step = make_step(self.accelerator, task, optimizer, self.average, args, plan, self.steps)
 
     def resume(self) -> None:
         """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
@@ -241,18 +228,11 @@ class TrainingLoop:
                     clock = time.perf_counter()
 
     def _step(self, batches: list[Batch]) -> torch.Tensor:
-        seed_step(self.args.seed, self.state.step, self.accelerator.process_index)
         self.task.module.train()
-        loss = self.task.backward(batches)
-        self.grad_norm = self.accelerator.clip_grad_norm_(
-            self.task.module.parameters(), self.args.max_grad_norm or math.inf
-        )
-        self.optimizer.step()
+        step = self.state.step
+        seed = partial(seed_step, self.args.seed, step, self.accelerator.process_index)
+        loss, self.grad_norm = self.run_step(batches, self.plan.rows(step), seed)
         self.schedule.step()
-        self.optimizer.zero_grad()
-        self.task.after_step()
-        if self.average is not None:
-            self.average.update()
         return loss
 
     def _evaluate(self) -> None:
