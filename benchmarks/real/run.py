@@ -30,15 +30,12 @@ sys.path.insert(0, str(PROJECT))
 
 from benchmarks.real.exams import SETS, RealExam, once, real_exams  # noqa: E402 (the path comes first)
 from common.files import write_json  # noqa: E402
-from common.markdown import markdown_table  # noqa: E402
-from modeling_ecgclip import LABEL_NAMES, read_ecg  # noqa: E402
-from publishing.real_ecgs import weights_digest  # noqa: E402
+from modeling_ecgclip import LABEL_NAMES, pretrained_folder, read_ecg  # noqa: E402
+from publishing.real_ecgs import SHOWN, real_table, weights_digest  # noqa: E402
 from training.evaluation import SplitPredictions, evaluate_predictions, write_predictions  # noqa: E402
 
 
-DEFAULT_MODEL = PROJECT / "pretrained" / "cls"
 BATCH = 32
-SHOWN = {"auroc": "AUROC", "f1": "F1"}
 ALL = "all"
 
 
@@ -127,40 +124,24 @@ def measure(
     return record, parts
 
 
-def table(record: dict[str, Any], metric: str) -> str:
-    """One metric of all sets in Markdown: value (positives) [interval]."""
-    rows = [["", "exams", *record["label_names"], "mean"]]
-    for name, found in record["sets"].items():
-        cells = [_cell(found, label, metric) for label in record["label_names"]]
-        rows.append([name, f"{found['n_exams']:,}", *cells, _cell(found, None, metric)])
-    return markdown_table(rows, right=(1,))
-
-
-def _cell(found: dict[str, Any], label: str | None, metric: str) -> str:
-    value = found["mean"] if label is None else found["per_class"][label]
-    interval = (found["intervals"]["mean"] if label is None else found["intervals"]["per_class"][label])[metric]
-    positives = "" if label is None else f" ({value['n_positive']})"
-    if value[metric] is None:
-        return f"–{positives}"
-    between = "" if interval["low"] is None else f" [{interval['low']:.3f}, {interval['high']:.3f}]"
-    return f"{value[metric]:.3f}{positives}{between}"
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("ECGCLIP_SAMPLE_DATA", PROJECT.parent / "shared" / "data")
-    parser.add_argument("--model_name_or_path", default=str(DEFAULT_MODEL), help="folder of a classifier")
+    parser.add_argument(
+        "--model_name_or_path", help="folder of a classifier (default: the one that comes with ecgclip)"
+    )
     parser.add_argument("--sample_data", type=Path, default=Path(default), help="folder of the sets of real ECGs")
     parser.add_argument("--output_file", type=Path, help="where the whole result is written, as JSON")
     parser.add_argument("--predictions_file", type=Path, help="where the probabilities are written, as Parquet")
     arguments = parser.parse_args(argv)
-    record, parts = measure(arguments.model_name_or_path, real_exams(arguments.sample_data))
+    folder = arguments.model_name_or_path or pretrained_folder()
+    record, parts = measure(folder, real_exams(arguments.sample_data))
     if arguments.output_file is not None:
         write_json(arguments.output_file, record)
     if arguments.predictions_file is not None:
         write_predictions(arguments.predictions_file, parts, LABEL_NAMES)
     for metric, title in SHOWN.items():
-        print(f"\n{title} (positives) [95 % interval]\n\n{table(record, metric)}")
+        print(f"\n{title} (positives) [95 % interval]\n\n{real_table(record, metric)}")
     for one in record["refused"]:
         print(f"\nrefused: {one['set']} {one['exam_id']}: {one['reason']}")
     means = {name: found["mean"] for name, found in record["sets"].items()}
