@@ -8,6 +8,8 @@ from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS, EcgFeatur
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from publishing.card_text import counted, folded_table, in_order, listed
+from publishing.real_ecgs import RECORD as REAL_ECGS
+from publishing.real_ecgs import TITLES as REAL_TITLES
 from publishing.report_text import labels_in_texts
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
@@ -28,10 +30,14 @@ def data_statement(run: RunFolder) -> str:
     done = "Trained and measured" if run.is_measured else "Trained"
     kinds = {source_facts(source).simulated for source in run.sources}
     if kinds == {True}:
-        said = (
-            f"**{done} on simulated ECGs.** No number here says how well the model reads a patient's "
-            "ECG: it shows that the method runs, and nothing more."
-        )
+        said = f"**{done} on simulated ECGs**, of no patient. "
+        if (run.path / REAL_ECGS).is_file():
+            said += f"Only the tables {REAL_TITLES} say how it reads recorded ones, which it never saw."
+        else:
+            said += (
+                "No number here says how well the model reads a patient's ECG: it shows that the method runs, and "
+                "nothing more."
+            )
     elif kinds == {False}:
         said = f"**{done} on recorded ECGs** of {named}."
     else:
