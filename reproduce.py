@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,12 +40,19 @@ from reproduction.recipes import RECIPES, Recipe, parse_flags
 from reproduction.results import read_results
 from reproduction.running import run_jobs
 from reproduction.settings import ARMS, SETTINGS, TRAINED_TEXT
+from reproduction.sharing import Held, hold_table, open_table
 from reproduction.tables import write_tables
 from training.arguments import parse
+from training.data import ExamTable
 from training.plots import save_figure
 
 
 logger = logging.getLogger(__name__)
+
+SCRIPTS = {
+    "pretrain": partial(train_clip.main, open_table=open_table),
+    "classify": partial(train_cls.main, open_table=open_table),
+}
 
 
 @dataclass
@@ -83,8 +91,15 @@ class ReproduceArguments:
     num_proc: int | None = field(
         default=None,
         metadata={
-            "help": "Runs at a time, one thread each, side by side on the cores or on one GPU; default: the cores, or "
-            "1 with a GPU."
+            "help": "Processes that make a cohort, and runs at a time where --cells_per_device says nothing; default: "
+            "the cores, or 1 with a GPU."
+        },
+    )
+    cells_per_device: int | None = field(
+        default=None,
+        metadata={
+            "help": "Runs at a time on the GPU, or on the cores, one thread each; all read one copy of the exam "
+            "table. Default: --num_proc."
         },
     )
     stop_after_minutes: float | None = field(
@@ -120,7 +135,14 @@ class ReproduceArguments:
     keep_models: bool = field(default=False, metadata={"help": "Keep fine-tuned weights and plots of every run."})
 
     def __post_init__(self) -> None:
-        for name in ("num_proc", "max_train_steps", "per_device_train_batch_size", "num_exams", "n_resamples"):
+        for name in (
+            "num_proc",
+            "cells_per_device",
+            "max_train_steps",
+            "per_device_train_batch_size",
+            "num_exams",
+            "n_resamples",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1: found {value}")
@@ -199,6 +221,16 @@ def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> list[J
     return make_jobs(recipe, args.settings, recipe.arms, Inputs(data, sizes, encoder, texts))
 
 
+def hold_exams(recipe: Recipe, job: Job) -> Held:
+    """Returns the recordings that all runs share, where they are held on the device; says what was chosen and why."""
+    accelerator = torch.accelerator.current_accelerator()
+    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, 0)
+    table = ExamTable.load(job.flags["dataset_name_or_path"], job.flags["dataset_revision"])
+    held, line = hold_table(recipe.flags.get("cache_dataset_on_device", "auto"), table, device)
+    logger.info(f"recordings of all runs: {line}")
+    return held
+
+
 def tabulate(args: ReproduceArguments, recipe: Recipe, failed: dict[str, str]) -> Path:
     """Writes tables and figure of the runs that are finished; returns the path of `tables.md`."""
     output_dir = Path(args.output_dir)
@@ -237,10 +269,11 @@ def main(argv: list[str] | None = None) -> Path:
     jobs = plan_jobs(args, recipe, num_proc)
     check_jobs(jobs, output_dir)
     done = sum(job.is_done(output_dir) for job in jobs)
-    logger.info(f"{len(jobs)} runs, {done} of them finished earlier; {num_proc} at a time")
-    scripts = {"pretrain": train_clip.main, "classify": train_cls.main}
+    at_a_time = args.cells_per_device or num_proc
+    logger.info(f"{len(jobs)} runs, {done} of them finished earlier; {at_a_time} at a time")
+    held = {} if done == len(jobs) else hold_exams(recipe, jobs[0])
     left = math.inf if args.stop_after_minutes is None else 60 * args.stop_after_minutes - (time.monotonic() - begun)
-    failed = run_jobs(jobs, output_dir, scripts, num_proc, args.keep_models, left)
+    failed = run_jobs(jobs, output_dir, SCRIPTS, at_a_time, args.keep_models, left, held)
 
     tables = tabulate(args, recipe, failed)
     if failed:

@@ -16,6 +16,7 @@ from reproduction.settings import ARMS, PRIMARY, REPORTS, SETTINGS, STARTS, Arm,
 JOB_FILE = "job.json"  # what decides a run's numbers, in its folder
 RESULT_FILE = "metrics.json"  # a folder with it is a finished run
 PRETRAINED = "pretrained"  # folder of the encoders of stage 1
+DECIDE_NOTHING = ("cache_dataset_on_device", "dataloader_num_workers")  # flags that change no number, only the speed
 FROZEN_SPEED = 0.3  # time of an ECG that is only embedded, against one that trains
 
 
@@ -152,7 +153,7 @@ def _pretraining(recipe: Recipe, start: Start, seed: int, inputs: Inputs) -> Job
         name=pretraining_name(start.name, seed),
         stage="pretrain",
         flags={**inputs.data["flags"], **text["flags"], **decides},
-        identity={"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides},
+        identity=_deciding({"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides}),
         needs=None,
         cost=steps * recipe.pretrain_batch_size * views,
     )
@@ -177,7 +178,7 @@ def _cell(
         **recipe.flags,
         **(_augmented(recipe) if arm.augmented else {}),
     }
-    identity = {"stage": "classify", **inputs.data["identity"], **decides}
+    identity = _deciding({"stage": "classify", **inputs.data["identity"], **decides})
     # Few labels are the point of some settings: it does not decide a number.
     flags = {**inputs.data["flags"], **decides, "allow_one_sided_labels": True}
     needs = None
@@ -207,7 +208,7 @@ def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:
         for folder in (output_dir / job.name, unfinished(output_dir / job.name)):
             if not (folder / JOB_FILE).is_file():
                 continue
-            found = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+            found = _deciding(json.loads((folder / JOB_FILE).read_text(encoding="utf-8")))
             expected = json.loads(json.dumps(job.identity))  # tuples become lists, as in the file
             unlike = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             if unlike:
@@ -215,6 +216,15 @@ def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:
                 raise ValueError(
                     f"{folder} was made with other parameters ({shown}): give another --output_dir, or remove it"
                 )
+
+
+def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
+    """An identity, and that of the encoder in it, without what decides no number; older folders have it."""
+    return {
+        name: _deciding(value) if isinstance(value, dict) else value
+        for name, value in identity.items()
+        if name not in DECIDE_NOTHING
+    }
 
 
 def unfinished(folder: Path) -> Path:

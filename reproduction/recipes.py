@@ -102,6 +102,8 @@ def parse_flags(stage: str, words: Sequence[str] | None) -> dict[str, Any]:
                 "does not decide which cell it is"
             )
         switch = {"true": True, "false": False}.get(value.lower())
+        if name == "cache_dataset_on_device" and switch is not None:  # it was a switch once
+            value, switch = "on" if switch else "off", None
         flags[name] = value.split(",") if name == "augment" else value if switch is None else switch
     return flags
 
@@ -151,8 +153,8 @@ RECIPES = {
         pretrain_learning_rate=2e-3,
         pretrain_epochs=12,
         augment=("amplitude=0.3", "noise_mv=0.02", "wander_mv=0.1", "shift_s=0.5", "lead_masking=0.1"),
-        flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99, "cache_dataset_on_device": True},
-        pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100, "cache_dataset_on_device": True},
+        flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99},
+        pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100},
         cohort={"num_exams": 30000, "prevalence_scale": 3.0, "seed": 20261126},
     ),
     # One GPU, CODE-15%. The encoder is the paper's; batch, rate and epochs are choices of this project, since the

@@ -106,6 +106,21 @@ def test_killed_in_the_middle_it_continues_to_the_same_numbers(whole, exam_table
         assert (folder / "csv" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_cells_side_by_side_on_one_held_table_give_the_numbers_of_one_at_a_time(
+    whole, exam_table, text_model, tmp_path, caplog
+):
+    words = ["--cells_per_device", "2", "--num_proc", "1"]
+    for stage in ("pretrain", "finetune"):
+        words += [f"--{stage}_flags", "cache_dataset_on_device=on"]
+    with caplog.at_level("INFO", "reproduce"):
+        reproduce.main(arguments(exam_table, text_model, tmp_path / "held", *words))
+    assert "2 at a time" in caplog.text and "recordings of all runs: held on cpu: 0.0 GiB of recordings" in caplog.text
+    for path in (whole / "csv").iterdir():
+        assert (tmp_path / "held" / "csv" / path.name).read_bytes() == path.read_bytes()
+    for cell in CELLS:
+        assert (tmp_path / "held" / cell / "job.json").read_bytes() == (whole / cell / "job.json").read_bytes()
+
+
 def test_tables_can_be_made_again_without_the_data(whole, tmp_path):
     folder = tmp_path / "elsewhere"
     shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors", "tables.md", "csv", "text_table"))

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from training.augmentation import SignalInput
 from training.data import Batch, StepPlan, ordered_batches, training_batches
+from training.recordings import reading_threads
 
 
 class ExamFeed:
@@ -20,14 +21,19 @@ class ExamFeed:
         accelerator (`Accelerator`): Its processes and its device.
         signal_input (`SignalInput`): Makes the model's input of a batch.
         eval_batch_size (`int`): ECGs of one forward pass without training.
-        num_workers (`int`, defaults to 0): Processes that read the table.
+        num_workers (`int`, *optional*): Threads that read the table ahead; left out, what suits the device.
     """
 
     def __init__(
-        self, accelerator: Accelerator, signal_input: SignalInput, eval_batch_size: int, num_workers: int = 0
+        self,
+        accelerator: Accelerator,
+        signal_input: SignalInput,
+        eval_batch_size: int,
+        num_workers: int | None = None,
     ):
         self.accelerator, self.signal_input = accelerator, signal_input
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = reading_threads(num_workers, accelerator.device)
 
     def training(self, exams: Dataset, plan: StepPlan, start: int, stop: int) -> Iterator[Batch]:
         """Yields this process's batches of the plan, on its device, from step `start` to before `stop`."""

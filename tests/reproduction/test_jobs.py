@@ -133,6 +133,30 @@ def test_other_parameters_are_refused_by_name_finished_or_not(tmp_path):
         (folder / JOB_FILE).unlink()
 
 
+def test_what_changes_the_speed_alone_is_no_parameter(tmp_path):
+    pretrained = next(job for job in jobs_of() if job.name.endswith("unseen/pretrained/seed-2"))
+    (tmp_path / pretrained.name).mkdir(parents=True)
+    older = {**pretrained.identity, "cache_dataset_on_device": True}  # as older folders have it
+    older["encoder"] = {**older["encoder"], "dataloader_num_workers": 8}
+    (tmp_path / pretrained.name / JOB_FILE).write_text(json.dumps(older))
+    flags = {"cache_dataset_on_device": "off", "dataloader_num_workers": 3}
+    recipe = replace(
+        RECIPES["demo"],
+        flags={**RECIPES["demo"].flags, **flags},
+        pretrain_flags={**RECIPES["demo"].pretrain_flags, **flags},
+    )
+    again = next(job for job in jobs_of(recipe) if job.name == pretrained.name)
+    assert again.flags["dataloader_num_workers"] == 3 and again.identity == pretrained.identity
+    check_jobs([again], tmp_path)
+
+
+def test_the_cache_was_a_switch_once():
+    spellings = {
+        word: parse_flags("finetune", [f"cache_dataset_on_device={word}"]) for word in ("true", "False", "auto")
+    }
+    assert [flags["cache_dataset_on_device"] for flags in spellings.values()] == ["on", "off", "auto"]
+
+
 def test_fingerprint_sees_a_changed_label_and_not_the_place(exam_table):
     table = load_exam_table(exam_table)
     assert table_fingerprint(table) == table_fingerprint(load_exam_table(str(exam_table)))
