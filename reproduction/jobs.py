@@ -31,7 +31,9 @@ class Job:
         flags (`dict`): Of the training script, but for the output folder; True for a switch.
         identity (`dict`): All that decides its numbers, without places on this machine; kept in its folder.
         needs (`str`, *optional*): Name of the job whose folder becomes `--model_name_or_path`.
-        cost (`float`): About how long it takes, in any unit, for the time left.
+        trained (`float`): ECGs that it trains on, if nothing stops it before its last step; of a head on a frozen
+            encoder the steps, each of which takes about as long as one of these.
+        evaluated (`float`, defaults to 0): ECGs that are only embedded: for validations, the test, or a head.
     """
 
     name: str
@@ -39,7 +41,13 @@ class Job:
     flags: dict[str, Any]
     identity: dict[str, Any]
     needs: str | None
-    cost: float
+    trained: float
+    evaluated: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes, in ECGs that are trained on."""
+        return self.trained + FROZEN_SPEED * self.evaluated
 
     def is_done(self, output_dir: Path) -> bool:
         """Returns whether its folder holds a finished run."""
@@ -155,7 +163,8 @@ def _pretraining(recipe: Recipe, start: Start, seed: int, inputs: Inputs) -> Job
         flags={**inputs.data["flags"], **text["flags"], **decides},
         identity=_deciding({"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides}),
         needs=None,
-        cost=steps * recipe.pretrain_batch_size * views,
+        trained=steps * recipe.pretrain_batch_size * views,
+        evaluated=inputs.exams["validation"] * recipe.evaluations + inputs.exams["test"],
     )
 
 
@@ -190,11 +199,11 @@ def _cell(
     else:
         flags |= start["flags"]
         identity["encoder"] = start["identity"]
-    held = exams["validation"] * (1 if setting.share is None else setting.share)
-    evaluation = FROZEN_SPEED * (held * recipe.evaluations + exams["test"])
-    embedding = FROZEN_SPEED * (n_exams + held + exams["test"])
-    cost = embedding + steps if arm.frozen else steps * recipe.batch_size + evaluation
-    return Job(cell_name(setting.name, arm.name, seed), "classify", flags, identity, needs, cost)
+    held = exams["validation"] * (0.5 if setting.share is None else setting.share)
+    once = held + exams["test"]
+    evaluated = once + n_exams if arm.frozen else once + held * recipe.evaluations
+    trained = steps if arm.frozen else steps * recipe.batch_size
+    return Job(cell_name(setting.name, arm.name, seed), "classify", flags, identity, needs, trained, evaluated)
 
 
 def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -186,10 +187,31 @@ def test_reports_from_a_reading_of_their_own(tmp_path):
     assert shared["report"][:] != independent["report"][:]
 
 
+def test_an_estimate_needs_neither_table_nor_folder_and_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["--preset", "paper", "--estimate", "--machine", "h200"]) is None
+    paper = capsys.readouterr().out
+    assert "345,779 exams: train 293,912" in paper and re.search(r"Expected: \d\d minutes", paper)
+    reproduce.main(["--preset", "paper", "--estimate", "--machine", "h200", "--num_exams", "3457"])
+    assert "3,457 exams: train 2,938" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_this_machine_is_timed_by_the_training_scripts(exam_table, capsys):
+    words = ["--estimate", "--dataset_name_or_path", str(exam_table), "--settings", "exp-5", "--seeds", "0"]
+    reproduce.main([*words, "--arms", "random", "--per_device_train_batch_size", "4", "--max_train_steps", "5"])
+    text = capsys.readouterr().out
+    assert "150 exams: train 90, validation 30, test 30" in text
+    assert "Rates of this machine: 4 steps of each training script" in text and "stage 2" in text
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--preset", "paper"], "--preset paper needs --dataset_name_or_path"),
+        (["--output_dir", ""], "--output_dir is needed"),
+        (["--machine", "h200"], "--machine is for --estimate"),
+        (["--cells_per_device", "0"], "--cells_per_device must be at least 1"),
         (["--seeds", "1", "1"], "--seeds must name at least one, each once"),
         (["--num_proc", "0"], "--num_proc must be at least 1"),
         (["--settings", "half"], "invalid choice"),

@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
-from torch.utils.data import Dataset as TorchDataset
 
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
@@ -109,7 +108,7 @@ class TextEmbeddings:
             )
 
 
-class ExamSplit(TorchDataset):
+class ExamSplit:
     """
     One split, or a part of it, read in batches of rows straight from the memory map.
 
@@ -282,7 +281,7 @@ def usable_splits(
     return kept
 
 
-class EmbeddedSplit(TorchDataset):
+class EmbeddedSplit:
     """
     A split whose ECGs were embedded once by a frozen encoder, for training a head alone.
 
@@ -395,8 +394,18 @@ class StepPlan:
                 yield of_pass.tolist()
 
 
+class Batched(Protocol):
+    """A split that gives batches."""
+
+    def __len__(self) -> int:
+        """Exams."""
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns one batch."""
+
+
 def _batches_on(
-    device: torch.device, exams: TorchDataset, batches: Iterable[list[int]], num_workers: int
+    device: torch.device, exams: Batched, batches: Iterable[list[int]], num_workers: int
 ) -> Iterator[Batch]:
     """Yields the batches in order, read ahead by threads and copied while the device computes."""
 
@@ -410,14 +419,14 @@ def _batches_on(
 
 
 def training_batches(
-    exams: TorchDataset, plan: StepPlan, rank: int, start: int, stop: int, num_workers: int, device: torch.device
+    exams: Batched, plan: StepPlan, rank: int, start: int, stop: int, num_workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yields the batches of one process, on its device, from step `start` to before `stop`."""
     return _batches_on(device, exams, plan.batches(rank, start, stop), num_workers)
 
 
 def ordered_batches(
-    exams: TorchDataset, batch_size: int, rank: int, world_size: int, num_workers: int, device: torch.device
+    exams: Batched, batch_size: int, rank: int, world_size: int, num_workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yields this process's share of all exams, in order; the shares of all ranks joined are the whole."""
     mine = np.array_split(np.arange(len(exams)), world_size)[rank]

@@ -15,7 +15,8 @@ from data_scripts.tables.schema import ecg_array
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 
 
-Item, Read = TypeVar("Item"), TypeVar("Read")
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 BYTES_PER_SAMPLE = 2  # int16 microvolts
 READ_THREADS = 4  # on a GPU: one thread reads about as fast as it trains on the smallest batches
