@@ -174,6 +174,7 @@ class TrainingLoop:
         self.state = LoopState()
         self.grad_norm = torch.zeros(())
         self.losses: list[torch.Tensor] = []  # since the last log entry, left on the device
+        self.waited = 0.0  # seconds in which the steps since then waited for their batches
         self.accelerator.register_for_checkpointing(self.state, schedule)
         self.average = None
         if args.ema_decay is not None:
@@ -220,7 +221,10 @@ class TrainingLoop:
                 self._save(last=done or exhausted, asked=asked)
                 if done or exhausted or asked:
                     return done or exhausted
-                self.losses.append(self._step([next(batches) for _ in range(self.plan.accumulation)]))
+                asked_for_data = time.perf_counter()
+                batches_of_step = [next(batches) for _ in range(self.plan.accumulation)]
+                self.waited += time.perf_counter() - asked_for_data
+                self.losses.append(self._step(batches_of_step))
                 state.step += 1
                 progress.update()
                 if state.step % self.args.logging_steps == 0 or state.step == self.steps:
@@ -299,9 +303,11 @@ class TrainingLoop:
             **({"grad_norm": grad_norm} if math.isfinite(grad_norm) else {}),
             "learning_rate": self.schedule.get_last_lr()[0],
             "ecg_per_s": len(self.losses) * self.plan.global_batch_size / seconds,
+            "data_wait_ms": 1000 * self.waited / len(self.losses),  # of a step
         }
-        self.losses = []
-        progress.set_postfix(loss=f"{loss:.4f}", ecg_per_s=f"{entry['ecg_per_s']:.0f}")
+        self.losses, self.waited = [], 0.0
+        rates = {name: f"{entry[name]:.{digits}f}" for name, digits in (("ecg_per_s", 0), ("data_wait_ms", 1))}
+        progress.set_postfix(loss=f"{loss:.4f}", **rates)
         self._record(entry)
 
     def _check_finite(self) -> None:
