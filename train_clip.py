@@ -44,6 +44,7 @@ from training.contrastive import ContrastiveTask
 from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fraction_of_patients, usable_splits
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.feed import ExamFeed
+from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
@@ -242,6 +243,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     module.eval()
     metrics, ranks = measure(task, splits, loop.state.best_step)
     if accelerator.is_main_process:
+        model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
         of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}

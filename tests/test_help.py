@@ -31,7 +31,9 @@ COMMANDS = (
     "space.index_reports",
     "space.make_examples",
     "training.export",
+    "training.input_statistics",
     "training.publish",
+    "training.recalibrate",
 )
 
 
