@@ -49,8 +49,12 @@ class Recalibrated:
     @classmethod
     def keeping(cls, scales: Sequence[float], shifts: Sequence[float], thresholds: Sequence[float]) -> "Recalibrated":
         """Returns what a model has, nothing of it fitted to the exams at hand."""
-        parts = (np.asarray(values, dtype=np.float64) for values in (scales, shifts, thresholds))
-        return cls(*parts, np.zeros(len(thresholds), dtype=bool))
+        return cls(
+            np.asarray(scales, dtype=np.float64),
+            np.asarray(shifts, dtype=np.float64),
+            np.asarray(thresholds, dtype=np.float64),
+            np.zeros(len(thresholds), dtype=bool),
+        )
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Returns float64 `(exams, labels)` of a model's own logits."""
@@ -114,7 +118,7 @@ def expected_f1_threshold(probabilities: np.ndarray) -> float:
     return float((found / (called + ordered.sum())).max())
 
 
-def folds_of(groups: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
+def folds_of(groups: Sequence[str] | np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """
     Returns the fold of each exam, int `(exams,)`; those of one patient are in one fold.
 

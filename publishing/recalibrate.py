@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
-from transformers import HfArgumentParser
 
 from common.commands import exit_status
 from common.files import public_name, write_json
@@ -44,6 +43,7 @@ from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, labels_of
 from publishing.export import load_source
 from publishing.model import complete_folder, is_published
 from publishing.run_folder import WEIGHTS, read_run
+from training.arguments import parse
 from training.augmentation import SignalInput
 from training.data import ExamSplit, ExamTable
 
@@ -426,6 +426,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    (args,) = HfArgumentParser(RecalibrateArguments, description=__doc__).parse_args_into_dataclasses(argv)
+    (args,) = parse(argv, __doc__, RecalibrateArguments)
     print(summary(run_recalibration(args)))
     print(f"written to {args.output_dir}")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import HfArgumentParser
 
 from common.commands import exit_status
 from common.files import write_json
@@ -27,6 +26,7 @@ from modeling_ecgclip.training_statistics_ecgclip import (
     input_properties,
     training_statistics,
 )
+from training.arguments import parse
 from training.data import ExamSplit, ExamTable
 
 
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
-    (args,) = HfArgumentParser(StatisticsArguments, description=__doc__).parse_args_into_dataclasses(argv)
+    (args,) = parse(argv, __doc__, StatisticsArguments)
     statistics = add_statistics(args)
     for name, unit in (("heart_rate_bpm", "bpm"), ("noise_mv", "mV")):
         if name in statistics:

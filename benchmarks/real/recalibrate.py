@@ -103,8 +103,9 @@ def compare(exams: LabelledLogits, before: Recalibrated, names: Sequence[str], n
             fit = method(exams.logits[few], exams.labels[few], before)
             told, truth = fit.probabilities(exams.logits[rest]), exams.labels[rest]
             values[name].append(np.stack([measured(told, fit.thresholds, truth, of[rest]) for of in weights]))
+            pairs = zip(told.T, truth.T, strict=True)
             eces[name].append(
-                [expected_calibration_error(of[y >= 0], y[y >= 0] == 1) for of, y in zip(told.T, truth.T, strict=True)]
+                np.array([expected_calibration_error(of[known >= 0], known[known >= 0] == 1) for of, known in pairs])
             )
     found: dict[str, Any] = {"positives drawn": dict(zip(names, np.mean(positives, axis=0).tolist(), strict=True))}
     base = np.array(values["as it is"])  # (draws, 1 + resamples, 2, labels)
