@@ -419,12 +419,12 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     return exit_status(lambda: _run(argv))
 
 
-def _run(argv: Sequence[str] | None) -> None:
+def _run(argv: list[str] | None) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     (args,) = parse(argv, __doc__, RecalibrateArguments)
     print(summary(run_recalibration(args)))

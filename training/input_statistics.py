@@ -9,7 +9,7 @@ Example:
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,12 @@ def add_statistics(args: StatisticsArguments) -> dict[str, Any]:
     return statistics
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     return exit_status(lambda: _run(argv))
 
 
-def _run(argv: Sequence[str] | None) -> None:
+def _run(argv: list[str] | None) -> None:
     (args,) = parse(argv, __doc__, StatisticsArguments)
     statistics = add_statistics(args)
     for name, unit in (("heart_rate_bpm", "bpm"), ("noise_mv", "mV")):
