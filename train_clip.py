@@ -52,6 +52,7 @@ from training.data import (
 )
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.feed import ExamFeed
+from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
@@ -250,6 +251,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     module.eval()
     metrics, ranks = measure(task, splits, loop.state.best_step)
     if accelerator.is_main_process:
+        model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
         of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}

@@ -36,8 +36,9 @@ from training.checkpoints import BestWeights
 from training.classification import ClassificationTask, Exams, embed_split
 from training.data import ExamSplit, ExamTable, OpenTable, fraction_of_patients, hold_recordings, usable_splits
 from training.encoder import encoder_config, load_classifier, load_feature_extractor
-from training.evaluation import Predictions, write_predictions
+from training.evaluation import Predictions, threshold_prevalence, write_predictions
 from training.feed import ExamFeed
+from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, save_figure
 from training.run import (
@@ -116,11 +117,14 @@ def save_classifier(
     output_dir: Path,
     feature_extractor: EcgFeatureExtractor,
     targets: Targets,
-    thresholds: dict[str, float] | None,
+    metrics: dict[str, Any],
+    trained_on: ExamSplit,
 ) -> None:
-    """Saves the model for the Hub, with the thresholds that validation chose where it chose any."""
-    if thresholds:
-        model.config.thresholds = tuple(thresholds[name] for name in targets.names)
+    """Saves the model for the Hub, with the thresholds that validation chose, and what its inputs were like."""
+    model.config.training_statistics = statistics_of_split(trained_on, feature_extractor.signal)
+    if metrics.get("thresholds"):
+        model.config.thresholds = tuple(metrics["thresholds"][name] for name in targets.names)
+        model.config.threshold_prevalence = threshold_prevalence(metrics, targets.names)
     save_for_hub(model, output_dir, feature_extractor)
 
 
@@ -203,7 +207,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     metrics = targets.evaluate(predictions)
     targets.finish(model.classifier)
     if accelerator.is_main_process:
-        save_classifier(model, output_dir, feature_extractor, targets, metrics.get("thresholds"))
+        save_classifier(model, output_dir, feature_extractor, targets, metrics, splits["train"])
         write_results(output_dir, targets, predictions, metrics, loop.state.history)
         of_run = run_facts("classification", table, targets, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, accelerator, arguments, dataset_facts(table), **of_run)

@@ -64,7 +64,7 @@ def model_card(
         use_note=sections.use_note(run),
         input_table=sections.input_table(run),
         results_note=note,
-        results=tables,
+        results=[*sections.recalibration(run), *tables],
         figures=sections.figures(run),
         data_note=sections.data_note(run, dataset_id or _hub_id(run.record["data"]["name"])),
         split_table=sections.split_table(run),

@@ -33,7 +33,9 @@ COMMANDS = (
     "space.index_reports",
     "space.make_examples",
     "training.export",
+    "training.input_statistics",
     "training.publish",
+    "training.recalibrate",
 )
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 
 from data_scripts.tables.schema import NUMBER_COLUMNS, ExamSchema, labels_array, schema_of, targets_array
 from metrics.ecg_multilabel.ecg_multilabel import NO_CHOICE_THRESHOLD
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, Label, labels_of
+from modeling_ecgclip.labels_ecgclip import OF_EACH_LABEL, UNKNOWN_LABEL, Label, labels_of
 from modeling_ecgclip.losses_ecgclip import multilabel_loss, regression_loss, single_label_loss
 from training.arguments import ClassificationArguments
 from training.evaluation import (
@@ -100,8 +100,9 @@ class Targets(ABC):
     # ---- model
 
     def describe(self, config: PreTrainedConfig) -> None:
-        """Writes outputs and problem type into a model's configuration; thresholds of an earlier training go."""
-        config.thresholds = None
+        """Writes outputs and problem type into a model's configuration; what an earlier training decided by goes."""
+        for field in OF_EACH_LABEL:
+            setattr(config, field, None)
         config.id2label = dict(enumerate(self.names))
         config.label2id = {name: i for i, name in config.id2label.items()}
         config.label_details = self.details
