@@ -161,7 +161,7 @@ class EcgResNetModel(EcgPreTrainedModel):
         input_values = recorded_values(input_values, ecg_attention_mask, self.config)
         lower = skip = self.stem(as_image(input_values.to(self.dtype)))
         hidden_states: tuple[torch.Tensor, ...] = (skip[:, :, 0],)  # (batch, stem_channels, samples)
-        removed = [removes_constants(block.norm2) for block in self.blocks]
+        removed = [removes_constants(block.get_submodule("norm2")) for block in self.blocks]
         for i, block in enumerate(self.blocks):
             # Max-pooling and 1x1 convolutions hand a constant on to the normalisation of each later sum.
             lower, skip = block(lower, skip, sum_cancels=not output_hidden_states and all(removed[i:]))

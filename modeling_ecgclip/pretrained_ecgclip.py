@@ -52,7 +52,8 @@ def _classifier() -> EcgClassificationPipeline:
     logger.warning(NOTICE)
     folder = str(pretrained_folder())
     # The registered classes rather than the folder's reference to them, so that no code is copied to a cache.
-    found: Any = pipeline("ecg-classification", model=folder, pipeline_class=EcgClassificationPipeline)
+    make: Any = pipeline  # its annotations know transformers' own tasks alone
+    found: EcgClassificationPipeline = make("ecg-classification", model=folder, pipeline_class=EcgClassificationPipeline)
     return found
 
 

@@ -71,7 +71,7 @@ def _ptbxl_exams(folder: Path, rate: int) -> Iterator[RealExam]:
     settings = PtbXlSettings(source_dir=str(folder), sampling_rate=500 if rate == 500 else 100)
     rows, rejected = read_database(folder / "ptbxl_database.csv", settings, read_statements(folder, "code6"))
     if rejected:
-        raise ValueError(f"{folder}, exam {rejected[0].exam_id}: {rejected[0].reason}")
+        raise ValueError(f"{folder}, exam {rejected[0].record}: {rejected[0].reason}")
     for row in rows.to_dict("records"):
         yield RealExam(
             folder.name,

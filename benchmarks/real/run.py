@@ -89,7 +89,7 @@ def probabilities_of(
 
 def predictions_of(name: str, exams: Sequence[RealExam], chances: np.ndarray, rows: np.ndarray) -> SplitPredictions:
     """Returns labels and probabilities of some of the exams, by a mask; what was refused is left out."""
-    places = np.flatnonzero(rows & ~np.isnan(chances).any(axis=1))
+    places = np.flatnonzero(rows & ~np.isnan(chances).any(axis=1)).tolist()
     chosen = [exams[place] for place in places]
     return SplitPredictions(
         name,
