@@ -1,5 +1,6 @@
 """
-Stage 1: pre-trains the ECG encoder against the frozen text embeddings of the exams' reports.
+Stage 1: pre-trains the ECG encoder against the frozen text embeddings of the exams' reports; or a text encoder too
+(--train_text_model), or that alone against a frozen ECG encoder (and --freeze_encoder).
 
 Example:
     accelerate launch train_clip.py --dataset_name_or_path exams --text_model_name_or_path pucpr/biobertpt-all \
@@ -11,7 +12,8 @@ text model. The output folder loads with AutoModel and the zero-shot-ecg-classif
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,10 @@ from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from common.files import write_json
-from data_scripts.embed_reports import embed_texts, load_text_table
+from data_scripts.embed_reports import distinct_reports, load_text_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
-from modeling_ecgclip.labels_ecgclip import Label, labels_named
+from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
-from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
 from publishing.model import exit_code, finish_folder, open_for_run
 from publishing.report_text import labels_in_texts
 from training.arguments import (
@@ -40,7 +41,8 @@ from training.arguments import (
 )
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
-from training.contrastive import ContrastiveTask
+from training.classification import embed_split
+from training.contrastive import ContrastiveTask, Exams
 from training.data import (
     ExamSplit,
     ExamTable,
@@ -56,6 +58,8 @@ from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
+from training.prompts import PROMPTS, embed_prompts
+from training.report_tokens import ReportTokens
 from training.retrieval import RetrievalRanks
 from training.run import (
     dataset_facts,
@@ -74,10 +78,26 @@ logger = get_logger(__name__)
 SIGLIP_START: dict[str, Any] = {"logit_scale_init_value": math.log(10), "logit_bias_init_value": -10.0}
 
 
+def check_together(
+    encoder: EncoderArguments, contrastive: ContrastiveArguments, data: DataArguments, hub: HubArguments
+) -> None:
+    """
+    Raises:
+        ValueError: for arguments of two groups that exclude each other.
+    """
+    check_pairing(contrastive, data, hub)
+    if contrastive.freeze_encoder and data.augment:
+        raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
+    if contrastive.freeze_encoder and contrastive.pair_with != "report":
+        raise ValueError("--freeze_encoder goes with --pair_with report")
+    if contrastive.freeze_encoder and encoder.model_name_or_path is None:
+        raise ValueError("--freeze_encoder needs --model_name_or_path: an encoder with random weights learns nothing")
+
+
 def read_splits(
-    data: DataArguments, text: TextEmbeddings, table: DatasetDict, pair_with: str, seed: int
+    data: DataArguments, text: TextEmbeddings | None, table: DatasetDict, pair_with: str, seed: int
 ) -> dict[str, ExamSplit]:
-    """Returns the exams of each split that have a report, with text embeddings as `--pair_with` asks for."""
+    """Returns the exams of each split that have a report, with text embeddings, if any, as `--pair_with` asks for."""
     splits = {}
     for name, rows in table.items():
         report_ids = rows.data.column("report_id").to_numpy()
@@ -86,9 +106,11 @@ def read_splits(
             patients = rows.data.column("patient_id").to_numpy()
             kept = fraction_of_patients(patients, data.train_fraction, data.subset_seed)
         kept = kept[report_ids[kept] != NO_REPORT]
-        text.check(report_ids[kept], name)
+        if text is not None:
+            text.check(report_ids[kept], name)
         splits[name] = ExamSplit(rows, kept, text)
-    pair_texts(pair_with, text, splits, seed)
+    if text is not None:
+        pair_texts(pair_with, text, splits, seed)
     return usable_splits(
         splits,
         lambda split: len(split) > 0,
@@ -98,11 +120,18 @@ def read_splits(
     )
 
 
+def text_embeddings(contrastive: ContrastiveArguments, data: DataArguments, model: EcgClipModel) -> TextEmbeddings:
+    """Returns what `data_scripts.embed_reports` made of the reports; errors as in [`load_text_table`]."""
+    folder = contrastive.text_table_dir or data.dataset_name_or_path
+    name = contrastive.text_model_name_or_path
+    return TextEmbeddings(load_text_table(folder, name, contrastive.text_pooling, model.text_model))
+
+
 def build_model(
     encoder: EncoderArguments, contrastive: ContrastiveArguments, config: PreTrainedConfig, labels: Sequence[Label]
 ) -> EcgClipModel:
     """
-    Returns the dual encoder with its text tower frozen.
+    Returns the dual encoder; towers that are not to be trained are frozen.
 
     Args:
         encoder, contrastive: The command line's.
@@ -119,7 +148,8 @@ def build_model(
         label_details=[label.to_dict() for label in labels],
         **(SIGLIP_START if contrastive.loss == "siglip" else {}),
     )
-    model.text_model.requires_grad_(False)
+    model.text_model.requires_grad_(contrastive.train_text_model)
+    model.ecg_model.requires_grad_(not contrastive.freeze_encoder)
     return model
 
 
@@ -129,27 +159,42 @@ def mean_text_embedding(train: ExamSplit) -> torch.Tensor:
     return torch.from_numpy(np.average(train.text[ids], axis=0, weights=counts))
 
 
-def embed_prompts(model: EcgClipModel, tokenizer: Any, device: torch.device) -> torch.Tensor:
-    """Returns the pooled text embedding of each label's phrase, (labels, text width)."""
-    labels = labels_named(label["name"] for label in model.config.label_details)
-    texts = [DEFAULT_HYPOTHESIS_TEMPLATE.format(label.phrase) for label in labels]
-    pooling = model.config.text_pooling
-    return torch.from_numpy(embed_texts(texts, model.text_model, tokenizer, pooling, device=device, progress=False))
-
-
 def make_task(
     feed: ExamFeed,
     module: torch.nn.Module,
-    splits: dict[str, ExamSplit],
+    splits: Mapping[str, Exams],
     contrastive: ContrastiveArguments,
     tokenizer: Any,
+    reports: dict[int, str],
 ) -> ContrastiveTask:
-    """Returns what the loop trains; `module` is prepared."""
-    prompts = None
+    """Returns what the loop trains; `module` is prepared, and `reports` are the texts by id."""
+    model, device = feed.accelerator.unwrap_model(module), feed.accelerator.device
+    prompts: dict[str, Callable[[], torch.Tensor]] = {}
     if contrastive.pair_with == "report":  # phrases mean nothing to an encoder that was matched with anything else
-        prompts = embed_prompts(feed.accelerator.unwrap_model(module), tokenizer, feed.accelerator.device)
+        for prefix, language in PROMPTS[contrastive.prompt_language].items():
+            prompts[prefix] = partial(embed_prompts, model, tokenizer, device, language)
+    tokens = None
+    if contrastive.train_text_model:
+        tokens = ReportTokens(reports, model.text_model, tokenizer, contrastive.drop_sentences)
     task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
-    return task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts)
+    return task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts, tokens)
+
+
+def frozen_prefix(contrastive: ContrastiveArguments) -> str | None:
+    """Returns how the names of weights begin that need not be kept: they never change."""
+    return None if contrastive.train_text_model else "text_model."
+
+
+def ready_to_read(
+    feed: ExamFeed, model: EcgClipModel, splits: dict[str, ExamSplit], table: ExamTable, freeze: bool, cache: str
+) -> tuple[Mapping[str, Exams], str]:
+    """Returns the splits as training reads them, embedded where the ECG tower is frozen, and where they are held."""
+    device = feed.accelerator.device
+    held = hold_recordings(cache, table, splits, device, each_read_once=freeze)
+    if not freeze:
+        return splits, held
+    encoder = model.ecg_model.to(device)
+    return {name: embed_split(feed, encoder, split) for name, split in splits.items()}, held
 
 
 def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
@@ -163,7 +208,7 @@ def warn_of_conclusions(data_facts: dict[str, Any]) -> None:
 
 
 def measure(
-    task: ContrastiveTask, splits: dict[str, ExamSplit], best_step: int
+    task: ContrastiveTask, splits: Mapping[str, Exams], best_step: int
 ) -> tuple[dict[str, Any], RetrievalRanks | None]:
     """What `metrics.json` holds of the splits there are, and the ranks of the test split for its figure."""
     metrics: dict[str, Any] = {}
@@ -191,7 +236,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, contrastive, data, args, hub = parse(argv, __doc__, *groups)
-    check_pairing(contrastive, data, hub)
+    check_together(encoder, contrastive, data, hub)
     arguments = as_record(encoder, contrastive, data, args, hub)
     open_for_run(args.output_dir, hub)
 
@@ -210,19 +255,17 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
     # ---- 4 texts and splits
-    text_table = load_text_table(
-        contrastive.text_table_dir or data.dataset_name_or_path,
-        contrastive.text_model_name_or_path,
-        contrastive.text_pooling,
-        model.text_model,
-    )
+    reports = distinct_reports(table.splits, data.dataset_name_or_path)
+    text = None if contrastive.train_text_model else text_embeddings(contrastive, data, model)
     facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    splits = read_splits(data, TextEmbeddings(text_table), table.splits, contrastive.pair_with, args.seed)
+    splits = read_splits(data, text, table.splits, contrastive.pair_with, args.seed)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
-    recordings = hold_recordings(data.cache_dataset_on_device, table, splits, accelerator.device)
+    exams, recordings = ready_to_read(
+        feed, model, splits, table, contrastive.freeze_encoder, data.cache_dataset_on_device
+    )
 
     # ---- 5 optimizer and schedule, 6 prepare
     if args.sync_batchnorm:
@@ -230,13 +273,13 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
-    task = make_task(feed, module, splits, contrastive, tokenizer)
-    best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix="text_model.")
+    task = make_task(feed, module, exams, contrastive, tokenizer, reports)
+    best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix(contrastive))
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
     notes = {
         "matched with": contrastive.pair_with,
         "negatives per ECG": f"{plan.global_batch_size - 1:,}",
-        "distinct reports": f"{len(text_table):,}",
+        "distinct reports": f"{len(reports):,}",
         "recordings": recordings,
     }
     print_plan(accelerator, table, splits, plan, steps, model, notes)
@@ -249,7 +292,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     # ---- 9 final evaluation, save, push
     best.load()
     module.eval()
-    metrics, ranks = measure(task, splits, loop.state.best_step)
+    metrics, ranks = measure(task, exams, loop.state.best_step)
     if accelerator.is_main_process:
         model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))

@@ -222,7 +222,10 @@ class EcgClipModel(EcgPreTrainedModel):
         return model
 
     def get_ecg_features(
-        self, input_values: torch.Tensor, ecg_attention_mask: torch.Tensor | None = None
+        self,
+        input_values: torch.Tensor | None = None,
+        ecg_attention_mask: torch.Tensor | None = None,
+        ecg_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         Returns the ECGs' places in the joint space, (batch, projection_dim), L2-normalised.
@@ -230,10 +233,15 @@ class EcgClipModel(EcgPreTrainedModel):
         Args:
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts.
             ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*): 1 where recorded.
+            ecg_embeds (`torch.Tensor` of shape `(batch, ecg hidden_size)`, *optional*):
+                Pooled output of the ECG tower, computed before; then the tower does not run.
         """
-        mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
-        embeds = self.ecg_model(input_values, **mask).pooler_output  # (batch, ecg hidden_size)
-        return F.normalize(self.ecg_projection(embeds), dim=-1)
+        if ecg_embeds is None:
+            if input_values is None:
+                raise ValueError("get_ecg_features needs input_values or ecg_embeds: found neither")
+            mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
+            ecg_embeds = self.ecg_model(input_values, **mask).pooler_output  # (batch, ecg hidden_size)
+        return F.normalize(self.ecg_projection(ecg_embeds), dim=-1)
 
     def get_text_features(
         self,
@@ -264,13 +272,14 @@ class EcgClipModel(EcgPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_values: torch.Tensor,
+        input_values: torch.Tensor | None = None,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         text_embeds: torch.Tensor | None = None,
         ecg_attention_mask: torch.Tensor | None = None,
         report_ids: torch.Tensor | None = None,
         return_loss: bool | None = None,
+        ecg_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> EcgClipOutput:
         """
@@ -287,8 +296,10 @@ class EcgClipModel(EcgPreTrainedModel):
             return_loss (`bool`, *optional*):
                 Compute the loss, [`siglip_loss`] for a model with a bias or else [`clip_loss`]; then both batches are
                 pairs.
+            ecg_embeds (`torch.Tensor` of shape `(ecg_batch, ecg hidden_size)`, *optional*):
+                Pooled output of the ECG tower in place of `input_values`.
         """
-        ecg_embeds = self.get_ecg_features(input_values, ecg_attention_mask)
+        ecg_embeds = self.get_ecg_features(input_values, ecg_attention_mask, ecg_embeds)
         text_embeds = self.get_text_features(input_ids, attention_mask, text_embeds, **kwargs)
         logits_per_ecg = self.logit_scale.exp() * ecg_embeds @ text_embeds.T  # (ecg_batch, text_batch)
         if self.logit_bias is not None:

@@ -33,6 +33,15 @@ class Label:
         object.__setattr__(self, "title", self.title or self.name)
         object.__setattr__(self, "phrase", self.phrase or self.title)
 
+    def phrase_in(self, language: str) -> str:
+        """
+        Returns the phrase in a language, as far as it is known there, or else as it stands.
+
+        Args:
+            language (`str`): `"pt"` or `"en"`; CODE's phrases are Portuguese.
+        """
+        return _ENGLISH_PHRASES.get(self.phrase, self.phrase) if language == "en" else self.phrase
+
     def to_dict(self) -> dict[str, str]:
         """Returns the three as JSON has them."""
         return asdict(self)
@@ -47,6 +56,14 @@ CODE_LABELS = (
     Label("AF", "atrial fibrillation", "intervalos RR irregulares e ausência de ondas P"),
     Label("ST", "sinus tachycardia", "frequência cardíaca elevada e ondas P normais"),
 )
+_ENGLISH_PHRASES = {
+    "intervalo PR aumentado": "prolonged PR interval",
+    "QRS alargado, rSR' em V1 e S alargada em V6": "wide QRS, rSR' in V1 and broad S in V6",
+    "QRS alargado, R alargada e entalhada em V5 e V6": "wide QRS, R broad and notched in V5 and V6",
+    "frequência cardíaca reduzida e ondas P normais": "reduced heart rate and normal P waves",
+    "intervalos RR irregulares e ausência de ondas P": "irregular RR intervals and absent P waves",
+    "frequência cardíaca elevada e ondas P normais": "raised heart rate and normal P waves",
+}
 LABEL_NAMES = tuple(label.name for label in CODE_LABELS)
 _BY_NAME = {label.name: label for label in CODE_LABELS}
 

@@ -24,6 +24,7 @@ logger = logging.get_logger(__name__)
 
 # "Electrocardiogram with {}.": reports in Portuguese are what the models are pre-trained on.
 DEFAULT_HYPOTHESIS_TEMPLATE = "Eletrocardiograma com {}."
+HYPOTHESIS_TEMPLATES = {"pt": DEFAULT_HYPOTHESIS_TEMPLATE, "en": "Electrocardiogram with {}."}
 # More bars than this beside a print-out cannot be read; the most probable labels are drawn.
 MAX_BARS = 12
 

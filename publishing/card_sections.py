@@ -245,6 +245,8 @@ def training_table(run: RunFolder) -> str:
     chosen = "the lowest validation loss" if "validation" in record["used"] else "the last: there was no validation"
     if given.get("keep") == "last":  # not stated by release 0.1.0
         chosen = "the last"
+    elif given.get("keep") == "zero_shot":
+        chosen = "the highest mean AUROC of zero-shot classification on the validation split"
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     rows = [
         ["", "value"],

@@ -394,6 +394,7 @@ def _conversion(record: dict[str, Any]) -> dict[str, Any]:
             ("seed", "seed "),
             ("prevalence_scale", "prevalences times "),
             ("report_reader", "reader of reports and labels: "),
+            ("report_language", "language of the reports: "),
         )
         stated = ", ".join(f"{words}{simulation[key]}" for key, words in chosen if key in simulation)
         facts.append(f"Simulation: {stated}.")

@@ -182,3 +182,64 @@ def test_splits_without_reports_are_refused_by_name_or_done_without(pretrain, tm
     folder, metrics, record = pretrain(table, "--allow_empty_splits")
     assert metrics == {} and list(record["used"]) == ["train"] and record["best_step"] == 2
     assert {path.name for path in folder.glob("*.png")} == {"loss.png"}
+
+
+@pytest.fixture(scope="module")
+def text_trained(exam_table, finished, text_model, tmp_path_factory):
+    """A run that trained the text side alone, against the ECG tower of another run."""
+    folder = tmp_path_factory.mktemp("runs") / "text"
+    more = ["--model_name_or_path", str(finished[0]), "--freeze_encoder", "--train_text_model", "--text_projection"]
+    more += ["linear", "--drop_sentences", "0.5", "--prompt_language", "both", "--keep", "zero_shot"]
+    # No text table there: a text tower in training reads the reports themselves.
+    more += ["--text_table_dir", str(folder)]
+    return folder, train_clip.main(arguments(exam_table, text_model, folder, *more))
+
+
+def test_a_frozen_ecg_tower_stays_and_the_text_tower_moves(text_trained, finished, text_model):
+    saved, first = (load_file(folder / "model.safetensors") for folder, _ in (text_trained, finished))
+    towers = [name for name in first if name.startswith("ecg_model.")]
+    assert len(towers) > 10 and all(torch.equal(saved[name], first[name]) for name in towers)
+    original = AutoModel.from_pretrained(text_model).state_dict()
+    assert any(not torch.equal(saved[f"text_model.{name}"], original[name]) for name in original if "layer" in name)
+
+
+def test_the_step_of_the_best_zero_shot_classification_is_kept(text_trained):
+    folder, results = text_trained
+    history = [entry for entry in json.loads((folder / "history.json").read_text()) if "eval_loss" in entry]
+    scores = {e["step"]: e["eval_zero_shot_auroc_mean"] + e["eval_zero_shot_en_auroc_mean"] for e in history}
+    assert len(scores) == 3 and scores[results["step"]] == max(scores.values())
+    test = json.loads((folder / "metrics.json").read_text())["test"]
+    assert test["zero_shot"]["mean"]["auroc"] != test["zero_shot_en"]["mean"]["auroc"]
+
+
+def test_the_card_says_which_tower_learned_and_how_the_step_was_chosen(text_trained):
+    card = (text_trained[0] / "README.md").read_text()
+    for words in (
+        "stayed as it was; against it was trained",
+        "50 % of the sentences left out",
+        "prolonged PR interval",
+    ):
+        assert words in card
+    assert "the highest mean AUROC of zero-shot" in card and "those of the validation exams chose the step" in card
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--freeze_encoder"], "--freeze_encoder needs --model_name_or_path"),
+        (["--freeze_encoder", "--augment", "noise_mv=0.1"], "choose one"),
+        (["--freeze_encoder", "--pair_with", "other_report"], "--pair_with report"),
+    ],
+)
+def test_a_frozen_ecg_tower_is_refused_where_it_means_nothing(more, message, exam_table, text_model, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train_clip.main(arguments(exam_table, text_model, tmp_path / "x", *more))
+
+
+@pytest.mark.parametrize(
+    "more", [["--drop_sentences", "0.5"], ["--train_text_model", "--center_text"], ["--drop_sentences", "1"]]
+)
+def test_text_arguments_that_exclude_each_other(more, exam_table, text_model, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train_clip.main(arguments(exam_table, text_model, tmp_path / "x", *more))
+    assert more[0] in capsys.readouterr().err

@@ -101,7 +101,28 @@ class ContrastiveArguments:
     """Stage 1 alone."""
 
     text_model_name_or_path: str = field(
-        metadata={"help": "Frozen text encoder: folder or Hub id, such as pucpr/biobertpt-all."}
+        metadata={"help": "Text encoder: folder or Hub id, such as pucpr/biobertpt-all; frozen by default."}
+    )
+    train_text_model: bool = field(
+        default=False,
+        metadata={
+            "help": "Train the text encoder too. It reads the reports in each step: data_scripts.embed_reports is not "
+            "needed."
+        },
+    )
+    freeze_encoder: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave the ECG encoder of --model_name_or_path as it is: its embeddings are computed once, and "
+            "its projection and the text side are trained against them."
+        },
+    )
+    drop_sentences: float = field(
+        default=0.0,
+        metadata={
+            "help": "Leave each sentence of a training report out with this probability, all but one, so that single "
+            "findings are texts that the encoder knows (--train_text_model)."
+        },
     )
     text_table_dir: str | None = field(
         default=None,
@@ -139,6 +160,18 @@ class ContrastiveArguments:
         default="clip",
         metadata={"help": "clip: softmax over the whole global batch (the paper). siglip: sigmoid of each pair."},
     )
+    prompt_language: Literal["pt", "en", "both"] = field(
+        default="pt",
+        metadata={"help": "Of the labels' phrases by which zero-shot classification is measured."},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop_sentences < 1:
+            raise ValueError(f"--drop_sentences must lie in [0, 1): found {self.drop_sentences}")
+        if self.drop_sentences and not self.train_text_model:
+            raise ValueError("--drop_sentences needs --train_text_model: a frozen encoder embeds each report once")
+        if self.train_text_model and (self.center_text or self.pair_with != "report"):
+            raise ValueError("--train_text_model goes with --pair_with report, and without --center_text")
 
 
 @dataclass
@@ -219,9 +252,12 @@ class TrainingArguments:
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many validations without a better one."}
     )
-    keep: Literal["best", "last"] = field(
+    keep: Literal["best", "zero_shot", "last"] = field(
         default="best",
-        metadata={"help": "Weights that are saved: of the lowest validation loss, or of the last step."},
+        metadata={
+            "help": "Weights that are saved: of the lowest validation loss, of the highest mean AUROC of zero-shot "
+            "classification on the validation split's labels (stage 1 alone), or of the last step."
+        },
     )
     checkpointing_steps: str = field(
         default="epoch", metadata={"help": "Steps between checkpoints, 'epoch', or 'no'."}

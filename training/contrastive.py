@@ -1,6 +1,6 @@
-"""Stage 1: the ECG encoder against frozen text embeddings."""
+"""Stage 1: the ECG encoder against the text of the reports, whose encoder is frozen or trained too."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from modeling_ecgclip.clip_ecgclip import EcgClipModel
-from training.data import Batch, ExamSplit
+from training.data import Batch, EmbeddedSplit, ExamSplit
 from training.evaluation import drawn_of
 from training.feed import ExamFeed
+from training.report_tokens import ReportTokens
 from training.retrieval import (
     RetrievalRanks,
     retrieval_metrics,
@@ -24,6 +25,8 @@ from training.retrieval import (
 
 # Validation loss depends on the number of negatives: fixed, so that runs with other batch sizes compare.
 NEGATIVES_IN_VALIDATION = 256
+
+Exams = ExamSplit | EmbeddedSplit
 
 
 @contextmanager
@@ -46,26 +49,30 @@ class ContrastiveTask:
 
     Args:
         feed (`ExamFeed`): Reads the exams; its accelerator prepared `module`.
-        module (`nn.Module`): [`EcgClipModel`], prepared; its text tower is frozen and never runs.
-        exams, validation (`ExamSplit`): With text embeddings; `validation` is None where the run does without.
+        module (`nn.Module`): [`EcgClipModel`], prepared; a frozen text tower never runs in training.
+        exams, validation (`ExamSplit`, or `EmbeddedSplit` where the ECG tower is frozen):
+            With text embeddings, or else `tokens`; `validation` is None where the run does without.
         positives (`str`): `"paired"` or `"same_report"`.
-        prompt_embeds (`torch.Tensor` of shape `(labels, text width)`, *optional*):
-            Pooled text embedding of each label's phrase, for zero-shot AUROC.
+        embed_prompts (`Mapping[str, Callable]`, *optional*):
+            For zero-shot AUROC: what gives the pooled text embeddings of the labels' phrases, (labels, text width), by
+            the prefix that their results get.
+        tokens (`ReportTokens`, *optional*): Of the reports, where the text tower is trained.
     """
 
     def __init__(
         self,
         feed: ExamFeed,
         module: nn.Module,
-        exams: ExamSplit,
-        validation: ExamSplit | None,
+        exams: Exams,
+        validation: Exams | None,
         positives: str,
-        prompt_embeds: torch.Tensor | None = None,
+        embed_prompts: Mapping[str, Callable[[], torch.Tensor]] | None = None,
+        tokens: ReportTokens | None = None,
     ):
         self.feed, self.accelerator = feed, feed.accelerator
         self.module, self.exams, self.validation = module, exams, validation
         self.model: EcgClipModel = self.accelerator.unwrap_model(module)
-        self.positives, self.prompt_embeds = positives, prompt_embeds
+        self.positives, self.embed_prompts, self.tokens = positives, embed_prompts or {}, tokens
         self.label_names = [label["name"] for label in self.model.config.label_details]
 
     def backward(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
@@ -119,7 +126,17 @@ class ContrastiveTask:
 
     def _forward(self, batch: Batch) -> Any:  # EcgClipOutput, with both embeddings
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
-        return self.module(input_values=self.feed.input_values(batch, training=True), text_embeds=batch["text_embeds"])
+        return self.module(**self._inputs(batch, training=True))
+
+    def _inputs(self, batch: Batch, training: bool = False) -> Batch:
+        """What the model takes of a batch: of both towers their input, or their output where they are frozen."""
+        if "embeds" in batch:
+            inputs = {"ecg_embeds": batch["embeds"]}
+        else:
+            inputs = {"input_values": self.feed.input_values(batch, training)}
+        if self.tokens is not None:
+            return inputs | self.tokens(batch["report_ids"], training)
+        return inputs | {"text_embeds": batch["text_embeds"]}
 
     def _loss(
         self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor, report_ids: torch.Tensor, gather: bool | list[int]
@@ -140,26 +157,26 @@ class ContrastiveTask:
         """Keeps the temperature in bounds."""
         self.model.clamp_logit_scale_()
 
-    def embed(self, exams: ExamSplit) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self, exams: Exams) -> tuple[np.ndarray, np.ndarray]:
         """Returns ECG and text embeddings of all exams in order, float32 (exams, projection_dim), in every process."""
 
         def both(batch: Batch) -> torch.Tensor:
-            output = self.model(input_values=self.feed.input_values(batch), text_embeds=batch["text_embeds"])
+            output = self.model(**self._inputs(batch))
             return torch.cat([output.ecg_embeds, output.text_embeds], dim=1)
 
         return self._embed_pairs(exams, both)
 
-    def _embed_pairs(self, exams: ExamSplit, both: Callable[[Batch], torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    def _embed_pairs(self, exams: Exams, both: Callable[[Batch], torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         width = self.model.config.projection_dim
         embeds = self.feed.rows(exams, both, 2 * width)
         return np.ascontiguousarray(embeds[:, :width]), np.ascontiguousarray(embeds[:, width:])
 
-    def pair_ids(self, exams: ExamSplit) -> np.ndarray:
+    def pair_ids(self, exams: Exams) -> np.ndarray:
         """Returns what tells pairs apart, int (exams,): exams with equal numbers have the same text."""
         return exams.report_ids
 
     @torch.no_grad()
-    def evaluate(self, exams: ExamSplit) -> dict[str, float]:
+    def evaluate(self, exams: Exams) -> dict[str, float]:
         """Returns the validation loss with a fixed number of negatives, retrieval both ways, and zero-shot AUROC."""
         ecg_embeds, text_embeds = self.embed(exams)
         ids = self.pair_ids(exams)
@@ -171,16 +188,18 @@ class ContrastiveTask:
             parts = (torch.from_numpy(of[rows]).to(self.accelerator.device) for of in (ecg_embeds, text_embeds, ids))
             losses.append(self._loss(*parts, gather=False))
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids, self.accelerator.device)
-        zero_shot = self._zero_shot(ecg_embeds, exams.labels)
-        return {"loss": torch.stack(losses).mean().item(), **retrieval, **zero_shot}
+        results = {"loss": torch.stack(losses).mean().item(), **retrieval}
+        for prefix in self.embed_prompts:
+            results |= self._zero_shot(prefix, ecg_embeds, exams.labels)
+        return results
 
     @torch.no_grad()
-    def report(self, exams: ExamSplit) -> tuple[dict[str, Any], RetrievalRanks]:
+    def report(self, exams: Exams) -> tuple[dict[str, Any], RetrievalRanks]:
         """
         Returns what `metrics.json` says of a split that neither weights nor step were chosen on, and its ranks.
 
         Args:
-            exams (`ExamSplit`): With text embeddings, usually the test split.
+            exams (`ExamSplit` or `EmbeddedSplit`): Usually the test split.
         """
         ecg_embeds, text_embeds = self.embed(exams)
         ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams), self.accelerator.device)
@@ -191,23 +210,20 @@ class ContrastiveTask:
             "n_patients": len(np.unique(patients)),
             "retrieval": {**retrieval_report(ranks, patients), "resampled": resampled},
         }
-        if self.prompt_embeds is not None:
-            result["zero_shot"] = zero_shot_metrics(
-                ecg_embeds, self._prompts(), exams.labels, self.label_names, patients.tolist()
+        for prefix in self.embed_prompts:
+            result[prefix] = zero_shot_metrics(
+                ecg_embeds, self._prompts(prefix), exams.labels, self.label_names, patients.tolist()
             )
-            result["zero_shot"]["intervals"]["resampled"] = resampled
+            result[prefix]["intervals"]["resampled"] = resampled
         return result, ranks
 
-    def _prompts(self) -> torch.Tensor:
+    def _prompts(self, prefix: str) -> torch.Tensor:
         """The labels' phrases in the joint space, (labels, projection_dim)."""
-        return self.model.get_text_features(text_embeds=self.prompt_embeds.to(self.accelerator.device))
+        return self.model.get_text_features(text_embeds=self.embed_prompts[prefix]().to(self.accelerator.device))
 
-    def _zero_shot(self, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def _zero_shot(self, prefix: str, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """AUROC of each label that is there both ways, and their mean."""
-        if self.prompt_embeds is None:
-            return {}
-        prompts = self._prompts()
-        ranked = zero_shot_auroc(ecg_embeds, prompts, labels, self.label_names)
+        ranked = zero_shot_auroc(ecg_embeds, self._prompts(prefix), labels, self.label_names)
         of_label = {name: values["auroc"] for name, values in ranked["per_class"].items()}
-        found = {f"zero_shot_auroc_{name}": value for name, value in of_label.items() if value is not None}
-        return {**found, "zero_shot_auroc_mean": float(np.mean(list(found.values())))} if found else {}
+        found = {f"{prefix}_auroc_{name}": value for name, value in of_label.items() if value is not None}
+        return {**found, f"{prefix}_auroc_mean": float(np.mean(list(found.values())))} if found else {}

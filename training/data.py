@@ -168,8 +168,9 @@ class ExamSplit:
             places = self.rows
         columns = {"labels": self.labels, "n_samples": self.n_samples}
         embeds = None
+        columns["report_ids"] = self.report_ids
         if self.text is not None:
-            columns |= {"report_ids": self.report_ids, "text_rows": self.text.row_of_id[self.report_ids]}
+            columns["text_rows"] = self.text.row_of_id[self.report_ids]
             embeds = self.text.on_device(device)
         tensors = {name: torch.tensor(values, device=device) for name, values in columns.items()}
         self._held = _Held(recordings, torch.tensor(places, device=device), tensors, embeds)
@@ -185,10 +186,15 @@ class ExamSplit:
             return self._held.batch(rows)
         batch = {"ecg": self.ecg(rows), "labels": torch.from_numpy(self.labels[rows])}
         batch["n_samples"] = torch.from_numpy(self.n_samples[rows])
+        return batch | self.texts(rows)
+
+    def texts(self, rows: np.ndarray) -> Batch:
+        """Returns what a batch says of reports: `report_ids`, and `text_embeds` where they are known."""
+        report_ids = self.report_ids[rows]
+        found = {"report_ids": torch.from_numpy(report_ids)}
         if self.text is not None:
-            batch["report_ids"] = torch.from_numpy(self.report_ids[rows])
-            batch["text_embeds"] = torch.from_numpy(self.text[self.report_ids[rows]])
-        return batch
+            found["text_embeds"] = torch.from_numpy(self.text[report_ids])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +289,7 @@ def usable_splits(
 
 class EmbeddedSplit:
     """
-    A split whose ECGs were embedded once by a frozen encoder, for training a head alone.
+    A split whose ECGs were embedded once by a frozen encoder, for training what follows it.
 
     Args:
         split (`ExamSplit`): Where the exams come from.
@@ -291,7 +297,7 @@ class EmbeddedSplit:
     """
 
     def __init__(self, split: ExamSplit, embeds: torch.Tensor):
-        self.embeds = embeds
+        self.embeds, self.texts, self.report_ids = embeds, split.texts, split.report_ids
         self.labels, self.exam_ids, self.patient_ids = split.labels, split.exam_ids, split.patient_ids
         self.ages, self.sexes = split.ages, split.sexes
 
@@ -300,7 +306,8 @@ class EmbeddedSplit:
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Returns one batch."""
-        return {"embeds": self.embeds[indices], "labels": torch.from_numpy(self.labels[indices])}
+        rows = np.asarray(indices)
+        return {"embeds": self.embeds[rows], "labels": torch.from_numpy(self.labels[rows])} | self.texts(rows)
 
 
 def microvolts_per_unit(feature_extractor: EcgFeatureExtractor, signal: SignalSpec) -> float:

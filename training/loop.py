@@ -125,6 +125,25 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1))
 
 
+def zero_shot_loss(results: dict[str, float]) -> float:
+    """
+    Returns what `--keep zero_shot` makes as small as it can: 1 - mean AUROC, over the languages of the prompts.
+
+    Args:
+        results (`dict[str, float]`): Of `evaluate` of a task.
+
+    Raises:
+        `ValueError`: where it measured none.
+    """
+    aurocs = [value for name, value in results.items() if name.startswith("zero_shot") and name.endswith("auroc_mean")]
+    if not aurocs:
+        raise ValueError(
+            "--keep zero_shot needs a label that some validation exams have and others have not, and --pair_with "
+            "report: found none"
+        )
+    return 1 - float(np.mean(aurocs))
+
+
 def broadcast_statistics(module: nn.Module) -> None:
     """
     Gives every process the main one's BatchNorm statistics: all evaluate the same model.
@@ -257,9 +276,10 @@ class TrainingLoop:
         state, results = self.state, self.task.evaluate(self.task.validation)
         if not math.isfinite(results["loss"]):
             self._stop_for("validation loss", results["loss"])
-        better = results["loss"] < state.best_loss
+        score = zero_shot_loss(results) if self.args.keep == "zero_shot" else results["loss"]
+        better = score < state.best_loss
         state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
-        state.best_loss = min(state.best_loss, results["loss"])
+        state.best_loss = min(state.best_loss, score)
         if better or self.args.keep == "last":
             state.best_step = state.step
             self.save_best()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from training.arguments import ContrastiveArguments, DataArguments, HubArguments
-from training.contrastive import ContrastiveTask
+from training.contrastive import ContrastiveTask, Exams
 from training.data import Batch, ExamSplit, TextEmbeddings
 
 
@@ -92,11 +92,11 @@ class TwoViewsTask(ContrastiveTask):
         first, second = output.ecg_embeds.chunk(2)
         return first, second
 
-    def embed(self, exams: ExamSplit) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self, exams: Exams) -> tuple[np.ndarray, np.ndarray]:
         """Returns the embeddings of two views of all exams in order, float32 (exams, projection_dim) each."""
         torch.manual_seed(VIEWS_SEED)  # the loop sets the generator anew for each step
         return self._embed_pairs(exams, lambda batch: torch.cat(self._two_views(self.model, batch), dim=1))
 
-    def pair_ids(self, exams: ExamSplit) -> np.ndarray:
+    def pair_ids(self, exams: Exams) -> np.ndarray:
         """Returns a number of its own for each exam: no other one has its second view."""
         return np.arange(len(exams))

@@ -35,7 +35,7 @@ class Task(Protocol):
         """Puts parameters back into their bounds."""
 
     def evaluate(self, exams: Any) -> dict[str, float]:
-        """Returns results on `validation`, the same in every process; `loss` decides which step is best."""
+        """Returns results on `validation`, the same in every process; one of them decides which step is best."""
 
 
 StepResult = tuple[torch.Tensor, torch.Tensor]  # loss and norm of the gradient before clipping, on the device

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from data_scripts.simulate.cohort import COMPRESSIONS, DEFAULT_EXAMS_PER_PART, CohortSettings, write_cohort
-from data_scripts.simulate.exam import REPORT_READERS
+from data_scripts.simulate.exam import REPORT_LANGUAGES, REPORT_READERS
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m data_scripts.simulate",
-        description="Simulate 12-lead ECGs with Portuguese reports, in the layout of CODE-15%. Nothing in it is real.",
+        description="Simulate 12-lead ECGs with reports, in the layout of CODE-15%. Nothing in it is real.",
     )
     parser.add_argument("--output_dir", required=True, help="folder to write; one that holds a simulation is replaced")
     parser.add_argument("--num_exams", type=int, required=True)
@@ -35,6 +35,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="shared",
         help="who reads the exam for the report: the reading that the labels are made from (default), or one of its "
         "own, so that words and labels err apart",
+    )
+    parser.add_argument(
+        "--report_language",
+        choices=REPORT_LANGUAGES,
+        default="pt",
+        help="of the reports: Portuguese (default), English, or both, every other exam's in English; signals and "
+        "labels are the same",
     )
     parser.add_argument(
         "--marks",
@@ -65,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             compression=arguments.compression,
             report_reader=arguments.report_reader,
             marks=arguments.marks,
+            report_language=arguments.report_language,
         )
         summary = write_cohort(arguments.output_dir, settings, num_proc=arguments.num_proc)
     except ValueError as error:

@@ -19,6 +19,7 @@ from data_scripts.simulate.exam import (
     ID_STRIDE,
     Measurements,
     SimulatedExam,
+    check_report_language,
     check_report_reader,
     check_seed,
     simulate_exam,
@@ -70,6 +71,7 @@ class CohortSettings:
             space, `"gzip"` a quarter (and is read outside h5py too).
         report_reader (`str`, defaults to `"shared"`): `"independent"`: reports come from another reading than labels.
         marks (`bool`, defaults to `False`): also write where P, QRS and T begin, peak and end in each beat and lead.
+        report_language (`str`, defaults to `"pt"`): Portuguese, `"en"` for English, or `"both"`: every other exam's.
 
     Raises:
         `ValueError`: for a value out of range.
@@ -83,11 +85,13 @@ class CohortSettings:
     compression: str = "none"
     report_reader: str = "shared"
     marks: bool = False
+    report_language: str = "pt"
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_prevalence_scale(self.prevalence_scale)
         check_report_reader(self.report_reader)
+        check_report_language(self.report_language)
         if not 1 <= self.num_exams < ID_STRIDE:
             raise ValueError(f"num_exams must lie in [1, {ID_STRIDE}), found {self.num_exams}")
         if self.exams_per_part < 1:
@@ -202,6 +206,7 @@ def write_part(task: PartTask) -> PartRows:
                     settings.clean,
                     settings.report_reader,
                     settings.marks,
+                    settings.report_language,
                 )
                 left = (N_SAMPLES - exam.signal.shape[1]) // 2
                 np.multiply(exam.signal.T, UNITS_PER_MV, out=chunk[row - begin, left : left + exam.signal.shape[1]])

@@ -21,6 +21,7 @@ ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet
 RESOLUTION_MV = 2.0**-9  # of the simulated recorder, about 2 microvolts
 # Who reads the exam for the report: the one whose reading is the label, or another who knows nothing of that reading.
 REPORT_READERS = ("shared", "independent")
+REPORT_LANGUAGES = ("pt", "en", "both")  # both: every other exam's in English
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SimulatedExam:
         reading (`ReadExam`): what the labels were made from.
         report_reading (`ReadExam`): what the report was written from: the same one, or one of its own.
         flaws (`tuple[str, ...]`): of the recording.
-        report (`str`): description, conclusion and label line, in Portuguese.
+        report (`str`): description, conclusion and label line, in Portuguese or English.
         beat_times_s (`np.ndarray` of shape `(n_beats,)`): reference point of each recorded QRS, s.
         marks (`Marks`, *optional*): where P, QRS and T begin, peak and end; None unless asked for.
     """
@@ -122,6 +123,15 @@ def check_report_reader(report_reader: str) -> None:
         raise ValueError(f"report_reader must be one of {', '.join(REPORT_READERS)}, found {report_reader!r}")
 
 
+def check_report_language(report_language: str) -> None:
+    """
+    Raises:
+        `ValueError`: for anything else than one of `REPORT_LANGUAGES`.
+    """
+    if report_language not in REPORT_LANGUAGES:
+        raise ValueError(f"report_language must be one of {', '.join(REPORT_LANGUAGES)}, found {report_language!r}")
+
+
 def draft_exam(
     seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False, report_reader: str = "shared"
 ) -> Draft:
@@ -159,6 +169,7 @@ def simulate_exam(
     clean: bool = False,
     report_reader: str = "shared",
     with_marks: bool = False,
+    report_language: str = "pt",
 ) -> SimulatedExam:
     """
     One exam of a cohort, the same whichever others are made, and in which process.
@@ -171,6 +182,7 @@ def simulate_exam(
         report_reader (`str`, defaults to `"shared"`): `"independent"` writes the report from a reading of its own, so
             that its words and the labels err apart; signal, truth and labels stay as they are.
         with_marks (`bool`, defaults to `False`): also say where each wave begins and ends, which changes nothing else.
+        report_language (`str`, defaults to `"pt"`): one of `REPORT_LANGUAGES`; it changes the report alone.
 
     Returns:
         `SimulatedExam`
@@ -181,6 +193,7 @@ def simulate_exam(
     check_seed(seed)
     check_prevalence_scale(prevalence_scale)
     check_report_reader(report_reader)
+    check_report_language(report_language)
     if not 0 <= index < ID_STRIDE - 1:
         raise ValueError(f"index must lie in [0, {ID_STRIDE - 1}), found {index}")
     draft = draft_exam(seed, index, prevalence_scale, clean, report_reader)
@@ -194,6 +207,7 @@ def simulate_exam(
     eight *= np.float32(1 / RESOLUTION_MV)
     np.rint(eight, out=eight)
     eight *= np.float32(RESOLUTION_MV)
+    language = ("pt", "en")[index % 2] if report_language == "both" else report_language
     marks = None
     if with_marks:
         swapped = "reversal" in recording.flaws
@@ -224,7 +238,7 @@ def simulate_exam(
         reading=draft.reading,
         report_reading=draft.report_reading,
         flaws=recording.flaws,
-        report=write_report(stream(seed, Purpose.TEXT, index), draft.report_reading, condition),
+        report=write_report(stream(seed, Purpose.TEXT, index), draft.report_reading, condition, language),
         beat_times_s=beats.times[inside],
         marks=marks,
     )

@@ -1,10 +1,11 @@
-"""Reports in Portuguese in the manner of the Glasgow program: description of measurements, conclusion, labels."""
+"""Reports in Portuguese or English, as the Glasgow program writes: description of measurements, conclusion, labels."""
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 
-from data_scripts.simulate import conclusions
+from data_scripts.simulate import conclusions, conclusions_english
 from data_scripts.simulate.physiology import Condition
 from data_scripts.simulate.reader import ReadExam
 from data_scripts.text.description import Hand, Reading, joined, sentences, styled
@@ -12,6 +13,7 @@ from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
 NO_LABEL_LINE = 0.05
+CONCLUSIONS: dict[str, ModuleType] = {"pt": conclusions, "en": conclusions_english}
 LABEL_ALIASES = {"1dAVb": "1aAVb"}  # as in the paper's example
 NUMBERINGS = ("{n}- {text}", "{n}- {text}", "{n}- {text}", "{n}) {text}", "{n}. {text}", "{text}")
 
@@ -89,16 +91,16 @@ def seen(read: ReadExam, condition: Condition) -> Reading:
     )
 
 
-def _conclusion(hand: Hand, read: ReadExam) -> str:
-    items = [hand.pick(conclusions.CONCLUSIONS[name]) for name in read.findings]
+def _conclusion(hand: Hand, read: ReadExam, words: ModuleType) -> str:
+    items = [hand.pick(words.CONCLUSIONS[name]) for name in read.findings]
     if read.rhythm == "sinus" and not {"SB", "ST"} & set(read.findings) and hand.habit("rhythm") < 0.6:
-        items.insert(0, hand.pick(conclusions.CONCLUSION_RHYTHM))
+        items.insert(0, hand.pick(words.CONCLUSION_RHYTHM))
     if not read.findings:
-        items.append(hand.pick(conclusions.CONCLUSION_CLEAR))
+        items.append(hand.pick(words.CONCLUSION_CLEAR))
     numbering = hand.usual(NUMBERINGS)
     glue = "; " if numbering == "{text}" else " "
     listed = glue.join(numbering.format(n=n, text=text) for n, text in enumerate(items, start=1))
-    return f"{hand.pick(conclusions.CONCLUSION_TITLES)} {listed}."
+    return f"{hand.pick(words.CONCLUSION_TITLES)} {listed}."
 
 
 def label_line(labels: Sequence[int]) -> str:
@@ -115,7 +117,7 @@ def label_line(labels: Sequence[int]) -> str:
     return f"label: {{{pairs}}}"
 
 
-def write_report(rng: np.random.Generator, read: ReadExam, condition: Condition) -> str:
+def write_report(rng: np.random.Generator, read: ReadExam, condition: Condition, language: str = "pt") -> str:
     """
     One report: description from the measurements, never naming what the conclusion names; conclusion; label line.
 
@@ -123,11 +125,12 @@ def write_report(rng: np.random.Generator, read: ReadExam, condition: Condition)
         rng (`np.random.Generator`): stream of this exam's text, which shares nothing with the signal's.
         read (`ReadExam`): measured values and findings.
         condition (`Condition`): shape of what was found (which block, which change of ST and T).
+        language (`str`, defaults to `"pt"`): of description and conclusion, `"pt"` or `"en"`.
 
     Returns:
         `str`: three lines or more; the label line may be missing.
     """
-    hand = Hand(rng)
+    hand = Hand(rng, language)
     description = joined(hand, sentences(hand, seen(read, condition)))
-    text = styled(hand, f"{description}\n{_conclusion(hand, read)}")
+    text = styled(hand, f"{description}\n{_conclusion(hand, read, CONCLUSIONS[language])}")
     return text if hand.chance(NO_LABEL_LINE) else f"{text}\n{label_line(read.labels)}"

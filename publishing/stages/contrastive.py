@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.markdown import markdown_table
 from data_scripts.text.reports import free_of_conclusions
-from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE
+from modeling_ecgclip.pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, HYPOTHESIS_TEMPLATES
 from publishing.card_text import (
     MANY_LABELS,
     ecg_kind,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from publishing.run_folder import RunFolder
 
 
+# Results by zero-shot classification, and the language of their prompts; None: that of --prompt_language.
+ZERO_SHOT = {"zero_shot": None, "zero_shot_en": "en"}
 DIRECTIONS = {"ecg_to_text": "ECG to report", "text_to_ecg": "report to ECG"}
 WORDS_SHOWN = 2  # of the card's code
 RANKING = {metric: TABLE_COLUMNS[metric] for metric in ("auroc", "average_precision")}
@@ -66,7 +68,7 @@ class Contrastive(Stage):
             f"Puts {ecg_kind(run.signal)}s and the text of their reports into one space of "
             f"{run.config['projection_dim']} numbers, where a cosine says how well they fit: for retrieval both ways, "
             "for labels in words of your own (zero-shot), and as the start of a classifier that needs few labels. "
-            f"{run.encoder} of {ecg:,} parameters was trained against the frozen text encoder "
+            f"{run.encoder} of {ecg:,} parameters {_trained(run.arguments)} "
             f"`{run.arguments['text_model_name_or_path']}` ({text:,} parameters, included)."
         )
 
@@ -98,8 +100,7 @@ class Contrastive(Stage):
             f"{', simulated' if run.simulated else ''}, none of them in training or validation."
         )
         tables = [_retrieval(run, test["retrieval"])]
-        if "zero_shot" in test:
-            tables.append(_zero_shot(run))
+        tables += [_zero_shot(run, key, language) for key, language in ZERO_SHOT.items() if key in test]
         return note, tables
 
     def main_result(self, run: "RunFolder") -> tuple[float | None, str]:
@@ -128,7 +129,7 @@ class Contrastive(Stage):
         text = arguments["text_model_name_or_path"]
         return [
             ["loss", f"{arguments['loss']}, positives: {arguments['positives']}"],
-            ["text", f"`{text}`, pooling: {arguments['text_pooling']}, frozen"],
+            ["text", f"`{text}`, pooling: {arguments['text_pooling']}, {_text_side(arguments)}"],
         ]
 
     def out_of_scope(self, run: "RunFolder") -> list[str]:
@@ -147,7 +148,8 @@ class Contrastive(Stage):
         """As in the base class."""
         exams = run.record["used"]["train"]["exams"]
         return [
-            f"Pre-training saw {exams:,} ECGs with the text of their reports, and no column of labels.",
+            f"Pre-training saw {exams:,} ECGs with the text of their reports, and no column of labels"
+            + ("; those of the validation exams chose the step." if run.arguments.get("keep") == "zero_shot" else "."),
             report_text(run.reports),
         ]
 
@@ -193,17 +195,34 @@ def _retrieval(run: "RunFolder", retrieval: Mapping[str, Any]) -> Table:
     }
 
 
-def _zero_shot(run: "RunFolder") -> Table:
-    measured = run.metrics["test"]["zero_shot"]
+def _trained(arguments: Mapping[str, Any]) -> str:
+    """Which of the two encoders learned, in words that the text encoder's name follows. Release 0.1.0 trained one."""
+    if not arguments.get("train_text_model"):
+        return "was trained against the frozen text encoder"
+    return "stayed as it was; against it was trained" if arguments["freeze_encoder"] else "was trained together with"
+
+
+def _text_side(arguments: Mapping[str, Any]) -> str:
+    """How the text encoder was trained, if it was."""
+    if not arguments.get("train_text_model"):
+        return "frozen"
+    dropped = arguments["drop_sentences"]
+    return f"trained, {100 * dropped:g} % of the sentences left out at random" if dropped else "trained"
+
+
+def _zero_shot(run: "RunFolder", key: str, language: str | None) -> Table:
+    measured = run.metrics["test"][key]
+    # Not stated by release 0.1.0, whose prompts were Portuguese.
+    language = language or ("en" if run.arguments.get("prompt_language") == "en" else "pt")
     begin = {
-        "words": lambda label, _: label.phrase,
+        "words": lambda label, _: label.phrase_in(language),
         "positives": lambda _, values: f"{values['n_positive']:,} of {values['n_known']:,}",
     }
     return {
-        "title": "Zero-shot",
+        "title": "Zero-shot" if key == "zero_shot" else "Zero-shot, in English",
         "rows": metric_table(run, measured, RANKING, begin, right=()),
         "note": in_paragraphs(
-            f"By the cosine between an ECG and `{DEFAULT_HYPOTHESIS_TEMPLATE}` with the words put in; no "
+            f"By the cosine between an ECG and `{HYPOTHESIS_TEMPLATES[language]}` with the words put in; no "
             f"column of labels was used in training{_labels_in_texts(run)}. In brackets: "
             f"{100 * measured['intervals']['level']:g} % intervals, {about_resamples(measured['intervals'])}.",
             missing_note(measured, RANKING),

@@ -188,3 +188,12 @@ def test_logit_scale_is_clamped(clip_config):
         model.logit_scale.fill_(7.0)
     model.clamp_logit_scale_()
     assert model.logit_scale.exp().item() == pytest.approx(100, rel=1e-5)
+
+
+def test_precomputed_ecg_embeddings_equal_the_ecg_tower(clip_config, ecg):
+    model = EcgClipModel(clip_config).eval()
+    with torch.no_grad():
+        embeds = model.ecg_model(ecg).pooler_output
+        assert torch.equal(model.get_ecg_features(ecg_embeds=embeds), model.get_ecg_features(ecg))
+    with pytest.raises(ValueError, match="needs input_values or ecg_embeds: found neither"):
+        model.get_ecg_features()

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 import train_cls
 from modeling_ecgclip import EcgResNetConfig, EcgResNetForSignalClassification
 from training.arguments import TrainingArguments
-from training.loop import make_optimizer
+from training.loop import make_optimizer, zero_shot_loss
 
 
 def arguments(exam_table, output_dir, *more):
@@ -102,3 +102,10 @@ def test_keep_last_saves_the_last_step_and_patience_still_counts_from_the_best(e
         weights[keep] = load_file(tmp_path / keep / "model.safetensors")
     assert records["best"]["best_step"] == best and records["last"]["best_step"] == best + 3
     assert any(not torch.equal(weights["best"][name], weights["last"][name]) for name in weights["best"])
+
+
+def test_zero_shot_decides_over_all_languages_or_says_that_it_cannot():
+    results = {"loss": 9.0, "zero_shot_auroc_AF": 0.1, "zero_shot_auroc_mean": 0.7, "zero_shot_en_auroc_mean": 0.9}
+    assert zero_shot_loss(results) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="--keep zero_shot needs a label"):
+        zero_shot_loss({"loss": 1.0})

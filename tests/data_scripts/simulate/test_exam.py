@@ -49,7 +49,7 @@ def test_noise_changes_nothing_but_the_signal():
 def test_text_and_signal_share_no_randomness(monkeypatch):
     before = simulate_exam(9, 8)
 
-    def other_text(rng, reading, condition):
+    def other_text(rng, reading, condition, language):
         rng.random(1000)
         return "another text"
 
@@ -133,3 +133,12 @@ def test_pr_and_qrs_by_neurokit(plain_exams):
 def test_impossible_requests_are_refused(arguments):
     with pytest.raises(ValueError, match="must lie in"):
         simulate_exam(*arguments)
+
+
+def test_the_language_changes_the_report_alone():
+    for index in (0, 1):
+        exams = {language: simulate_exam(9, index, report_language=language) for language in ("pt", "en", "both")}
+        assert len({exam.signal.tobytes() for exam in exams.values()}) == 1
+        assert exams["both"].report == exams["en" if index else "pt"].report != exams["pt" if index else "en"].report
+    with pytest.raises(ValueError, match="report_language must be one of pt, en, both, found 'de'"):
+        simulate_exam(9, 0, report_language="de")

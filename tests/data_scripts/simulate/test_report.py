@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from data_scripts.simulate import conclusions
+from data_scripts.simulate import conclusions, conclusions_english
 from data_scripts.simulate.exam import draft_exam
 from data_scripts.simulate.report import label_line, write_report
 from data_scripts.simulate.streams import Purpose, stream
-from data_scripts.text import phrases
+from data_scripts.text import phrases, phrases_english
 from data_scripts.text.reports import STATEMENTS, fold, parse_report
 from data_scripts.text.words_left import WordsLeft
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
@@ -112,3 +112,27 @@ def test_descriptions_vary_and_repeat(reports):
     counts = Counter(parts.description for _, parts in reports)
     assert len(counts) > 1500
     assert counts.most_common(1)[0][1] > 20  # one hand describes normal exams in the same words
+
+
+def test_english_reports_describe_and_conclude_apart():
+    looked, tables = WordsLeft(), phrases_english
+    described = (
+        tables.RATE,
+        tables.CYCLES,
+        tables.EARLY_BEATS,
+        tables.P,
+        tables.PR,
+        tables.QRS,
+        tables.ST,
+        tables.QTC,
+    )
+    said = {word for table in described for options in table.values() for phrase in options for word in words(phrase)}
+    assert set(conclusions_english.CONCLUSIONS) == set(conclusions.CONCLUSIONS)
+    concluded = {w for options in conclusions_english.CONCLUSIONS.values() for one in options for w in words(one)}
+    assert said & concluded <= {"left", "right", "early", "low", "the", "of", "to"}
+    for index in range(400):
+        draft = draft_exam(51, index, 8.0)
+        parts = parse_report(write_report(stream(51, Purpose.TEXT, index), draft.reading, draft.condition, "en"))
+        assert parts.description and parts.conclusion and fold(parts.conclusion) not in fold(parts.description)
+        looked.look(parts.description)
+    assert looked.facts() == {}
