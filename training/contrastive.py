@@ -92,6 +92,8 @@ class ContrastiveTask:
 
     def why_not_captured(self, passes: int) -> str | None:
         """See [`Task`](training/step.py)."""
+        if self.tokens is not None:
+            return "a text encoder in training reads texts of another length in each step"
         if passes == 1:
             return None
         return "with --gradient_accumulation_steps stage 1 sets the random state back, for each second forward pass"

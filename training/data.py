@@ -166,9 +166,8 @@ class ExamSplit:
             recordings, places = self.recordings.on_device(device, self.rows), np.arange(len(self))
         else:
             places = self.rows
-        columns = {"labels": self.labels, "n_samples": self.n_samples}
+        columns = {"labels": self.labels, "n_samples": self.n_samples, "report_ids": self.report_ids}
         embeds = None
-        columns["report_ids"] = self.report_ids
         if self.text is not None:
             columns["text_rows"] = self.text.row_of_id[self.report_ids]
             embeds = self.text.on_device(device)

@@ -251,6 +251,9 @@ def args(**more):
 def test_what_cannot_be_captured_has_a_reason(monkeypatch):
     accelerator = Accelerator(cpu=True)
     stage_1, stage_2 = object.__new__(ContrastiveTask), object.__new__(ClassificationTask)
+    stage_1.tokens = object()
+    assert "texts of another length" in why_not_captured(accelerator, stage_1, args())
+    stage_1.tokens = None
     assert why_not_captured(accelerator, stage_1, args()) is None
     assert why_not_captured(accelerator, stage_2, args(gradient_accumulation_steps=2)) is None
     assert "second forward pass" in why_not_captured(accelerator, stage_1, args(gradient_accumulation_steps=2))
