@@ -133,7 +133,7 @@ RECIPES = {
         augment=("amplitude=0.3", "shift_s=0.5", "lead_masking=0.1"),
         flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99},
         pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100},
-        cohort={"num_exams": 12000, "prevalence_scale": 3.0, "seed": 20261122},
+        cohort={"num_exams": 12000, "prevalence_scale": 3.0, "seed": 20261122, "finding_scale": 0.0},
     ),
     # One GPU, many runs side by side on it: every arm and control, five seeds, until nothing more is gained.
     "control": Recipe(
@@ -153,7 +153,7 @@ RECIPES = {
         augment=("amplitude=0.3", "noise_mv=0.02", "wander_mv=0.1", "shift_s=0.5", "lead_masking=0.1"),
         flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99, "cache_dataset_on_device": True},
         pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100, "cache_dataset_on_device": True},
-        cohort={"num_exams": 30000, "prevalence_scale": 3.0, "seed": 20261126},
+        cohort={"num_exams": 30000, "prevalence_scale": 3.0, "seed": 20261126, "finding_scale": 0.0},
     ),
     # One GPU, CODE-15%. The encoder is the paper's; batch, rate and epochs are choices of this project, since the
     # paper states none, as are the symmetric loss and the learned temperature of stage 1.

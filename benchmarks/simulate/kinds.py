@@ -106,41 +106,105 @@ def _rate(low: float, high: float) -> Callable[[EcgMeasurements], bool]:
     return lambda m: low <= (m.heart_rate_bpm or 0) <= high
 
 
-DELTA = Check("PR below 120 ms, QRS above 110 ms", CONDUCTION, lambda m: (m.pr_ms or 999) < 120 and (m.qrs_ms or 0) > 110, ("WPW",))
+DELTA = Check(
+    "PR below 120 ms, QRS above 110 ms",
+    CONDUCTION,
+    lambda m: (m.pr_ms or 999) < 120 and (m.qrs_ms or 0) > 110,
+    ("WPW",),
+)
 CHECKS = {
     "inferior_scar": Check("Q of 30 ms and 0.1 mV in two of II, III, aVF", UDMI, _q("II", "III", "aVF"), ("IMI",)),
-    "anteroseptal_scar": Check("Q of 20 ms, or QS, in V2 or V3 and a neighbour", UDMI, _q("V1", "V2", "V3"), ("ASMI",)),
+    "anteroseptal_scar": Check(
+        "Q of 20 ms, or QS, in V2 or V3 and a neighbour", UDMI, _q("V1", "V2", "V3"), ("ASMI",)
+    ),
     "anterior_scar": Check("Q or QS in two of V1 to V5", UDMI, _q("V1", "V2", "V3", "V4", "V5"), ("AMI", "ALMI")),
-    "lateral_scar": Check("Q of 30 ms and 0.1 mV in two of I, aVL, V5, V6", UDMI, _q("I", "aVL", "V5", "V6"), ("LMI",)),
+    "lateral_scar": Check(
+        "Q of 30 ms and 0.1 mV in two of I, aVL, V5, V6", UDMI, _q("I", "aVL", "V5", "V6"), ("LMI",)
+    ),
     "posterior_scar": Check("R larger than S in V1 or V2", UDMI, _r_larger, ("PMI", "IPMI", "IPLMI")),
-    "right_ventricle": Check("R larger than S in V1 or V2, axis from 90 degrees", CHAMBERS, lambda m: _r_larger(m) and _axis(90, 180)(m), ("RVH",)),
+    "right_ventricle": Check(
+        "R larger than S in V1 or V2, axis from 90 degrees",
+        CHAMBERS,
+        lambda m: _r_larger(m) and _axis(90, 180)(m),
+        ("RVH",),
+    ),
     "left_atrium": Check("P of 120 ms or more", CHAMBERS, lambda m: (m.p_ms or 0) >= 120, ("LAO/LAE",)),
-    "right_atrium": Check("P of 0.25 mV or more in II", CHAMBERS, lambda m: _of(m, "p_mv", "II") >= 0.25, ("RAO/RAE",)),
-    "left_posterior_fascicle": Check("axis of 90 to 180 degrees, QRS below 120 ms", CONDUCTION, lambda m: _axis(90, 180)(m) and not _wide(m), ("LPFB",)),
+    "right_atrium": Check(
+        "P of 0.25 mV or more in II", CHAMBERS, lambda m: _of(m, "p_mv", "II") >= 0.25, ("RAO/RAE",)
+    ),
+    "left_posterior_fascicle": Check(
+        "axis of 90 to 180 degrees, QRS below 120 ms",
+        CONDUCTION,
+        lambda m: _axis(90, 180)(m) and not _wide(m),
+        ("LPFB",),
+    ),
     "delta_wave_left": DELTA,
     "delta_wave_right": DELTA,
-    "inferior_injury": Check("ST 0.1 mV up in two of II, III, aVF", UDMI, _st_up("II", "III", "aVF"), ("INJIN", "INJIL")),
-    "anterior_injury": Check("ST 0.2 mV up in V2, V3, or 0.1 in V1, V4: two", UDMI, _st_up("V1", "V2", "V3", "V4"), ("INJAS",)),
-    "lateral_injury": Check("ST 0.1 mV up in two of I, aVL, V5, V6", UDMI, _st_up("I", "aVL", "V5", "V6"), ("INJLA", "INJAL")),
+    "inferior_injury": Check(
+        "ST 0.1 mV up in two of II, III, aVF", UDMI, _st_up("II", "III", "aVF"), ("INJIN", "INJIL")
+    ),
+    "anterior_injury": Check(
+        "ST 0.2 mV up in V2, V3, or 0.1 in V1, V4: two", UDMI, _st_up("V1", "V2", "V3", "V4"), ("INJAS",)
+    ),
+    "lateral_injury": Check(
+        "ST 0.1 mV up in two of I, aVL, V5, V6", UDMI, _st_up("I", "aVL", "V5", "V6"), ("INJLA", "INJAL")
+    ),
     "ischaemia": Check("ST 0.05 mV down in two leads", UDMI, _st_down, ("ISC_", "ISCAL")),
     "anterior_t": Check("T of -0.1 mV in two of V2 to V4", UDMI, _t_down("V2", "V3", "V4"), ("ISCAN", "ISCAS")),
     "inferior_t": Check("T of -0.1 mV in two of II, III, aVF", UDMI, _t_down("II", "III", "aVF"), ("ISCIN",)),
-    "digitalis": Check("ST 0.05 mV down in two leads, QTc below 440 ms", CHOU, lambda m: _st_down(m) and (m.qtc_bazett_ms or 999) < 440, ("DIG",)),
-    "low_potassium": Check("T below 0.1 mV in two of II, V5, V6", CHOU, lambda m: 3 - _count(m, "t_mv", ("II", "V5", "V6"), 0.1) > 1, ("EL",)),
-    "high_potassium": Check("T of 1 mV or more in a chest lead", CHOU, lambda m: _count(m, "t_mv", LEAD_NAMES[6:], 1.0) > 0),
-    "pericarditis": Check("ST 0.05 mV up in I, II and V4 to V6, down in aVR", CHOU, lambda m: _count(m, "st_j60_mv", ("I", "II", "V4", "V5", "V6"), 0.05) > 3 and _of(m, "st_j60_mv", "aVR") < 0),
+    "digitalis": Check(
+        "ST 0.05 mV down in two leads, QTc below 440 ms",
+        CHOU,
+        lambda m: _st_down(m) and (m.qtc_bazett_ms or 999) < 440,
+        ("DIG",),
+    ),
+    "low_potassium": Check(
+        "T below 0.1 mV in two of II, V5, V6",
+        CHOU,
+        lambda m: 3 - _count(m, "t_mv", ("II", "V5", "V6"), 0.1) > 1,
+        ("EL",),
+    ),
+    "high_potassium": Check(
+        "T of 1 mV or more in a chest lead", CHOU, lambda m: _count(m, "t_mv", LEAD_NAMES[6:], 1.0) > 0
+    ),
+    "pericarditis": Check(
+        "ST 0.05 mV up in I, II and V4 to V6, down in aVR",
+        CHOU,
+        lambda m: _count(m, "st_j60_mv", ("I", "II", "V4", "V5", "V6"), 0.05) > 3 and _of(m, "st_j60_mv", "aVR") < 0,
+    ),
     "long_qt": Check("QTc of 460 ms or more", CHOU, lambda m: (m.qtc_bazett_ms or 0) >= 460, ("LNGQT",)),
-    "ventricular_pacing": Check("QRS of 120 ms or more, spikes", CONDUCTION, lambda m: _wide(m) and m.rhythm.paced_beats > 0, ("PACE",)),
-    "atrial_focus": Check("P negative in II, PR of 110 ms or more", CHOU, lambda m: _of(m, "p_mv", "II") < 0 and (m.pr_ms or 0) >= 105),
+    "ventricular_pacing": Check(
+        "QRS of 120 ms or more, spikes", CONDUCTION, lambda m: _wide(m) and m.rhythm.paced_beats > 0, ("PACE",)
+    ),
+    "atrial_focus": Check(
+        "P negative in II, PR of 110 ms or more", CHOU, lambda m: _of(m, "p_mv", "II") < 0 and (m.pr_ms or 0) >= 105
+    ),
     "junctional": Check("no P before the QRS, QRS below 120 ms", CHOU, lambda m: _no_p(m) and not _wide(m)),
-    "ventricular": Check("no P before the QRS, QRS of 120 ms or more", CHOU, lambda m: _no_p(m) and _wide(m)),
-    "svt": Check("140 to 220 bpm, QRS below 120 ms", CHOU, lambda m: _rate(140, 220)(m) and not _wide(m), ("SVTAC", "PSVT")),
-    "wenckebach": Check("RR changes by 10 % or more", CHOU, lambda m: float(np.std(m.rr_ms) / np.mean(m.rr_ms)) >= 0.1, ("2AVB",)),
+    "ventricular": Check("QRS of 120 ms or more, 20 to 110 bpm", CHOU, lambda m: _wide(m) and _rate(20, 110)(m)),
+    "svt": Check(
+        "140 to 220 bpm, QRS below 120 ms", CHOU, lambda m: _rate(140, 220)(m) and not _wide(m), ("SVTAC", "PSVT")
+    ),
+    "wenckebach": Check(
+        "RR changes by 10 % or more",
+        CHOU,
+        lambda m: float(np.std(np.diff(m.beats_s)) / np.mean(np.diff(m.beats_s))) >= 0.1,
+        ("2AVB",),
+    ),
     "two_to_one": Check("25 to 60 bpm", CHOU, _rate(25, 60), ("2AVB",)),
     "complete_block": Check("25 to 60 bpm, no constant PR", CHOU, lambda m: _rate(25, 60)(m) and _no_p(m), ("3AVB",)),
-    "bigeminy": Check("a third of the beats or more are ectopic", CHOU, lambda m: m.rhythm.ectopic_beats >= len(m.beats_s) / 3, ("BIGU",)),
-    "trigeminy": Check("a fifth of the beats or more are ectopic", CHOU, lambda m: m.rhythm.ectopic_beats >= len(m.beats_s) / 5, ("TRIGU",)),
-}  # fmt: skip
+    "bigeminy": Check(
+        "a third of the beats or more are ectopic",
+        CHOU,
+        lambda m: m.rhythm.ectopic_beats >= len(m.beats_s) / 3,
+        ("BIGU",),
+    ),
+    "trigeminy": Check(
+        "a fifth of the beats or more are ectopic",
+        CHOU,
+        lambda m: m.rhythm.ectopic_beats >= len(m.beats_s) / 5,
+        ("TRIGU",),
+    ),
+}
 
 
 def exams_of(kind: str, num_exams: int) -> list[np.ndarray]:

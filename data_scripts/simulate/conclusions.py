@@ -97,7 +97,7 @@ CONCLUSIONS = {
     "svt": ("Taquicardia supraventricular", "Taquicardia paroxística supraventricular"),
     "wenckebach": ("Bloqueio atrioventricular de segundo grau Mobitz I", "BAV de segundo grau tipo Wenckebach"),
     "two_to_one": ("Bloqueio atrioventricular de segundo grau 2:1", "BAV de segundo grau 2:1"),
-    "complete_block": ("Bloqueio atrioventricular total", "BAV de terceiro grau"),
+    "complete_block": ("Bloqueio atrioventricular total", "BAV total"),
     "long_qtc": ("Repolarização ventricular prolongada",),
 }
 CONCLUSION_RHYTHM = ("Ritmo sinusal", "Ritmo sinusal regular", "Sinusal")

@@ -75,18 +75,18 @@ KINDS: dict[str, Kind] = {
     "anteroseptal_scar": _scar(0.035, (-27, 9, 0.05, 0.0, 0.36), (-10, 9, 0.0, 0.0, 0.42), t=(0.03, 0.0, 0.34)),
     "anterior_scar": _scar(0.015, (-26, 9, -0.06, 0.0, 0.38), (-7, 11, -0.30, 0.0, 0.62), t=(-0.16, 0.0, 0.42)),
     "lateral_scar": _scar(0.012, (-25, 9, -0.48, 0.05, 0.0), (-8, 9, -0.36, 0.05, 0.02), t=(-0.40, 0.06, -0.05)),
-    "posterior_scar": _scar(0.006, (18, 12, 0.0, 0.0, -0.70), t=(0.0, 0.0, -0.16)),
+    "posterior_scar": _scar(0.006, (17, 12, 0.0, 0.0, -1.15), t=(0.0, 0.0, -0.16)),
     "right_ventricle": Kind(
         0.008,
         lasting=True,
-        qrs=((9, 12, -0.50, 0.10, -0.52), (33, 10, -0.42, 0.05, 0.0)),
+        qrs=((9, 13, -0.72, 0.12, -0.75), (33, 10, -0.45, 0.05, -0.1)),
         t=(-0.10, -0.10, 0.36),
-        frontal_deg=28.0,
+        frontal_deg=34.0,
     ),
     "left_atrium": Kind(
-        0.030, lasting=True, risk_years=30.0, p_gain=((1.0, 1.0, 1.0), (1.25, 1.0, 2.4)), p_later_ms=24.0, pr_ms=14.0
+        0.030, lasting=True, risk_years=30.0, p_gain=((1.0, 1.0, 1.0), (1.6, 1.5, 2.4)), p_later_ms=42.0, pr_ms=20.0
     ),
-    "right_atrium": Kind(0.008, lasting=True, p_gain=((1.0, 2.9, 1.8), (1.0, 1.5, 1.0))),
+    "right_atrium": Kind(0.008, lasting=True, p_gain=((1.0, 3.6, 1.8), (1.0, 2.0, 1.0))),
     "left_posterior_fascicle": Kind(0.006, lasting=True, frontal_deg=78.0),
     "delta_wave_left": Kind(
         0.002,
@@ -113,7 +113,7 @@ KINDS: dict[str, Kind] = {
     "anterior_t": Kind(0.020, group="st", t=(-0.05, 0.0, 0.40), t_kept=0.8),
     "inferior_t": Kind(0.015, group="st", t=(0.0, -0.33, 0.0), t_kept=0.9),
     "digitalis": Kind(0.008, group="st", risk_years=22.0, st=(-0.11, -0.08, 0.04), t_kept=0.45, qtc_ms=-35.0),
-    "low_potassium": Kind(0.005, group="st", st=(-0.05, -0.04, 0.03), t_kept=0.3, u=(0.10, 0.06, -0.16), qtc_ms=12.0),
+    "low_potassium": Kind(0.005, group="st", st=(-0.05, -0.04, 0.03), t_kept=0.12, u=(0.10, 0.06, -0.16), qtc_ms=12.0),
     "high_potassium": Kind(0.003, group="st", t_kept=2.6, qtc_ms=-10.0, qrs_ms=6.0),
     "pericarditis": Kind(
         0.003, group="st", st=(0.15, 0.12, -0.10), t=(0.03, 0.03, -0.03), pr_segment=(-0.05, -0.05, 0.03)

@@ -61,6 +61,7 @@ SPIKE_BEFORE_S, SPIKE_SIGMA_S = 0.008, 0.0013  # a pulse of half a millisecond, 
 SPIKE_DIRECTION = np.array([0.5, -0.7, 0.3])
 U_AFTER_S, U_SIGMA_S = 0.06, 0.035  # behind the end of QT
 PR_SEGMENT_BEFORE_S, PR_SEGMENT_SIGMA_S = 0.028, 0.020  # before the QRS
+J_AFTER_S, J_SIGMA_S = 0.025, 0.03  # behind the QRS: a changed ST segment begins at the J point
 IN_LEFT_BLOCK = 0.35  # share of a finding's vectors that a broad QRS to the left leaves to be seen
 
 P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
@@ -112,8 +113,8 @@ class Heart:
         qrs, ventricular (`Waves`): of conducted beats, and of ventricular ones with their T wave.
         onset_s, offset_s (`float`): begin and end of the conducted QRS from its reference point.
         p, ectopic_p (`Waves`): seconds from P onset.
-        t_leads, st_leads, u_leads, pr_leads (`np.ndarray` of shape `(8,)`): amplitude, mV; U waves and a change of the
-            segment between P and QRS are zero in most.
+        t_leads, st_leads, j_leads, u_leads, pr_leads (`np.ndarray` of shape `(8,)`): amplitude, mV; a changed
+            beginning of ST, U waves and a change of the segment between P and QRS are zero in most.
         ventricular_onset_s (`float`): begin of the ventricular QRS from its reference point.
         spike_leads (`np.ndarray` of shape `(8,)`): a pacemaker's pulse, mV; zero without one.
         axis_deg (`float`): electrical axis of the conducted QRS.
@@ -128,6 +129,7 @@ class Heart:
     ectopic_p: Waves
     t_leads: np.ndarray
     st_leads: np.ndarray
+    j_leads: np.ndarray
     u_leads: np.ndarray
     pr_leads: np.ndarray
     ventricular_onset_s: float
@@ -276,6 +278,7 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
         ectopic_p=_waves(ECTOPIC_P_WAVE, projection),
         t_leads=t_projection @ t,
         st_leads=t_projection @ st,
+        j_leads=t_projection @ _vector(condition, "st") * _shown(condition),
         u_leads=t_projection @ _vector(condition, "u"),
         pr_leads=t_projection @ _vector(condition, "pr_segment"),
         ventricular_onset_s=ventricular_onset_ms / 1000,
@@ -353,10 +356,15 @@ def _add_repolarisation(
     centres = np.stack([st, peak - T_SHOULDER * qt, peak], axis=1)
     sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA, T_SIGMA])
     leads = np.stack([heart.st_leads, T_SHOULDER_GAIN * heart.t_leads, heart.t_leads])
-    if heart.u_leads.any():
-        centres = np.concatenate([centres, (heart.onset_s + qt + U_AFTER_S)[:, None]], axis=1)
-        sigmas = np.concatenate([sigmas, np.full((len(qt), 1), U_SIGMA_S)], axis=1)
-        leads = np.concatenate([leads, heart.u_leads[None]])
+    starts = np.full(len(qt), heart.offset_s + J_AFTER_S)
+    for own, centre, sigma in (
+        (heart.j_leads, starts, J_SIGMA_S),
+        (heart.u_leads, heart.onset_s + qt + U_AFTER_S, U_SIGMA_S),
+    ):
+        if own.any():
+            centres = np.concatenate([centres, centre[:, None]], axis=1)
+            sigmas = np.concatenate([sigmas, np.full((len(qt), 1), sigma)], axis=1)
+            leads = np.concatenate([leads, own[None]])
     _add(buffer, beats.times[chosen], centres, sigmas, leads * gains[chosen, None, :])
 
 

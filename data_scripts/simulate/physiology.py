@@ -86,8 +86,8 @@ class Condition:
 
     `pr_ms` is None where no P wave conducts. `rr_variation` is the standard deviation of RR over its mean
     beyond that of breathing. `rate_group` is the distribution that a sinus rate was drawn from, which need not be what
-    a reader calls it. With `ectopic_order` n, every n-th beat is an ectopic one. With `wide_beats` all of them start in
-    a ventricle. `atrial_rate` is that of P waves which the ventricles do not follow, or not one by one.
+    a reader calls it. With `ectopic_order` n, every n-th beat is an ectopic one. With `wide_beats` all of them start
+    in a ventricle. `atrial_rate` is that of P waves which the ventricles do not follow, or not one by one.
     """
 
     rhythm: Rhythm
