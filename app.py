@@ -2,7 +2,7 @@
 The Space: upload an ECG and see it on paper, what a model finds in it, what drove that, and the nearest reports.
 
 On a Space the environment variables ECGCLIP_MODEL, ECGCLIP_CLIP_MODEL and ECGCLIP_REPORT_INDEX name the models. On
-your own machine `make app` runs it with the demo's models, or:
+your own machine `make app` runs it with the models that come with ecgclip (trained on simulated ECGs), or:
 
     python app.py --model_name_or_path someone/ecgclip-code15 --clip_model_name_or_path someone/ecgclip-clip
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 import gradio as gr
 
+from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
 from space.example_list import EXAMPLES, Example
@@ -35,8 +36,8 @@ MESSAGE_S = 30  # how long an error stays
 KEEP_S, DELETE_EVERY_S = 1200, 300  # deleted when older than 20 minutes; looked for every 5
 PLAIN = "nothing"
 WHAT_TO_DO = (
-    "run `make demo` once and then `make app`, or name a classifier with --model_name_or_path "
-    "(or the environment variable ECGCLIP_MODEL)"
+    "name a classifier with --model_name_or_path (or the environment variable ECGCLIP_MODEL), or run `make app`, "
+    "which takes the one that comes with ecgclip"
 )
 NO_CLIP_MODEL = (
     "This page runs without a dual encoder, which compares ECGs with text. Start it with `--clip_model_name_or_path` "
@@ -302,7 +303,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model_name_or_path",
         default=environment("ECGCLIP_MODEL"),
-        help="classifier: a folder that train_cls.py wrote or a model id on the Hub (environment: ECGCLIP_MODEL)",
+        help="classifier: a folder that train_cls.py wrote or a model id on the Hub (environment: ECGCLIP_MODEL; "
+        "default: the one that comes with ecgclip, with its dual encoder)",
     )
     parser.add_argument(
         "--clip_model_name_or_path",
@@ -330,7 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         if not args.model_name_or_path:
-            raise ValueError(f"no model: {WHAT_TO_DO}")
+            args.model_name_or_path = str(pretrained_folder("cls"))
+            args.clip_model_name_or_path = args.clip_model_name_or_path or str(pretrained_folder("clip"))
         for name in (args.model_name_or_path, args.clip_model_name_or_path or "."):
             if len(Path(name).parts) > 2 and not Path(name).is_dir():
                 raise ValueError(f"{name}: no such folder: {WHAT_TO_DO}")

@@ -4,6 +4,7 @@ The paper's tables 2 to 6 and its figure 4, with controls, on any exam table wit
 Example:
     python reproduce.py --preset demo --output_dir build/reproduction
     python reproduce.py --preset control --num_proc 12 --output_dir runs/control
+    python reproduce.py --preset paper --estimate --machine h200
     python reproduce.py --preset paper --dataset_name_or_path exams --text_model_name_or_path pucpr/biobertpt-all \
         --output_dir runs/paper
 
@@ -19,7 +20,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -30,8 +33,9 @@ import train_clip
 import train_cls
 from common.commands import exit_status
 from common.files import write_json
-from data_scripts.tables.schema import load_exam_table
+from data_scripts.tables.schema import ExamSchema, load_exam_table
 from reproduction.describing import recipe_lines
+from reproduction.estimating import CODE_15_EXAMS, Rates, estimate, measure_rates, planned_jobs, sizes_of
 from reproduction.figure import plot_labels_against_f1
 from reproduction.jobs import Inputs, Job, check_jobs, make_jobs, starts_to_make, table_fingerprint
 from reproduction.preparation import given_encoder, made_text_model, simulated_table, text_side
@@ -39,25 +43,34 @@ from reproduction.recipes import RECIPES, Recipe, parse_flags
 from reproduction.results import read_results
 from reproduction.running import run_jobs
 from reproduction.settings import ARMS, SETTINGS, TRAINED_TEXT
+from reproduction.sharing import Held, hold_table, open_table
 from reproduction.tables import write_tables
 from training.arguments import parse
+from training.data import ExamTable
 from training.plots import save_figure
 
 
 logger = logging.getLogger(__name__)
+
+SCRIPTS = {
+    "pretrain": partial(train_clip.main, open_table=open_table),
+    "classify": partial(train_cls.main, open_table=open_table),
+}
 
 
 @dataclass
 class ReproduceArguments:
     """What to reproduce; what is left out comes from the preset."""
 
-    output_dir: str = field(metadata={"help": "Folder for tables, figure and runs; an interrupted one is continued."})
+    output_dir: str = field(
+        default="", metadata={"help": "Folder for tables, figure and runs; an interrupted one is continued."}
+    )
     preset: Literal["demo", "control", "paper"] = field(
         default="demo",
         metadata={
             "help": "demo: a first look on two cores. control: all arms and controls, five seeds, on one GPU. paper: "
-            "one GPU and CODE-15%%; its batch, rate and epochs are choices of this project, since the paper states "
-            "none, as are the symmetric loss and the learned temperature."
+            "one GPU and CODE-15%%, the paper's two arms, three seeds; its batch, rate and epochs are choices of this "
+            "project, since the paper states none, as are the symmetric loss and the learned temperature."
         },
     )
     dataset_name_or_path: str | None = field(
@@ -83,12 +96,33 @@ class ReproduceArguments:
     num_proc: int | None = field(
         default=None,
         metadata={
-            "help": "Runs at a time, one thread each, side by side on the cores or on one GPU; default: the cores, or "
-            "1 with a GPU."
+            "help": "Processes that make a cohort, and runs at a time where --cells_per_device says nothing; default: "
+            "the cores, or 1 with a GPU."
+        },
+    )
+    cells_per_device: int | None = field(
+        default=None,
+        metadata={
+            "help": "Runs at a time on the GPU, or on the cores, one thread each; all read one copy of the exam "
+            "table. Default: --num_proc."
         },
     )
     stop_after_minutes: float | None = field(
         default=None, metadata={"help": "Begin no further run after so long; tables are of what is finished then."}
+    )
+    estimate: bool = field(
+        default=False,
+        metadata={
+            "help": "Run nothing: steps, exams and the expected time. Without an exam table, of one as large as "
+            "--num_exams says, or the cohort, or CODE-15%%."
+        },
+    )
+    machine: str | None = field(
+        default=None,
+        metadata={
+            "help": "Whose rates --estimate takes: a name of reproduction/rates.json, such as h200, or a file with "
+            "one such entry. Left out: this machine's, from short runs of the training scripts."
+        },
     )
     tables_only: bool = field(
         default=False, metadata={"help": "Run nothing: tables and figure of what is finished in --output_dir."}
@@ -108,7 +142,9 @@ class ReproduceArguments:
         default=None,
         metadata={"help": "Flags of train_cls.py that replace the preset's, such as weight_decay=0.01; recorded."},
     )
-    num_exams: int | None = field(default=None, metadata={"help": "Of the simulated cohort."})
+    num_exams: int | None = field(
+        default=None, metadata={"help": "Of the simulated cohort, or of the table that --estimate speaks of."}
+    )
     report_reader: Literal["shared", "independent"] | None = field(
         default=None,
         metadata={
@@ -120,7 +156,14 @@ class ReproduceArguments:
     keep_models: bool = field(default=False, metadata={"help": "Keep fine-tuned weights and plots of every run."})
 
     def __post_init__(self) -> None:
-        for name in ("num_proc", "max_train_steps", "per_device_train_batch_size", "num_exams", "n_resamples"):
+        for name in (
+            "num_proc",
+            "cells_per_device",
+            "max_train_steps",
+            "per_device_train_batch_size",
+            "num_exams",
+            "n_resamples",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1: found {value}")
@@ -130,7 +173,12 @@ class ReproduceArguments:
             values = getattr(self, name)
             if values is not None and (not values or len(set(values)) < len(values)):
                 raise ValueError(f"--{name} must name at least one, each once: found {values}")
-        if self.dataset_name_or_path is None and RECIPES[self.preset].cohort is None and not self.tables_only:
+        if not (self.output_dir or self.estimate):
+            raise ValueError("--output_dir is needed, but for --estimate")
+        if self.machine is not None and not self.estimate:
+            raise ValueError("--machine is for --estimate")
+        runs = not (self.tables_only or self.estimate)
+        if self.dataset_name_or_path is None and RECIPES[self.preset].cohort is None and runs:
             raise ValueError(f"--preset {self.preset} needs --dataset_name_or_path")
         for name in ("num_exams", "report_reader"):
             if self.dataset_name_or_path is not None and getattr(self, name) is not None:
@@ -199,6 +247,16 @@ def plan_jobs(args: ReproduceArguments, recipe: Recipe, num_proc: int) -> list[J
     return make_jobs(recipe, args.settings, recipe.arms, Inputs(data, sizes, encoder, texts))
 
 
+def hold_exams(recipe: Recipe, job: Job) -> Held:
+    """Returns the recordings that all runs share, where they are held on the device; says what was chosen and why."""
+    accelerator = torch.accelerator.current_accelerator()
+    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, 0)
+    table = ExamTable.load(job.flags["dataset_name_or_path"], job.flags["dataset_revision"])
+    held, line = hold_table(recipe.flags.get("cache_dataset_on_device", "auto"), table, device)
+    logger.info(f"recordings of all runs: {line}")
+    return held
+
+
 def tabulate(args: ReproduceArguments, recipe: Recipe, failed: dict[str, str]) -> Path:
     """Writes tables and figure of the runs that are finished; returns the path of `tables.md`."""
     output_dir = Path(args.output_dir)
@@ -217,9 +275,30 @@ def tabulate(args: ReproduceArguments, recipe: Recipe, failed: dict[str, str]) -
     return tables
 
 
-def main(argv: list[str] | None = None) -> Path:
+def estimated(args: ReproduceArguments, recipe: Recipe) -> str:
+    """Returns how long the runs would take, with rates of this machine or of the one that was named."""
+    if args.dataset_name_or_path is not None:
+        table = ExamTable.load(args.dataset_name_or_path, args.dataset_revision)
+        schema, sizes = table.schema, {split: len(rows) for split, rows in table.splits.items()}
+    else:
+        schema = ExamSchema()
+        sizes = sizes_of(args.num_exams or (recipe.cohort or {}).get("num_exams", CODE_15_EXAMS))
+    if args.machine is not None:
+        rates = Rates.of(args.machine, recipe.encoder_preset)
+    else:
+        logging.disable(logging.INFO)  # what runs on noise say means nothing
+        try:
+            with TemporaryDirectory() as folder:
+                rates = measure_rates(recipe, schema, SCRIPTS, Path(folder))
+        finally:
+            logging.disable(logging.NOTSET)
+    jobs = planned_jobs(recipe, args.settings, sizes, args.model_name_or_path is not None)
+    return estimate(jobs, rates, sizes, schema)
+
+
+def main(argv: list[str] | None = None) -> Path | None:
     """
-    Runs what is missing, and writes tables and figure; returns the path of `tables.md`.
+    Runs what is missing, and writes tables and figure; returns the path of `tables.md`, or None for an estimate.
 
     Raises:
         `RuntimeError`: where runs failed, after the tables of the others were written.
@@ -228,6 +307,9 @@ def main(argv: list[str] | None = None) -> Path:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     disable_progress_bar()  # of datasets; the runs have their own
     recipe, output_dir = args.recipe, Path(args.output_dir)
+    if args.estimate:
+        print(estimated(args, recipe))
+        return None
     if args.tables_only:
         return tabulate(args, recipe, {})
     begun = time.monotonic()
@@ -237,10 +319,11 @@ def main(argv: list[str] | None = None) -> Path:
     jobs = plan_jobs(args, recipe, num_proc)
     check_jobs(jobs, output_dir)
     done = sum(job.is_done(output_dir) for job in jobs)
-    logger.info(f"{len(jobs)} runs, {done} of them finished earlier; {num_proc} at a time")
-    scripts = {"pretrain": train_clip.main, "classify": train_cls.main}
+    at_a_time = args.cells_per_device or num_proc
+    logger.info(f"{len(jobs)} runs, {done} of them finished earlier; {at_a_time} at a time")
+    held = {} if done == len(jobs) else hold_exams(recipe, jobs[0])
     left = math.inf if args.stop_after_minutes is None else 60 * args.stop_after_minutes - (time.monotonic() - begun)
-    failed = run_jobs(jobs, output_dir, scripts, num_proc, args.keep_models, left)
+    failed = run_jobs(jobs, output_dir, SCRIPTS, at_a_time, args.keep_models, left, held)
 
     tables = tabulate(args, recipe, failed)
     if failed:

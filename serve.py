@@ -34,6 +34,7 @@ DRAIN_S = 2.0
 
 EPILOG = """
 examples:
+  python serve.py
   python serve.py --model_name_or_path runs/cls
   curl http://127.0.0.1:8080/health
   curl -H 'Content-Type: text/csv' --data-binary @ecg.csv 'http://127.0.0.1:8080/?sampling_rate=500&unit=mV'
@@ -272,13 +273,22 @@ def load_handler(model_name_or_path: str) -> Any:
     return module.EndpointHandler(str(folder))
 
 
+def default_model() -> str:
+    """Returns the folder of the classifier that comes with ecgclip."""
+    from modeling_ecgclip.pretrained_ecgclip import pretrained_folder  # which a folder with its own code does without
+
+    return str(pretrained_folder())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Serves until it is interrupted; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model_name_or_path", required=True, help="folder of a model, or its repository id on the Hub"
+        "--model_name_or_path",
+        help="folder of a model, or its repository id on the Hub (default: the classifier that comes with ecgclip, "
+        "trained on simulated ECGs)",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets others in (default: %(default)s)"
@@ -293,7 +303,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        handler = load_handler(arguments.model_name_or_path)
+        handler = load_handler(arguments.model_name_or_path or default_model())
         server = EndpointServer((arguments.host, arguments.port), handler, arguments.timeout_s)
     except (OSError, ValueError, OverflowError) as error:
         print(f"serve.py: {error}", file=sys.stderr)

@@ -41,9 +41,18 @@ from training.arguments import (
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.contrastive import ContrastiveTask
-from training.data import ExamSplit, ExamTable, TextEmbeddings, cache_splits, fraction_of_patients, usable_splits
+from training.data import (
+    ExamSplit,
+    ExamTable,
+    OpenTable,
+    TextEmbeddings,
+    fraction_of_patients,
+    hold_recordings,
+    usable_splits,
+)
 from training.encoder import encoder_config, load_encoder, load_feature_extractor
 from training.feed import ExamFeed
+from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
@@ -177,7 +186,7 @@ def write_figures(folder: Path, history: list[dict[str, float]], ranks: Retrieva
         save_figure(figure, folder / f"{name}.png")
 
 
-def main(argv: list[str] | None = None) -> dict[str, float] | None:
+def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) -> dict[str, float] | None:
     """Runs stage 1; returns its validation results, or None where SIGTERM stopped it (after saving a checkpoint)."""
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ContrastiveArguments, DataArguments, TrainingArguments, HubArguments)
@@ -191,7 +200,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     output_dir = Path(args.output_dir)
 
     # ---- 3 exam table and model
-    table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
+    table = open_table(data.dataset_name_or_path, data.dataset_revision)
     signal, measured = table.schema.signal, MultiLabel(table.schema.labels)  # by zero-shot classification
     config = encoder_config(encoder, signal)
     feature_extractor = load_feature_extractor(encoder, config)
@@ -213,8 +222,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
-    if data.cache_dataset_on_device:
-        cache_splits(splits, accelerator.device)
+    recordings = hold_recordings(data.cache_dataset_on_device, table, splits, accelerator.device)
 
     # ---- 5 optimizer and schedule, 6 prepare
     if args.sync_batchnorm:
@@ -229,6 +237,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
         "matched with": contrastive.pair_with,
         "negatives per ECG": f"{plan.global_batch_size - 1:,}",
         "distinct reports": f"{len(text_table):,}",
+        "recordings": recordings,
     }
     print_plan(accelerator, table, splits, plan, steps, model, notes)
 
@@ -242,6 +251,7 @@ def main(argv: list[str] | None = None) -> dict[str, float] | None:
     module.eval()
     metrics, ranks = measure(task, splits, loop.state.best_step)
     if accelerator.is_main_process:
+        model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
         of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}

@@ -34,10 +34,11 @@ from training.arguments import (
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
 from training.classification import ClassificationTask, Exams, embed_split
-from training.data import ExamSplit, ExamTable, cache_splits, fraction_of_patients, usable_splits
+from training.data import ExamSplit, ExamTable, OpenTable, fraction_of_patients, hold_recordings, usable_splits
 from training.encoder import encoder_config, load_classifier, load_feature_extractor
-from training.evaluation import Predictions, write_predictions
+from training.evaluation import Predictions, threshold_prevalence, write_predictions
 from training.feed import ExamFeed
+from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.plots import plot_loss, save_figure
 from training.run import (
@@ -116,11 +117,14 @@ def save_classifier(
     output_dir: Path,
     feature_extractor: EcgFeatureExtractor,
     targets: Targets,
-    thresholds: dict[str, float] | None,
+    metrics: dict[str, Any],
+    trained_on: ExamSplit,
 ) -> None:
-    """Saves the model for the Hub, with the thresholds that validation chose where it chose any."""
-    if thresholds:
-        model.config.thresholds = tuple(thresholds[name] for name in targets.names)
+    """Saves the model for the Hub, with the thresholds that validation chose, and what its inputs were like."""
+    model.config.training_statistics = statistics_of_split(trained_on, feature_extractor.signal)
+    if metrics.get("thresholds"):
+        model.config.thresholds = tuple(metrics["thresholds"][name] for name in targets.names)
+        model.config.threshold_prevalence = threshold_prevalence(metrics, targets.names)
     save_for_hub(model, output_dir, feature_extractor)
 
 
@@ -145,7 +149,7 @@ def write_results(
         save_figure(figure, folder / f"{name}.png")
 
 
-def main(argv: list[str] | None = None) -> dict[str, Any] | None:
+def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) -> dict[str, Any] | None:
     """Runs stage 2; returns what `metrics.json` holds, or None where SIGTERM stopped it after a checkpoint."""
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ClassificationArguments, DataArguments, TrainingArguments, HubArguments)
@@ -159,7 +163,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     output_dir = Path(args.output_dir)
 
     # ---- 3 data
-    table = ExamTable.load(data.dataset_name_or_path, data.dataset_revision)
+    table = open_table(data.dataset_name_or_path, data.dataset_revision)
     signal = table.schema.signal
     targets = targets_of(classification, table.schema)
     splits = read_splits(data, table.splits, targets)
@@ -174,8 +178,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     model = load_classifier(encoder, config, targets)
     trained: nn.Module = model
     exams: dict[str, Exams] = {**splits}
-    if data.cache_dataset_on_device:
-        cache_splits(splits, accelerator.device)
+    # A frozen encoder reads each recording once.
+    choice, frozen = data.cache_dataset_on_device, classification.freeze_encoder
+    notes = {"recordings": hold_recordings(choice, table, splits, accelerator.device, each_read_once=frozen)}
     if classification.freeze_encoder:
         trained, exams = freeze_encoder(feed, model, splits)
 
@@ -188,7 +193,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     task = ClassificationTask(feed, module, exams["train"], exams.get("validation"), targets)
     best = BestWeights(accelerator, module, output_dir / "best.safetensors")
     loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
-    print_plan(accelerator, table, splits, plan, steps, model, targets.notes(splits["train"].labels))
+    print_plan(accelerator, table, splits, plan, steps, model, targets.notes(splits["train"].labels) | notes)
 
     # ---- 7 resume, 8 loop
     loop.resume()
@@ -202,7 +207,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     metrics = targets.evaluate(predictions)
     targets.finish(model.classifier)
     if accelerator.is_main_process:
-        save_classifier(model, output_dir, feature_extractor, targets, metrics.get("thresholds"))
+        save_classifier(model, output_dir, feature_extractor, targets, metrics, splits["train"])
         write_results(output_dir, targets, predictions, metrics, loop.state.history)
         of_run = run_facts("classification", table, targets, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, accelerator, arguments, dataset_facts(table), **of_run)

@@ -33,6 +33,7 @@ from .pipeline_ecgclip import (
     EcgMeasurementPipeline,
     ZeroShotEcgClassificationPipeline,
 )
+from .pretrained_ecgclip import classify, example_ecg, pretrained_folder
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
@@ -107,11 +108,14 @@ __all__ = [
     "UnstatedError",
     "ZeroShotEcgClassificationPipeline",
     "build_tower",
+    "classify",
     "encoder_config",
+    "example_ecg",
     "measure_ecg",
     "measure_ecgs",
     "measure_record",
     "plot_ecg",
+    "pretrained_folder",
     "read_ecg",
     "save_for_hub",
 ]

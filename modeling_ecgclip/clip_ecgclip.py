@@ -307,7 +307,7 @@ class EcgClipModel(EcgPreTrainedModel):
         ecg_embeds: torch.Tensor,
         text_embeds: torch.Tensor,
         report_ids: torch.Tensor | None = None,
-        gather: bool = False,
+        gather: bool | list[int] = False,
     ) -> torch.Tensor:
         """Returns the loss of embeddings of this model; arguments as in [`clip_loss`]."""
         if self.logit_bias is None:

@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from .labels_ecgclip import LABEL_NAMES
+from .labels_ecgclip import LABEL_NAMES, OF_EACH_LABEL
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE, SignalSpec
 
 
@@ -70,6 +70,16 @@ class EcgEncoderConfig(PreTrainedConfig):
         thresholds (`tuple[float]`, *optional*):
             Decision threshold of each label, in the order of `id2label`, chosen on validation data. They belong to
             these labels: other labels in their place drop them, with a warning.
+        threshold_prevalence (`tuple[float]`, *optional*):
+            Share of positives among the exams that each threshold was chosen on, None where nobody knows: where the
+            label is much rarer or more frequent, another threshold is better.
+        calibration (`dict[str, list[float]]`, *optional*):
+            `scale` and `shift` of each label's logit, fitted after training; the classifier applies them.
+        abstention (`dict`, *optional*):
+            `error`, a promised share, and for each label `low` and `high`: probabilities between them are
+            `"uncertain"`. None for labels of which too few exams were there to promise anything.
+        training_statistics (`dict`, *optional*):
+            What the inputs of the training were like; see `training_statistics_ecgclip.py`.
         label_details (`list[dict]`, *optional*):
             `name`, `title` and `phrase` of labels; see [`Label`]. Left out, CODE's own are known.
 
@@ -85,6 +95,10 @@ class EcgEncoderConfig(PreTrainedConfig):
     sampling_rate: int = SAMPLING_RATE
     input_samples: int | None = None
     thresholds: tuple[float, ...] | list[float] | None = None
+    threshold_prevalence: tuple[float | None, ...] | list[float | None] | None = None
+    calibration: dict[str, Any] | None = None
+    abstention: dict[str, Any] | None = None
+    training_statistics: dict[str, Any] | None = None
     label_details: tuple[dict[str, str], ...] | list[dict[str, str]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -94,10 +108,7 @@ class EcgEncoderConfig(PreTrainedConfig):
         if self.problem_type is None:
             self.problem_type = "multi_label_classification"
         self._check_signal()
-        if self.thresholds is not None and len(self.thresholds) != self.num_labels:
-            raise ValueError(
-                f"thresholds needs one value for each of {self.num_labels} labels: found {len(self.thresholds)}"
-            )
+        self._check_of_each_label()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "id2label" or not value:
@@ -105,12 +116,14 @@ class EcgEncoderConfig(PreTrainedConfig):
             return
         before: dict[Any, str] | None = self.id2label
         after = {int(i): label for i, label in value.items()}
-        if before and getattr(self, "thresholds", None) is not None and after != {int(i): before[i] for i in before}:
+        stated = [field for field in OF_EACH_LABEL if getattr(self, field, None) is not None]
+        if before and stated and after != {int(i): before[i] for i in before}:
             logger.warning(
-                f"thresholds were chosen for the labels {', '.join(before.values())}: dropped for "
+                f"{', '.join(stated)} were chosen for the labels {', '.join(before.values())}: dropped for "
                 f"{', '.join(after.values())}"
             )
-            super().__setattr__("thresholds", None)
+            for field in stated:
+                super().__setattr__(field, None)
         super().__setattr__("id2label", after)
         # Left alone, label2id would name other labels, or none.
         super().__setattr__("label2id", {label: i for i, label in after.items()})
@@ -145,6 +158,24 @@ class EcgEncoderConfig(PreTrainedConfig):
     def signal(self) -> SignalSpec:
         """The signal that the model reads, before padding."""
         return SignalSpec(tuple(self.lead_names), self.sampling_rate, self.n_samples)
+
+    def _check_of_each_label(self) -> None:
+        """Refuses what has not one value for each label, and a calibration of outputs that no sigmoid follows."""
+        values = {"thresholds": self.thresholds, "threshold_prevalence": self.threshold_prevalence}
+        for field, parts in (("calibration", ("scale", "shift")), ("abstention", ("low", "high"))):
+            of_parts = getattr(self, field)
+            if of_parts is not None:
+                values |= {f"{field}.{part}": of_parts.get(part, ()) for part in parts}
+        for name, of_labels in values.items():
+            if of_labels is not None and len(of_labels) != self.num_labels:
+                raise ValueError(
+                    f"{name} needs one value for each of {self.num_labels} labels: found {len(of_labels)}"
+                )
+        if self.calibration is not None and self.problem_type != "multi_label_classification":
+            raise ValueError(
+                "calibration is for labels side by side (multi_label_classification): found problem_type "
+                f"{self.problem_type}"
+            )
 
     def _check_signal(self) -> None:
         """Refuses impossible signals, and states the padded length."""

@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecgclip import EcgEncoderConfig
 from .hub_ecgclip import state_offers
+from .labels_ecgclip import calibrated
 from .losses_ecgclip import labelled_loss
 
 
@@ -171,7 +172,7 @@ class EcgForSignalClassification(EcgPreTrainedModel):
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """
-        Returns logits, and the loss where labels are given.
+        Returns logits, calibrated where the configuration says how, and the loss where labels are given.
 
         Args:
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts, from [`EcgFeatureExtractor`].
@@ -189,7 +190,7 @@ class EcgForSignalClassification(EcgPreTrainedModel):
         if output_hidden_states is not None:
             kwargs["output_hidden_states"] = output_hidden_states
         outputs = self.ecg_model(input_values, **kwargs)
-        logits = self.classifier(outputs.pooler_output)  # (batch, num_labels)
+        logits = calibrated(self.classifier(outputs.pooler_output), self.config)  # (batch, num_labels)
         problem_type = self.config.problem_type or "multi_label_classification"
         loss = None if labels is None else labelled_loss(logits, labels, problem_type)
         return SequenceClassifierOutput(

@@ -320,11 +320,14 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
 
         Of an odd difference the smaller half is on the left.
         """
-        n = signal.shape[1]
-        if n >= self.n_samples:
-            start = (n - self.n_samples) // 2
-            return np.ascontiguousarray(signal[:, start : start + self.n_samples])
-        return _between_zeros(signal, self.n_samples)
+        signal = self.window(signal)
+        whole = signal.shape[1] == self.n_samples
+        return np.ascontiguousarray(signal) if whole else _between_zeros(signal, self.n_samples)
+
+    def window(self, signal: np.ndarray) -> np.ndarray:
+        """Returns what the model sees of `signal` (leads, any length), without padding: both ends cut off."""
+        start = max(0, (signal.shape[1] - self.n_samples) // 2)
+        return signal[:, start : start + self.n_samples]
 
     def frame(self, signal: np.ndarray) -> np.ndarray:
         """Returns `signal` (leads, any length) as (leads, input_samples): centred, and padded for the network."""

@@ -4,6 +4,7 @@ Requests, answers and limits are described in docs/endpoint.md of the project.
 """
 
 import hashlib
+import json
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +37,7 @@ logger = logging.get_logger(__name__)
 # The first that a folder offers is what it answers with, unless a request names another.
 TASKS = ("ecg-classification", "zero-shot-ecg-classification", "ecg-feature-extraction", MEASUREMENT_TASK)
 _TASK_PARAMETERS = {
-    "ecg-classification": ("top_k", "thresholds", "return_measurements"),
+    "ecg-classification": ("top_k", "thresholds", "return_measurements", "abstain", "return_thresholds"),
     "zero-shot-ecg-classification": ("candidate_labels", "hypothesis_template"),
     "ecg-feature-extraction": (),
     MEASUREMENT_TASK: (),
@@ -64,7 +65,8 @@ class EndpointHandler:
     Attributes:
         error_types (`dict[str, int]`): Names of errors, and the HTTP status that suits each.
         max_request_bytes (`int`): What a server should refuse to read beyond.
-        model_info (`dict[str, str]`): `architecture`, `task` and `version`, which tells any two sets of weights apart.
+        model_info (`dict[str, str]`): `architecture`, `task` and `version`, which tells any two sets of weights and
+            their calibrations apart.
 
     Raises:
         `ValueError`: for a folder that offers none of the project's pipelines.
@@ -89,7 +91,7 @@ class EndpointHandler:
         self.model_info = {
             "architecture": type(first.model).__name__,
             "task": tasks[0],
-            "version": getattr(config, "_commit_hash", None) or _digest_of_weights(Path(path)),
+            "version": getattr(config, "_commit_hash", None) or _digest_of_weights(Path(path), config),
         }
         # Decoding runs in parallel; the model itself uses all cores, and pipelines promise nothing about threads.
         self._one_at_a_time = threading.Lock()
@@ -105,9 +107,9 @@ class EndpointHandler:
             data (`dict`):
                 `inputs`: one ECG or a list of them, see [`read_inputs`]. `parameters` (*optional*): `sampling_rate`,
                 `lead_names`, `unit`, `exam_id`, `format`, `shape`, `allow_missing_leads`, `repair_nan`, `task`,
-                `with_model`; for classification `top_k`, `return_measurements` and, where each label is decided on by
-                itself, `thresholds` (a dictionary by label); for zero-shot `candidate_labels` and
-                `hypothesis_template`.
+                `with_model`; for classification `top_k`, `return_measurements`, `return_thresholds`, `abstain` and,
+                where each label is decided on by itself, `thresholds` (a dictionary by label); for zero-shot
+                `candidate_labels` and `hypothesis_template`.
 
         Returns:
             `list` or, of measurements, `dict`; with `with_model` `{"model": dict, "results": ...}` (of embeddings with
@@ -177,7 +179,8 @@ class EndpointHandler:
         if given.get("thresholds") is not None:
             self._check_decides()
         readers: dict[str, tuple[Callable[[Any], Any], str]] = {
-            name: (read_flag, "true or false") for name in ("with_model", "return_measurements", *_READING_FLAGS)
+            name: (read_flag, "true or false")
+            for name in ("with_model", "return_measurements", "abstain", "return_thresholds", *_READING_FLAGS)
         }
         readers |= {
             "top_k": (read_whole_number, "a whole number of at least 1"),
@@ -196,6 +199,8 @@ class EndpointHandler:
                 arguments[name] = read(given[name])
             except (ValueError, TypeError, OverflowError) as error:
                 raise RequestError("InvalidParameter", f"expected {name} as {expected}") from error
+        if arguments.get("abstain") and getattr(self.pipelines[task].model.config, "abstention", None) is None:
+            raise RequestError("InvalidParameter", "this model has no bounds to abstain by: leave abstain out")
         if task == "zero-shot-ecg-classification" and "candidate_labels" not in arguments:
             raise RequestError(
                 "InvalidParameter", f"{task} needs the parameter candidate_labels: the texts to choose from"
@@ -236,9 +241,12 @@ def _read_template(value: Any) -> str:
     return value
 
 
-def _digest_of_weights(folder: Path) -> str:
-    """The first 16 digits of the SHA-256 of a folder's weights, whatever their format."""
+def _digest_of_weights(folder: Path, config: Any) -> str:
+    """The first 16 digits of the SHA-256 of a folder's weights, whatever their format, and of their calibration."""
     digest = hashlib.sha256()
+    calibration = getattr(config, "calibration", None)
+    if calibration is not None:
+        digest.update(json.dumps(calibration, sort_keys=True).encode())
     for pattern in _WEIGHTS:
         for path in sorted(folder.glob(pattern)):
             with path.open("rb") as file:

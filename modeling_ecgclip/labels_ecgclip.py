@@ -1,10 +1,12 @@
-"""What a label is, and the six of CODE, which are the default wherever nothing else is stated."""
+"""What a label is, the six of CODE, which are the default wherever nothing else is stated, and what decides on one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 
+# Fields of a configuration that hold a value for each label: they mean nothing for other labels.
+OF_EACH_LABEL = ("thresholds", "threshold_prevalence", "calibration", "abstention")
 UNKNOWN_LABEL = -1  # in label columns: neither present nor absent, left out of loss and metrics
 
 
@@ -88,4 +90,40 @@ def is_positive(score: Any, threshold: Any) -> Any:
     return score >= threshold
 
 
-__all__ = ["CODE_LABELS", "LABEL_NAMES", "UNKNOWN_LABEL", "Label", "is_positive", "labels_named", "labels_of"]
+def decision(score: float, low: float | None, high: float | None) -> str | None:
+    """
+    Returns `"negative"` below `low`, `"positive"` from `high` on and `"uncertain"` between them; None where a label
+    has no such bounds, since too few exams were there to promise anything by.
+    """
+    if low is None or high is None:
+        return None
+    return "negative" if score < low else "positive" if score >= high else "uncertain"
+
+
+def calibrated(logits: Any, config: Any) -> Any:
+    """
+    Returns a classifier's logits as its configuration calibrates them: `scale * logit + shift` for each label.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, labels)`): Of the head.
+        config (`PreTrainedConfig`): With `calibration`, a dictionary of the lists `scale` and `shift`; without one the
+            logits stay as they are.
+    """
+    calibration = getattr(config, "calibration", None)
+    if calibration is None:
+        return logits
+    return logits * logits.new_tensor(calibration["scale"]) + logits.new_tensor(calibration["shift"])
+
+
+__all__ = [
+    "CODE_LABELS",
+    "LABEL_NAMES",
+    "OF_EACH_LABEL",
+    "UNKNOWN_LABEL",
+    "Label",
+    "calibrated",
+    "decision",
+    "is_positive",
+    "labels_named",
+    "labels_of",
+]

@@ -10,11 +10,33 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm  # of torch's synchronised one too
 
 
 def as_image(signal: torch.Tensor) -> torch.Tensor:
     """(batch, channels, samples) -> (batch, channels, 1, samples), channels innermost in memory."""
     return signal[:, :, None].contiguous(memory_format=torch.channels_last)
+
+
+class _WithZeroGradient(torch.autograd.Function):
+    """
+    A convolution's output as it is, whose bias gets a gradient of zeros without a pass over the output.
+
+    None instead of zeros would say that the bias has no part in the loss, for which DistributedDataParallel waits, and
+    optimizers would keep other states than those of earlier checkpoints.
+    """
+
+    @staticmethod
+    def forward(output: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return output.view_as(output)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gradient, torch.zeros_like(ctx.saved_tensors[0])
 
 
 class EcgConv1d(nn.Conv1d):
@@ -26,14 +48,28 @@ class EcgConv1d(nn.Conv1d):
 
     padding: tuple[int, ...]
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(batch, in_channels, 1, samples) -> (batch, out_channels, 1, samples / stride)."""
+    def forward(self, hidden_states: torch.Tensor, bias_cancels: bool = False) -> torch.Tensor:
+        """
+        (batch, in_channels, 1, samples) -> (batch, out_channels, 1, samples / stride).
+
+        Args:
+            hidden_states (`torch.Tensor`): The signal.
+            bias_cancels (`bool`, defaults to `False`):
+                Whether [`removes_constants`] of all that the output goes to: the bias, which is added all the same,
+                then has the gradient 0, and is given it.
+        """
+        bias = self.bias
+        if bias_cancels and bias is not None and bias.requires_grad:
+            return _WithZeroGradient.apply(self._convolved(hidden_states, bias.detach()), bias)
+        return self._convolved(hidden_states, bias)
+
+    def _convolved(self, hidden_states: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         padding = (0, *self.padding)
         if len(self.padding) == 2:
             hidden_states, padding = F.pad(hidden_states, self.padding), (0, 0)
         # One copy to the input's layout and precision; left to themselves, autocast and convolution make four.
         weight = self.weight[:, :, None].to(dtype=hidden_states.dtype, memory_format=torch.channels_last)
-        return F.conv2d(hidden_states, weight, self.bias, stride=(1, *self.stride), padding=padding)
+        return F.conv2d(hidden_states, weight, bias, stride=(1, *self.stride), padding=padding)
 
     def lay_out_(self) -> None:
         """Puts channels innermost once and for all: of a single ECG's time, laying out the weights is a good part."""
@@ -80,6 +116,22 @@ class EcgBatchNorm1d(nn.BatchNorm1d):
             raise ValueError(f"expected (batch, channels, 1, samples): found {tuple(input.shape)}")
 
 
+def removes_constants(norm: nn.Module) -> bool:
+    """
+    Whether a layer's output stays the same when a constant is added to a channel of its input.
+
+    So it is where a batch normalisation subtracts the batch's own mean; with statistics that are frozen it is not.
+    """
+    return isinstance(norm, _BatchNorm) and norm.training
+
+
+def layer_output(layer: nn.Module, hidden_states: torch.Tensor, bias_cancels: bool) -> torch.Tensor:
+    """A layer's output, where only a convolution of this package (not an adapter around it) asks for its bias."""
+    if bias_cancels and isinstance(layer, EcgConv1d):
+        return layer(hidden_states, bias_cancels=True)
+    return layer(hidden_states)
+
+
 @torch.no_grad()
 def fold_norm_(norm: EcgBatchNorm1d, conv: EcgConv1d) -> None:
     """Makes a convolution do what its batch normalisation does to its output in eval mode."""
@@ -89,4 +141,4 @@ def fold_norm_(norm: EcgBatchNorm1d, conv: EcgConv1d) -> None:
     conv.weight.mul_(scale[:, None, None])
 
 
-__all__ = ["EcgBatchNorm1d", "EcgConv1d", "EcgDropout", "as_image", "fold_norm_"]
+__all__ = ["EcgBatchNorm1d", "EcgConv1d", "EcgDropout", "as_image", "fold_norm_", "layer_output", "removes_constants"]

@@ -142,7 +142,7 @@ def _world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int]:
+def gather_rows(rows: torch.Tensor, n_rows: list[int] | None = None) -> tuple[torch.Tensor, int]:
     """
     Returns the rows of all processes and the place of this process's first row among them.
 
@@ -150,15 +150,20 @@ def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int]:
 
     Args:
         rows (`torch.Tensor` of shape `(local_rows, ...)`): Same trailing shape and dtype in every process.
+        n_rows (`list[int]`, *optional*):
+            Of each process, where it is known; left out, they are exchanged first, for which the processor waits.
 
     Returns:
         `(torch.Tensor of shape (global_rows, ...), int)`
     """
     if _world_size() == 1:
         return rows, 0
-    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(_world_size())]
-    dist.all_gather(sizes, torch.tensor([rows.shape[0]], device=rows.device))
-    n_rows = [int(size) for size in sizes]
+    if n_rows is None:
+        sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(_world_size())]
+        dist.all_gather(sizes, torch.tensor([rows.shape[0]], device=rows.device))
+        n_rows = [int(size) for size in sizes]
+    elif n_rows[dist.get_rank()] != len(rows):
+        raise ValueError(f"process {dist.get_rank()} was to have {n_rows[dist.get_rank()]} rows: found {len(rows)}")
     return _GatherRows.apply(rows, n_rows), sum(n_rows[: dist.get_rank()])
 
 
@@ -185,7 +190,7 @@ def clip_loss(
     text_embeds: torch.Tensor,
     logit_scale: torch.Tensor,
     report_ids: torch.Tensor | None = None,
-    gather: bool = False,
+    gather: bool | list[int] = False,
 ) -> torch.Tensor:
     """
     Returns the symmetric contrastive loss, with the whole global batch as negatives where `gather` is set.
@@ -201,8 +206,9 @@ def clip_loss(
         report_ids (`torch.Tensor` of shape `(batch,)`, *optional*):
             Where given, exams with equal ids are positives of each other ("same_report"); left out, each exam has one
             positive ("paired", the paper).
-        gather (`bool`, defaults to `False`):
-            Join the batches of all processes. Every process must then call this together.
+        gather (`bool` or `list[int]`, defaults to `False`):
+            Join the batches of all processes. Every process must then call this together. A list says how many exams
+            each of them has, in order of rank: otherwise they are asked, and the processor waits for the answer.
 
     Returns:
         `torch.Tensor`: scalar float32, times `world_size * local / global`, which is 1 for even batches.
@@ -210,19 +216,21 @@ def clip_loss(
     Source: Radford et al. 2021, section 2.3 (https://arxiv.org/abs/2103.00020); shared targets as in Khosla et al.
     2020 (https://arxiv.org/abs/2004.11362), equation 2.
     """
+    known_rows = gather if isinstance(gather, list) else None
     # The logits reach e^4.6 and are exponentiated: float32, whatever autocast or the weights are.
     with torch.autocast(ecg_embeds.device.type, enabled=False):
         ecg_embeds, text_embeds, scale = ecg_embeds.float(), text_embeds.float(), logit_scale.float().exp()
         both, offset = torch.cat([ecg_embeds, text_embeds], dim=1), 0  # (local, 2 projection_dim)
         if gather:
-            both, offset = gather_rows(both)  # one collective for both
+            both, offset = gather_rows(both, known_rows)  # one collective for both
         all_ecg, all_text = both.split(ecg_embeds.shape[1], dim=1)  # (global, projection_dim)
         logits_per_ecg = scale * ecg_embeds @ all_text.T  # (local, global)
         logits_per_text = scale * text_embeds @ all_ecg.T  # (local, global)
         if report_ids is None:
             targets = torch.arange(len(ecg_embeds), device=ecg_embeds.device) + offset
         else:
-            targets = contrastive_targets(report_ids, gather_rows(report_ids)[0] if gather else report_ids, offset)
+            all_ids = gather_rows(report_ids, known_rows)[0] if gather else report_ids
+            targets = contrastive_targets(report_ids, all_ids, offset)
         loss = F.cross_entropy(logits_per_ecg, targets, reduction="sum")
         loss = (loss + F.cross_entropy(logits_per_text, targets, reduction="sum")) / 2
         return loss * ((_world_size() if gather else 1) / len(both))
@@ -234,7 +242,7 @@ def siglip_loss(
     logit_scale: torch.Tensor,
     logit_bias: torch.Tensor,
     report_ids: torch.Tensor | None = None,
-    gather: bool = False,
+    gather: bool | list[int] = False,
 ) -> torch.Tensor:
     """
     Returns the sigmoid contrastive loss: every pair of an ECG and a text is a yes-or-no question of its own.
@@ -250,15 +258,16 @@ def siglip_loss(
 
     Source: Zhai et al. 2023, algorithm 1 (https://arxiv.org/abs/2303.15343).
     """
+    known_rows = gather if isinstance(gather, list) else None
     with torch.autocast(ecg_embeds.device.type, enabled=False):
         all_text, offset = text_embeds.float(), 0
         if gather:
-            all_text, offset = gather_rows(all_text)  # (global, projection_dim)
+            all_text, offset = gather_rows(all_text, known_rows)  # (global, projection_dim)
         logits = logit_scale.float().exp() * ecg_embeds.float() @ all_text.T + logit_bias.float()  # (local, global)
         ids = torch.arange(len(ecg_embeds), device=ecg_embeds.device) + offset
         all_ids = torch.arange(len(all_text), device=ecg_embeds.device)
         if report_ids is not None:
-            ids, all_ids = report_ids, gather_rows(report_ids)[0] if gather else report_ids
+            ids, all_ids = report_ids, gather_rows(report_ids, known_rows)[0] if gather else report_ids
         same = contrastive_targets(ids, all_ids, offset) > 0
         loss = -F.logsigmoid(torch.where(same, logits, -logits)).sum()
         return loss * ((_world_size() if gather else 1) / len(all_text))

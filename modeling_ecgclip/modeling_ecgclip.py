@@ -9,7 +9,15 @@ from transformers.utils import can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
 from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, recorded_values
-from .layers_ecgclip import EcgBatchNorm1d, EcgConv1d, EcgDropout, as_image, fold_norm_
+from .layers_ecgclip import (
+    EcgBatchNorm1d,
+    EcgConv1d,
+    EcgDropout,
+    as_image,
+    fold_norm_,
+    layer_output,
+    removes_constants,
+)
 
 
 def strided_conv(
@@ -49,7 +57,10 @@ class EcgResNetStem(nn.Module):
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:
         """(batch, leads, 1, n_samples) -> (batch, stem_channels, 1, n_samples / stem_stride)."""
-        return self.layers(input_values)
+        hidden, last = input_values, len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            hidden = layer_output(layer, hidden, bias_cancels=i < last and removes_constants(self.layers[i + 1]))
+        return hidden
 
     def fold_norms_(self) -> None:
         """Folds each batch normalisation into the convolution before it."""
@@ -74,10 +85,21 @@ class EcgResNetBlock(nn.Module):
             skip.append(strided_conv(config, in_channels, out_channels, bias=config.conv_bias, kernel_size=1))
         self.skip = nn.Sequential(*skip)
 
-    def forward(self, lower: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Two streams (batch, in_channels, 1, samples) -> two streams (batch, out_channels, 1, samples / stride)."""
-        lower = self.dropout(F.relu(self.norm1(self.conv1(lower))))
-        skip = self.conv2(lower) + self.skip(skip)
+    def forward(
+        self, lower: torch.Tensor, skip: torch.Tensor, sum_cancels: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Two streams (batch, in_channels, 1, samples) -> two streams (batch, out_channels, 1, samples / stride).
+
+        Args:
+            lower, skip (`torch.Tensor`): The streams.
+            sum_cancels (`bool`, defaults to `False`): Whether a constant in the skip stream that is returned cancels.
+        """
+        lower = layer_output(self.conv1, lower, bias_cancels=removes_constants(self.norm1))
+        lower = self.dropout(F.relu(self.norm1(lower)))
+        for layer in self.skip:
+            skip = layer_output(layer, skip, bias_cancels=sum_cancels)
+        skip = layer_output(self.conv2, lower, bias_cancels=sum_cancels) + skip
         return self.dropout(F.relu(self.norm2(skip))), skip
 
     def fold_norms_(self) -> None:
@@ -139,8 +161,10 @@ class EcgResNetModel(EcgPreTrainedModel):
         input_values = recorded_values(input_values, ecg_attention_mask, self.config)
         lower = skip = self.stem(as_image(input_values.to(self.dtype)))
         hidden_states: tuple[torch.Tensor, ...] = (skip[:, :, 0],)  # (batch, stem_channels, samples)
-        for block in self.blocks:
-            lower, skip = block(lower, skip)
+        removed = [removes_constants(block.get_submodule("norm2")) for block in self.blocks]
+        for i, block in enumerate(self.blocks):
+            # Max-pooling and 1x1 convolutions hand a constant on to the normalisation of each later sum.
+            lower, skip = block(lower, skip, sum_cancels=not output_hidden_states and all(removed[i:]))
             hidden_states += (skip[:, :, 0],)
         lower = lower[:, :, 0].contiguous()  # (batch, channels, final_samples)
         feature_map = lower if self.config.flatten == "channels_first" else lower.transpose(1, 2)

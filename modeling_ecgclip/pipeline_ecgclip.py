@@ -1,6 +1,7 @@
 """The pipelines: `ecg-classification`, `zero-shot-ecg-classification`, `ecg-feature-extraction`, `ecg-measurement`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from transformers.utils import logging
 
 from .feature_extraction_ecgclip import StandardEcg
 from .hub_ecgclip import check_preprocessing, save_for_hub
-from .labels_ecgclip import is_positive
+from .labels_ecgclip import decision, is_positive
 from .measure_record_ecgclip import measure_record
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .training_statistics_ecgclip import input_properties, unlike_training
 from .visualization_ecgclip import plot_ecg
 
 
@@ -129,14 +131,22 @@ class EcgPipeline(Pipeline):
         `quality`, a list of what is doubtful, see the class.
         """
         record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
-        standard = self._standardize(record, allow_missing_leads, repair_nan)
+        standard = self.standardize(record, allow_missing_leads, repair_nan)
         features = self.feature_extractor.features([standard], return_tensors="pt")
         return {"input_values": features["input_values"], "quality": standard.quality, "name": record.name}
 
-    def _standardize(
+    def standardize(
         self, record: EcgRecord, allow_missing_leads: bool | None = None, repair_nan: bool | None = None
     ) -> StandardEcg:
-        return self.feature_extractor.standardize(
+        """
+        Returns an ECG as the feature extractor standardizes it; its findings also say what is unlike the exams that
+        the model was trained on, where the configuration knows what these were like.
+
+        Args:
+            record (`EcgRecord`): From `read_ecg`.
+            allow_missing_leads, repair_nan (`bool`, *optional*): As in the class.
+        """
+        standard = self.feature_extractor.standardize(
             record.signal,
             record.sampling_rate,
             record.lead_names,
@@ -145,6 +155,13 @@ class EcgPipeline(Pipeline):
             allow_missing_leads,
             repair_nan,
         )
+        config = self.model.config
+        statistics = getattr(getattr(config, "ecg_config", config), "training_statistics", None)
+        if statistics is None:
+            return standard
+        found = input_properties(self.feature_extractor.window(standard.signal), standard.sampling_rate)
+        unlike = unlike_training(found, self.feature_extractor.lead_names, statistics)
+        return replace(standard, findings=[*standard.findings, *unlike])
 
     def _measured(self, record: EcgRecord, repair_nan: bool | None = None) -> dict[str, Any]:
         """The measurements of an ECG as JSON has them, and what is doubtful about it."""
@@ -174,10 +191,15 @@ class EcgClassificationPipeline(EcgPipeline):
     """
 
     _load_tokenizer = False
-    _postprocess_arguments = ("top_k",)
+    _postprocess_arguments = ("top_k", "abstain", "return_thresholds")
 
     def _sanitize_parameters(self, return_measurements: bool | None = None, **kwargs: Any) -> Any:
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        if postprocess.get("abstain") and getattr(self.model.config, "abstention", None) is None:
+            raise ValueError(
+                "abstain: this model has no bounds to abstain by (abstention in its config.json): "
+                "python -m training.recalibrate --promised_error finds them on labelled exams"
+            )
         if return_measurements is not None:
             preprocess["return_measurements"] = return_measurements
         return preprocess, forward, postprocess
@@ -201,17 +223,30 @@ class EcgClassificationPipeline(EcgPipeline):
         beside = {name: value for name, value in model_inputs.items() if name in ("quality", "measurements")}
         return {"logits": self.model(input_values=model_inputs["input_values"]).logits, **beside}
 
-    def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> Any:
+    def postprocess(
+        self,
+        model_outputs: dict[str, Any],
+        top_k: int | None = None,
+        abstain: bool | None = None,
+        return_thresholds: bool = False,
+    ) -> Any:
         """
         Returns one dictionary for each label, the most probable first.
 
         Args:
             model_outputs (`dict`): `logits` (1, labels), `quality`, and `measurements` where they are wanted.
             top_k (`int`, *optional*): Only so many.
+            abstain (`bool`, *optional*):
+                Say `decision` too; left out, where the configuration has bounds to abstain by (`abstention`).
+            return_thresholds (`bool`, defaults to `False`):
+                Say `threshold` and `threshold_prevalence` too: what a probability must reach, and how frequent the
+                label was where that was chosen, None where nobody knows.
 
         Returns:
             `list[dict]` with `label`, `score` (its probability, or the value itself for a regression); where the
-            configuration has thresholds, `positive` (score >= threshold); where the ECG is doubtful, `quality`. With
+            configuration has thresholds, `positive` (score >= threshold); with `abstain`, `decision` (`"positive"`,
+            `"negative"`, `"uncertain"`, or None for a label that nothing can be promised of); where the ECG is
+            doubtful, `quality`. With
             `return_measurements` a dictionary of this list, `labels`, and of `measurements`, as `ecg-measurement`
             gives them: they belong to the ECG and not to each of its labels.
         """
@@ -226,8 +261,15 @@ class EcgClassificationPipeline(EcgPipeline):
             {"label": config.id2label[i], "score": score} for i, score in enumerate(scores)
         ]
         if config.thresholds is not None:
-            for result, threshold in zip(results, config.thresholds, strict=True):
+            prevalences = getattr(config, "threshold_prevalence", None) or [None] * len(results)
+            for result, threshold, prevalence in zip(results, config.thresholds, prevalences, strict=True):
                 result["positive"] = is_positive(result["score"], threshold)
+                if return_thresholds:
+                    result |= {"threshold": threshold, "threshold_prevalence": prevalence}
+        bounds = getattr(config, "abstention", None)
+        if bounds is not None and abstain is not False:
+            for result, low, high in zip(results, bounds["low"], bounds["high"], strict=True):
+                result["decision"] = decision(result["score"], low, high)
         results.sort(key=lambda result: -result["score"])
         results = _with_quality(results[:top_k], model_outputs["quality"])
         if "measurements" not in model_outputs:
@@ -247,7 +289,7 @@ class EcgClassificationPipeline(EcgPipeline):
         arguments = {**self._preprocess_params, **arguments}
         arguments.pop("return_measurements", None)
         record, reading = _read(inputs, arguments)
-        standard = self._standardize(record, **reading)
+        standard = self.standardize(record, **reading)
         results = self(inputs, **{**kwargs, "return_measurements": False})
         title = title or record.name
         config = self.model.config

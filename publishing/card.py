@@ -14,6 +14,7 @@ from common.files import write_text
 from common.project import project_file
 from publishing import card_sections as sections
 from publishing.card_text import ecg_kind
+from publishing.real_ecgs import real_tables
 from publishing.run_folder import RunFolder, read_run
 from publishing.source_facts import source_facts
 
@@ -50,6 +51,7 @@ def model_card(
     """
     name = (repo_id or run.path.resolve().name).split("/")[-1]
     note, tables = run.stage.results(run) if run.is_measured else (sections.NOT_MEASURED, [])
+    tables = [*tables, *real_tables(run)]
     facts = [source_facts(source) for source in run.sources]
     cited = {fact.title: fact.bibtex for fact in facts if fact.bibtex}
     return ModelCard.from_template(
@@ -62,7 +64,7 @@ def model_card(
         use_note=sections.use_note(run),
         input_table=sections.input_table(run),
         results_note=note,
-        results=tables,
+        results=[*sections.recalibration(run), *tables],
         figures=sections.figures(run),
         data_note=sections.data_note(run, dataset_id or _hub_id(run.record["data"]["name"])),
         split_table=sections.split_table(run),

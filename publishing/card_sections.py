@@ -8,6 +8,8 @@ from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS, EcgFeatur
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES
 from publishing.card_text import counted, folded_table, in_order, listed
+from publishing.real_ecgs import RECORD as REAL_ECGS
+from publishing.real_ecgs import TITLES as REAL_TITLES
 from publishing.report_text import labels_in_texts
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
@@ -28,10 +30,14 @@ def data_statement(run: RunFolder) -> str:
     done = "Trained and measured" if run.is_measured else "Trained"
     kinds = {source_facts(source).simulated for source in run.sources}
     if kinds == {True}:
-        said = (
-            f"**{done} on simulated ECGs.** No number here says how well the model reads a patient's "
-            "ECG: it shows that the method runs, and nothing more."
-        )
+        said = f"**{done} on simulated ECGs**, of no patient. "
+        if (run.path / REAL_ECGS).is_file():
+            said += f"Only the tables {REAL_TITLES} say how it reads recorded ones, which it never saw."
+        else:
+            said += (
+                "No number here says how well the model reads a patient's ECG: it shows that the method runs, and "
+                "nothing more."
+            )
     elif kinds == {False}:
         said = f"**{done} on recorded ECGs** of {named}."
     else:
@@ -122,6 +128,41 @@ def _missing_leads(extractor: EcgFeatureExtractor) -> str:
     if DERIVED_LEADS.keys() & set(extractor.lead_names):
         return "limb leads that others determine are computed; the rest is refused"
     return "refused"
+
+
+def recalibration(run: RunFolder) -> list[dict[str, str]]:
+    """Returns the table of a recalibrated model; none for a run as training left it."""
+    record = run.record.get("recalibration")
+    if record is None:
+        return []
+    measured, data = record["cross_validation"], record["data"]
+    titles = {"f1": "F1", "ece": "ECE", "brier": "Brier"}
+    rows = [["label", "positives", "threshold", *(f"{title}, before → after" for title in titles.values())]]
+    for name, of in [*record["labels"].items(), ("mean", None)]:
+        pairs = ([measured[side][name][metric] for side in ("before", "after")] for metric in titles)
+        cells = [" → ".join("–" if value is None else f"{value:.3f}" for value in pair) for pair in pairs]
+        before = ["", ""]
+        if of is not None:
+            kept = "" if of["fitted"] else " (kept)"
+            before = [f"{of['n_positive']:,} of {of['n_known']:,}", f"{of['after']['threshold']:.3f}{kept}"]
+        rows.append([name, *before, *cells])
+    simulated = all(source_facts(source).simulated for source in data["sources"])
+    said = [
+        f"Probabilities and thresholds were fitted to {record['exams']:,} {'simulated ' if simulated else ''}exams of "
+        f"{record['patients']:,} patients of `{data['name']}`, which had no part in training; weights are as they "
+        f"were. *after* is measured by cross-validation within those exams ({measured['folds']} folds by patient). "
+        "**The tables below are those of the training run, before this: they hold for its own thresholds and "
+        "probabilities, not for those that this folder gives.**"
+    ]
+    promise = record.get("abstention")
+    if promise:
+        without = f" None for {listed(list(promise['refused']))}: too few exams." if promise["refused"] else ""
+        said.append(
+            f'The pipeline\'s `decision` is "uncertain" where it could not else be promised that at most '
+            f"{100 * promise['error']:g} % of the exams with a label are called negative, and of those without it "
+            f"positive, on average over exams of that kind.{without}"
+        )
+    return [{"title": "Recalibrated", "rows": markdown_table(rows), "note": " ".join(said)}]
 
 
 def figures(run: RunFolder) -> list[dict[str, str]]:

@@ -210,11 +210,13 @@ def quantize_onnx(source: Path, target: Path, ecgs: Iterator[np.ndarray]) -> Non
         preparation.quant_pre_process(source, folded, skip_symbolic_shape=True)
         nodes = import_or_say("onnx").load(folded).graph.node
         kept = next(node.name for node in nodes if node.op_type == "Conv")
+        head = max(at for at, node in enumerate(nodes) if node.op_type == "Gemm")
+        behind = [node.name for node in nodes[head + 1 :]]  # a calibration of the logits
         quantization.quantize_static(
             folded,
             target,
             Reader(),
-            nodes_to_exclude=[kept, *(node.name for node in nodes if node.op_type == "Gemm")],
+            nodes_to_exclude=[kept, *(node.name for node in nodes if node.op_type == "Gemm"), *behind],
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,  # with int8 weights: what AVX-512 VNNI multiplies

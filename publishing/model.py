@@ -27,6 +27,7 @@ from common.hub_access import (
     publish_folder,
 )
 from publishing.card import EVAL_RESULTS, write_card
+from publishing.real_ecgs import RECORD as REAL_ECGS
 from publishing.requirements import write_requirements
 from publishing.run_folder import RunFolder, read_run
 from publishing.space import SpaceModels, publish_space
@@ -57,6 +58,7 @@ PUBLISHED = (
     "run.json",
     "metrics.json",
     "history.json",
+    REAL_ECGS,
     "*.png",
     "report_index.npz",  # of space/index_reports.py
     EVAL_RESULTS,
@@ -137,6 +139,11 @@ def publish_model(
     """
     folder = Path(folder)
     complete_folder(folder, repo_id, dataset_id, base_model)
+    return publish_completed(folder, repo_id, public)
+
+
+def publish_completed(folder: Path, repo_id: str, public: bool = False) -> str:
+    """Publishes a folder that has its card, in one commit, and returns its address; as [`publish_model`]."""
     left_out = [path for path in folder_files(folder) if not is_published(path)]
     return publish_folder(
         folder,

@@ -140,9 +140,13 @@ class RunFolder:
         return ecg, text
 
 
-def read_run(folder: str | os.PathLike) -> RunFolder:
+def read_run(folder: str | os.PathLike, drawn: bool = True) -> RunFolder:
     """
     Returns a finished run.
+
+    Args:
+        folder (`str` or `os.PathLike`): Of the run.
+        drawn (`bool`, defaults to `True`): Its pictures must be there; without, the card shows those that are.
 
     Raises:
         `FileNotFoundError`: where the folder is not that of a finished run, naming what is missing.
@@ -158,6 +162,7 @@ def read_run(folder: str | os.PathLike) -> RunFolder:
     if "run.json" not in missing:
         record = _read_record(path / "run.json")
         missing += [name for name in stage_of(record).files(record["used"]) if not (path / name).is_file()]
+    missing = [name for name in missing if drawn or not name.endswith(".png")]
     if missing:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
     others = (_read_json(path / name) for name in ("metrics.json", "config.json", "history.json"))

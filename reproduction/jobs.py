@@ -16,6 +16,7 @@ from reproduction.settings import ARMS, PRIMARY, REPORTS, SETTINGS, STARTS, Arm,
 JOB_FILE = "job.json"  # what decides a run's numbers, in its folder
 RESULT_FILE = "metrics.json"  # a folder with it is a finished run
 PRETRAINED = "pretrained"  # folder of the encoders of stage 1
+DECIDE_NOTHING = ("cache_dataset_on_device", "dataloader_num_workers")  # flags that change no number, only the speed
 FROZEN_SPEED = 0.3  # time of an ECG that is only embedded, against one that trains
 
 
@@ -30,7 +31,9 @@ class Job:
         flags (`dict`): Of the training script, but for the output folder; True for a switch.
         identity (`dict`): All that decides its numbers, without places on this machine; kept in its folder.
         needs (`str`, *optional*): Name of the job whose folder becomes `--model_name_or_path`.
-        cost (`float`): About how long it takes, in any unit, for the time left.
+        trained (`float`): ECGs that it trains on, if nothing stops it before its last step; of a head on a frozen
+            encoder the steps, each of which takes about as long as one of these.
+        evaluated (`float`, defaults to 0): ECGs that are only embedded: for validations, the test, or a head.
     """
 
     name: str
@@ -38,7 +41,13 @@ class Job:
     flags: dict[str, Any]
     identity: dict[str, Any]
     needs: str | None
-    cost: float
+    trained: float
+    evaluated: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes, in ECGs that are trained on."""
+        return self.trained + FROZEN_SPEED * self.evaluated
 
     def is_done(self, output_dir: Path) -> bool:
         """Returns whether its folder holds a finished run."""
@@ -152,9 +161,10 @@ def _pretraining(recipe: Recipe, start: Start, seed: int, inputs: Inputs) -> Job
         name=pretraining_name(start.name, seed),
         stage="pretrain",
         flags={**inputs.data["flags"], **text["flags"], **decides},
-        identity={"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides},
+        identity=_deciding({"stage": "pretrain", **inputs.data["identity"], **text["identity"], **decides}),
         needs=None,
-        cost=steps * recipe.pretrain_batch_size * views,
+        trained=steps * recipe.pretrain_batch_size * views,
+        evaluated=inputs.exams["validation"] * recipe.evaluations + inputs.exams["test"],
     )
 
 
@@ -177,7 +187,7 @@ def _cell(
         **recipe.flags,
         **(_augmented(recipe) if arm.augmented else {}),
     }
-    identity = {"stage": "classify", **inputs.data["identity"], **decides}
+    identity = _deciding({"stage": "classify", **inputs.data["identity"], **decides})
     # Few labels are the point of some settings: it does not decide a number.
     flags = {**inputs.data["flags"], **decides, "allow_one_sided_labels": True}
     needs = None
@@ -189,11 +199,11 @@ def _cell(
     else:
         flags |= start["flags"]
         identity["encoder"] = start["identity"]
-    held = exams["validation"] * (1 if setting.share is None else setting.share)
-    evaluation = FROZEN_SPEED * (held * recipe.evaluations + exams["test"])
-    embedding = FROZEN_SPEED * (n_exams + held + exams["test"])
-    cost = embedding + steps if arm.frozen else steps * recipe.batch_size + evaluation
-    return Job(cell_name(setting.name, arm.name, seed), "classify", flags, identity, needs, cost)
+    held = exams["validation"] * (0.5 if setting.share is None else setting.share)
+    once = held + exams["test"]
+    evaluated = once + n_exams if arm.frozen else once + held * recipe.evaluations
+    trained = steps if arm.frozen else steps * recipe.batch_size
+    return Job(cell_name(setting.name, arm.name, seed), "classify", flags, identity, needs, trained, evaluated)
 
 
 def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:
@@ -207,7 +217,7 @@ def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:
         for folder in (output_dir / job.name, unfinished(output_dir / job.name)):
             if not (folder / JOB_FILE).is_file():
                 continue
-            found = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+            found = _deciding(json.loads((folder / JOB_FILE).read_text(encoding="utf-8")))
             expected = json.loads(json.dumps(job.identity))  # tuples become lists, as in the file
             unlike = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             if unlike:
@@ -215,6 +225,15 @@ def check_jobs(jobs: Sequence[Job], output_dir: Path) -> None:
                 raise ValueError(
                     f"{folder} was made with other parameters ({shown}): give another --output_dir, or remove it"
                 )
+
+
+def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
+    """An identity, and that of the encoder in it, without what decides no number; older folders have it."""
+    return {
+        name: _deciding(value) if isinstance(value, dict) else value
+        for name, value in identity.items()
+        if name not in DECIDE_NOTHING
+    }
 
 
 def unfinished(folder: Path) -> Path:

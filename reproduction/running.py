@@ -1,11 +1,10 @@
 """
-Runs jobs side by side in processes of one thread each, on the cores or on one GPU. Whatever fails or is killed,
-finished runs stay, the others go on, and what is not finished is not there.
+Runs jobs side by side in processes of one thread each, on the cores or on one GPU, on one copy of the exam table.
+Whatever fails or is killed, finished runs stay, the others go on, and what is not finished is not there.
 """
 
 import gc
 import math
-import multiprocessing
 import os
 import shutil
 import time
@@ -24,6 +23,7 @@ from tqdm.auto import tqdm
 from common.files import write_json
 from common.processes import end_with_parent
 from reproduction.jobs import JOB_FILE, RESULT_FILE, Job, unfinished
+from reproduction.sharing import Held, share
 
 
 KEPT = (JOB_FILE, RESULT_FILE, "run.json", "history.json", "predictions.parquet")
@@ -92,6 +92,7 @@ def run_jobs(
     num_proc: int,
     keep_models: bool = False,
     seconds: float = math.inf,
+    held: Held | None = None,
 ) -> dict[str, str]:
     """
     Runs the jobs whose folder is not there yet.
@@ -106,6 +107,7 @@ def run_jobs(
         num_proc (`int`): Processes.
         keep_models (`bool`, defaults to `False`): Keep weights, plots and code of fine-tuned models too.
         seconds (`float`, *optional*): After so many, no further job begins; those that run come to their end.
+        held (`dict[str, torch.Tensor]`, *optional*): Recordings that all processes read; see [`hold_table`].
 
     Returns:
         `dict[str, str]`: By job that failed, why, and where its log is.
@@ -119,6 +121,7 @@ def run_jobs(
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
     )
     run = partial(run_job, output_dir, dict(scripts), keep_models)
+    pool = partial(_pool, held or {})
     end = time.monotonic() + seconds
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")  # read by the libraries while a process starts
@@ -128,11 +131,11 @@ def run_jobs(
                 # A new pool where a process died and took the old one with it.
                 suspect = next((job for job in progress.missing if progress.broken[job.name] == TRIES - 1), None)
                 if suspect is None:
-                    _run_in_pool(progress, run, output_dir, num_proc, end, bar)
+                    _run_in_pool(progress, run, output_dir, num_proc, pool, end, bar)
                 else:
                     progress.missing.remove(suspect)
                     alone = Progress([suspect], progress.failed, progress.broken)
-                    _run_in_pool(alone, run, output_dir, 1, end, bar)
+                    _run_in_pool(alone, run, output_dir, 1, pool, end, bar)
     finally:
         for name, value in before.items():
             if value is None:
@@ -143,10 +146,16 @@ def run_jobs(
 
 
 def _run_in_pool(
-    progress: Progress, run: Callable[[Job], None], output_dir: Path, num_proc: int, end: float, bar: tqdm
+    progress: Progress,
+    run: Callable[[Job], None],
+    output_dir: Path,
+    num_proc: int,
+    make_pool: Callable[[int], ProcessPoolExecutor],
+    end: float,
+    bar: tqdm,
 ) -> None:
     """Runs jobs until none is left, the time is over, or a process of the pool died."""
-    with _pool(min(num_proc, len(progress.missing))) as pool:
+    with make_pool(min(num_proc, len(progress.missing))) as pool:
         running: dict[Future, Job] = {}
         whole = True
         while True:
@@ -190,7 +199,7 @@ def run_job(output_dir: Path, scripts: Mapping[str, Train], keep_models: bool, j
         if scripts[job.stage](command_line(flags)) is None:
             raise InterruptedError(f"{job.name} was asked to stop")
     finally:
-        # The next job of this process, and its neighbours on the same GPU, need the memory of cached exams.
+        # The next job of this process, and its neighbours on the same GPU, need the memory of this one.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -205,15 +214,17 @@ def clean(folder: Path, everything_else: bool) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _pool(num_proc: int) -> ProcessPoolExecutor:
-    # Spawned: a forked copy of a process that has used torch's threads or a GPU is not safe.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(num_proc, mp_context=context, initializer=_begin_process)
+def _pool(held: Held, num_proc: int) -> ProcessPoolExecutor:
+    # Spawned: a forked copy of a process that has used torch's threads or a GPU is not safe. Of torch: its processes
+    # are given the place of a tensor, not a copy.
+    context = torch.multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(num_proc, mp_context=context, initializer=_begin_process, initargs=(held,))
 
 
-def _begin_process() -> None:
+def _begin_process(held: Held) -> None:
     torch.set_num_threads(1)
     end_with_parent()
+    share(held)
 
 
 def _log_to(path: Path) -> None:

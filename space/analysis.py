@@ -254,15 +254,7 @@ class Analyser:
         """
         options: dict[str, Any] = {"repair_nan": repair_nan, "allow_missing_leads": allow_missing_leads}
         extractor = self.extractor
-        standard = extractor.standardize(
-            record.signal,
-            record.sampling_rate,
-            record.lead_names,
-            record.unit,
-            record.name,
-            allow_missing_leads,
-            repair_nan,
-        )
+        standard = self.classifier.standardize(record, **options)
         rate = extractor.sampling_rate
         recorded = standard.signal.shape[1]
         first = max(0, (recorded - extractor.n_samples) // 2)

@@ -321,18 +321,19 @@ def test_what_goes_wrong_becomes_one_message():
 
 
 class TestCommandLine:
-    def test_without_a_model_it_says_what_to_do(self, monkeypatch, capsys):
-        monkeypatch.delenv("ECGCLIP_MODEL", raising=False)
-        assert app.main([]) == 2
-        message = capsys.readouterr().err
-        assert message.count("\n") == 1
-        assert "make demo" in message
+    def test_without_a_model_it_serves_the_default_and_its_dual_encoder(self, monkeypatch):
+        for name in ("ECGCLIP_MODEL", "ECGCLIP_CLIP_MODEL"):
+            monkeypatch.delenv(name, raising=False)
+        served = []
+        monkeypatch.setattr(app, "launch", lambda analyser, host, port: served.append(analyser))
+        assert app.main([]) == 0
+        assert len(served[0].labels) == 6 and served[0].zero_shot is not None
 
-    def test_before_the_demo_it_says_what_to_do(self, capsys):
+    def test_without_a_folder_it_says_what_to_do(self, capsys):
         assert app.main(["--model_name_or_path", "build/none/hub/cls-from-clip"]) == 2
         message = capsys.readouterr().err
         assert "build/none/hub/cls-from-clip: no such folder" in message
-        assert "make demo" in message
+        assert "make app" in message
 
     def test_models_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("ECGCLIP_MODEL", "someone/cls")

@@ -27,11 +27,15 @@ COMMANDS = (
     "data_scripts.reports",
     "data_scripts.simulate",
     "data_scripts.wfdb_folder",
+    "examples.pretrained.pack",
     "modeling_ecgclip.convert_published",
+    "publishing.pretrained",
     "space.index_reports",
     "space.make_examples",
     "training.export",
+    "training.input_statistics",
     "training.publish",
+    "training.recalibrate",
 )
 
 

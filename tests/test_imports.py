@@ -23,7 +23,13 @@ ROOMS = (
     ("train_clip", "train_cls"),
     ("app", "reproduce", "serve"),
     # Commands that keep the name by which they are documented, beside what they speak of.
-    ("modeling_ecgclip.convert_published", "data_scripts.publish", "training.publish", "training.export"),
+    (
+        "modeling_ecgclip.convert_published",
+        "data_scripts.publish",
+        "training.publish",
+        "training.export",
+        "training.recalibrate",
+    ),
     ("benchmarks", "examples"),
 )
 ROW = {room: row for row, rooms in enumerate(ROOMS) for room in rooms}

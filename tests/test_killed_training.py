@@ -19,6 +19,7 @@ from data_scripts import embed_reports
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEPS, TIMEOUT_S = 30, 120
+TIMES = ("ecg_per_s", "data_wait_ms")  # of the history: no two runs share them
 # All that has a state of its own: dropout, augmentation, averaged weights, losses between two log entries.
 COMMON = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "8", "--eval_steps", "8"]
 COMMON += ["--logging_steps", "7", "--warmup_steps", "4", "--ema_decay", "0.9", "--resume_from_checkpoint", "latest"]
@@ -43,7 +44,7 @@ def wait_for_step(folder, step, is_alive):
 
 def without_clock(folder):
     history = json.loads((folder / "history.json").read_text())
-    return [{name: value for name, value in entry.items() if name != "ecg_per_s"} for entry in history]
+    return [{name: value for name, value in entry.items() if name not in TIMES} for entry in history]
 
 
 def assert_same_end(a, b):
@@ -63,7 +64,7 @@ def _flat(state):
     if isinstance(state, torch.Tensor):
         return state.tolist()
     if isinstance(state, dict):
-        return {name: _flat(value) for name, value in state.items() if name != "ecg_per_s"}
+        return {name: _flat(value) for name, value in state.items() if name not in TIMES}
     return [_flat(value) for value in state] if isinstance(state, list | tuple) else state
 
 

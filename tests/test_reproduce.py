@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,21 @@ def test_killed_in_the_middle_it_continues_to_the_same_numbers(whole, exam_table
         assert (folder / "csv" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_cells_side_by_side_on_one_held_table_give_the_numbers_of_one_at_a_time(
+    whole, exam_table, text_model, tmp_path, caplog
+):
+    words = ["--cells_per_device", "2", "--num_proc", "1"]
+    for stage in ("pretrain", "finetune"):
+        words += [f"--{stage}_flags", "cache_dataset_on_device=on"]
+    with caplog.at_level("INFO", "reproduce"):
+        reproduce.main(arguments(exam_table, text_model, tmp_path / "held", *words))
+    assert "2 at a time" in caplog.text and "recordings of all runs: held on cpu: 0.0 GiB of recordings" in caplog.text
+    for path in (whole / "csv").iterdir():
+        assert (tmp_path / "held" / "csv" / path.name).read_bytes() == path.read_bytes()
+    for cell in CELLS:
+        assert (tmp_path / "held" / cell / "job.json").read_bytes() == (whole / cell / "job.json").read_bytes()
+
+
 def test_tables_can_be_made_again_without_the_data(whole, tmp_path):
     folder = tmp_path / "elsewhere"
     shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors", "tables.md", "csv", "text_table"))
@@ -171,10 +187,31 @@ def test_reports_from_a_reading_of_their_own(tmp_path):
     assert shared["report"][:] != independent["report"][:]
 
 
+def test_an_estimate_needs_neither_table_nor_folder_and_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["--preset", "paper", "--estimate", "--machine", "h200"]) is None
+    paper = capsys.readouterr().out
+    assert "345,779 exams: train 293,912" in paper and re.search(r"Expected: \d\d minutes", paper)
+    reproduce.main(["--preset", "paper", "--estimate", "--machine", "h200", "--num_exams", "3457"])
+    assert "3,457 exams: train 2,938" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_this_machine_is_timed_by_the_training_scripts(exam_table, capsys):
+    words = ["--estimate", "--dataset_name_or_path", str(exam_table), "--settings", "exp-5", "--seeds", "0"]
+    reproduce.main([*words, "--arms", "random", "--per_device_train_batch_size", "4", "--max_train_steps", "5"])
+    text = capsys.readouterr().out
+    assert "150 exams: train 90, validation 30, test 30" in text
+    assert "Rates of this machine: 4 steps of each training script" in text and "stage 2" in text
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--preset", "paper"], "--preset paper needs --dataset_name_or_path"),
+        (["--output_dir", ""], "--output_dir is needed"),
+        (["--machine", "h200"], "--machine is for --estimate"),
+        (["--cells_per_device", "0"], "--cells_per_device must be at least 1"),
         (["--seeds", "1", "1"], "--seeds must name at least one, each once"),
         (["--num_proc", "0"], "--num_proc must be at least 1"),
         (["--settings", "half"], "invalid choice"),

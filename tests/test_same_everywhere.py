@@ -51,7 +51,8 @@ def folders(tmp_path_factory):
     """A classifier's folder and that of its ONNX export."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.5,) * 6)
+    calibration = {"scale": [0.5, 1.0, 2.0, 1.5, 1.0, 1.0], "shift": [-1.0, 0.5, 0.0, 0.3, 0.0, 2.0]}
+    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.5,) * 6, calibration=calibration)
     model = EcgResNetForSignalClassification(config)
     torch.nn.init.normal_(model.classifier.weight, std=0.1)
     save_for_hub(model.eval(), folder / "cls", EcgFeatureExtractor())

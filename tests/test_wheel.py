@@ -27,6 +27,12 @@ from publishing.export import ExportArguments, export
 
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Folders of the checkout whose files the wheel has, and where.
+BUNDLED = {
+    "pretrained/cls": "modeling_ecgclip/pretrained/cls",
+    "pretrained/clip": "modeling_ecgclip/pretrained/clip",
+    "space/examples": "modeling_ecgclip/examples",
+}
 # As the README and the model cards have them, on folders in place of repositories.
 USES = """
 import importlib.util, json, sys
@@ -65,6 +71,9 @@ out["exported"] = exported(ecg, **stated)
 record = read_ecg(f"{folder}/ecg.csv", sampling_rate=400, unit="mV")
 plot_ecg(record.signal, 400)
 save_for_hub(model, f"{folder}/again", extractor)
+from modeling_ecgclip import classify, example_ecg
+assert example_ecg().is_relative_to(modeling_ecgclip.__path__[0])
+out["default"] = classify(example_ecg())
 from modeling_ecgclip.handler import EndpointHandler
 out["endpoint"] = EndpointHandler(f"{folder}/classifier")({"inputs": ecg.tolist(), "parameters": stated})
 json.dump(out, open(f"{folder}/out.json", "w"))
@@ -78,10 +87,11 @@ def wheel(tmp_path_factory) -> Path:
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (source / name).write_bytes((PROJECT / name).read_bytes())
-    for path in (PROJECT / "modeling_ecgclip").iterdir():
-        if path.is_file():
-            (source / "modeling_ecgclip").mkdir(exist_ok=True)
-            (source / "modeling_ecgclip" / path.name).write_bytes(path.read_bytes())
+    for name in ("modeling_ecgclip", *BUNDLED):
+        (source / name).mkdir(parents=True)
+        for path in (PROJECT / name).iterdir():
+            if path.is_file():
+                (source / name / path.name).write_bytes(path.read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -113,6 +123,8 @@ def test_the_wheel_holds_the_models_alone(wheel):
     assert top == {"modeling_ecgclip", f"ecgclip-{__version__}.dist-info"}
     packed = {name for name in names if name.startswith("modeling_ecgclip/")}
     own = {f"modeling_ecgclip/{path.name}" for path in (PROJECT / "modeling_ecgclip").iterdir() if path.is_file()}
+    for here, there in BUNDLED.items():
+        own |= {f"{there}/{path.name}" for path in (PROJECT / here).iterdir() if path.is_file()}
     assert packed == own and "modeling_ecgclip/py.typed" in packed
 
 
@@ -139,5 +151,6 @@ def test_documented_uses_where_the_wheel_alone_is_installed(wheel, models, tmp_p
     assert by_label["array"] == pytest.approx(by_label["file_csv"], abs=1e-5)
     assert by_label["array"] == pytest.approx(by_label["exported"], abs=1e-4)
     assert {one["label"]: one["score"] for one in out["endpoint"]} == pytest.approx(by_label["array"], abs=1e-5)
+    assert {one["label"] for one in out["default"] if one["positive"]} == {"RBBB", "AF"}
     assert out["embedding"] == 32 and len(out["zero_shot"]) == 2 and len(out["similarity"][0]) == 1
     np.testing.assert_allclose(out["fast"], out["logits"], atol=1e-4)

@@ -46,13 +46,21 @@ class DataArguments:
             "(nothing is measured) where the table has no such exams."
         },
     )
-    dataloader_num_workers: int = field(
-        default=0, metadata={"help": "Processes that read the table; 0 reads in the training process."}
-    )
-    cache_dataset_on_device: bool = field(
-        default=False,
+    dataloader_num_workers: int | None = field(
+        default=None,
         metadata={
-            "help": "Hold all recordings in the device's memory, two bytes a sample; an error where they do not fit."
+            "help": "Threads that read the table ahead of the step; 0 reads when the step asks. Default: some on a "
+            "GPU, none on a CPU."
+        },
+    )
+    cache_dataset_on_device: Literal["auto", "on", "off"] = field(
+        default="auto",
+        metadata={
+            "help": "Hold the recordings in the device's memory, two bytes a sample. auto: on a GPU, where they take "
+            "at most 60 %% of what is free, unless each is read but once. on (or no value): an error where they do "
+            "not fit. No choice changes a number.",
+            "nargs": "?",
+            "const": "on",
         },
     )
     augment: list[str] | None = field(
@@ -227,6 +235,13 @@ class TrainingArguments:
     )
     mixed_precision: Literal["no", "bf16", "fp16"] | None = field(
         default=None, metadata={"help": "Autocast precision; default: what accelerate launch was told, else no."}
+    )
+    graph: Literal["auto", "off"] = field(
+        default="auto",
+        metadata={
+            "help": "auto: on a CUDA GPU each step is captured once as a graph and replayed, with torch.compile "
+            "inside in long runs; what cannot be captured runs eagerly, and a line says why. off: always eagerly."
+        },
     )
     seed: int = field(default=0, metadata={"help": "Of weights, order of exams and dropout."})
     logging_steps: int = field(default=10, metadata={"help": "Steps between log entries."})

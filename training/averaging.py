@@ -23,16 +23,33 @@ class WeightAverage:
         self.decay, self.n_updates = decay, 0
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         statistics = {name: b for name, b in model.named_buffers() if b.is_floating_point()}
-        self._live = {**trained, **statistics}
-        self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+        self._live = {name: tensor.detach() for name, tensor in {**trained, **statistics}.items()}
+        # All in one row, so that an update is one operation whose weight is a tensor: a captured step can replay it.
+        self._row = torch.cat([tensor.flatten() for tensor in self._live.values()])
+        self._taken = torch.empty_like(self._row)
+        self._average = self._parts_of(self._row)
+        self._parts_taken = list(self._parts_of(self._taken).values())
+        self._share = torch.zeros((), device=self._row.device)  # of the present weights in the next average
+
+    def _parts_of(self, row: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Views of a row, in the shapes of the weights."""
+        parts = row.split([tensor.numel() for tensor in self._live.values()])
+        return {name: part.view(self._live[name].shape) for name, part in zip(self._live, parts, strict=True)}
+
+    def advance(self) -> None:
+        """Counts the coming update; called before each optimizer step, on the processor."""
+        self.n_updates += 1
+        self._share.fill_(1 - min(self.decay, (1 + self.n_updates) / (10 + self.n_updates)))
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the present weights; called after each optimizer step."""
-        self.n_updates += 1
-        decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates))
-        live = [tensor.detach() for tensor in self._live.values()]
-        torch._foreach_lerp_(list(self._average.values()), live, 1 - decay)
+        """Takes in the present weights; called after each optimizer step, on the device alone."""
+        torch._foreach_copy_(self._parts_taken, list(self._live.values()))
+        self._row.lerp_(self._taken, self._share)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Returns what an update changes."""
+        return [self._row]
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -41,7 +41,7 @@ class ClassificationTask:
         self.model = self.accelerator.unwrap_model(module)
         self.targets = targets
 
-    def backward(self, batches: list[Batch]) -> torch.Tensor:
+    def backward(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
         """Accumulates the gradients of one optimizer step: of the mean over all that is known of it, everywhere."""
         n_known = sum(self.targets.n_known(batch["labels"]) for batch in batches)
         n_known = self.accelerator.reduce(n_known, reduction="sum")
@@ -61,6 +61,10 @@ class ClassificationTask:
         if "embeds" in batch:
             return module(batch["embeds"])
         return module(self.feed.input_values(batch, training)).logits
+
+    def why_not_captured(self, passes: int) -> str | None:
+        """Nothing is in the way."""
+        return None
 
     def after_step(self) -> None:
         """Nothing to bound."""

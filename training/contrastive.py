@@ -68,7 +68,7 @@ class ContrastiveTask:
         self.positives, self.prompt_embeds = positives, prompt_embeds
         self.label_names = [label["name"] for label in self.model.config.label_details]
 
-    def backward(self, batches: list[Batch]) -> torch.Tensor:
+    def backward(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
         """
         Accumulates the gradients of one optimizer step, whose negatives are all its exams in all processes.
 
@@ -78,12 +78,18 @@ class ContrastiveTask:
         """
         if len(batches) == 1:
             output = self._forward(batches[0])
-            loss = self._loss(output.ecg_embeds, output.text_embeds, batches[0]["report_ids"], gather=True)
+            loss = self._loss(output.ecg_embeds, output.text_embeds, batches[0]["report_ids"], gather=rows)
             self.accelerator.backward(loss)
             return loss.detach()
-        return self._backward_in_parts(batches)
+        return self._backward_in_parts(batches, rows)
 
-    def _backward_in_parts(self, batches: list[Batch]) -> torch.Tensor:
+    def why_not_captured(self, passes: int) -> str | None:
+        """See [`Task`](training/step.py)."""
+        if passes == 1:
+            return None
+        return "with --gradient_accumulation_steps stage 1 sets the random state back, for each second forward pass"
+
+    def _backward_in_parts(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
         dropout_states = []
         ecg_parts, text_parts = [], []
         with torch.no_grad(), frozen_batch_norm_statistics(self.module):
@@ -93,7 +99,7 @@ class ContrastiveTask:
                 ecg_parts.append(output.ecg_embeds)
                 text_parts.append(output.text_embeds)
         ecg, text = (torch.cat(parts).requires_grad_() for parts in (ecg_parts, text_parts))
-        loss = self._loss(ecg, text, torch.cat([batch["report_ids"] for batch in batches]), gather=True)
+        loss = self._loss(ecg, text, torch.cat([batch["report_ids"] for batch in batches]), gather=rows)
         temperature = [p for p in (self.model.logit_scale, self.model.logit_bias) if p is not None]
         # Not backward(): DistributedDataParallel must see the temperature's gradient once, with the last pass.
         ecg_grad, text_grad, *temperature_grads = torch.autograd.grad(loss, [ecg, text, *temperature])
@@ -116,7 +122,7 @@ class ContrastiveTask:
         return self.module(input_values=self.feed.input_values(batch, training=True), text_embeds=batch["text_embeds"])
 
     def _loss(
-        self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor, report_ids: torch.Tensor, gather: bool
+        self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor, report_ids: torch.Tensor, gather: bool | list[int]
     ) -> torch.Tensor:
         ids = report_ids if self.positives == "same_report" else None
         return self.model.contrastive_loss(ecg_embeds, text_embeds, ids, gather)
@@ -164,7 +170,7 @@ class ContrastiveTask:
         for rows in np.array_split(order, n_parts):
             parts = (torch.from_numpy(of[rows]).to(self.accelerator.device) for of in (ecg_embeds, text_embeds, ids))
             losses.append(self._loss(*parts, gather=False))
-        retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids)
+        retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids, self.accelerator.device)
         zero_shot = self._zero_shot(ecg_embeds, exams.labels)
         return {"loss": torch.stack(losses).mean().item(), **retrieval, **zero_shot}
 
@@ -177,7 +183,7 @@ class ContrastiveTask:
             exams (`ExamSplit`): With text embeddings, usually the test split.
         """
         ecg_embeds, text_embeds = self.embed(exams)
-        ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams))
+        ranks = retrieval_ranks(ecg_embeds, text_embeds, self.pair_ids(exams), self.accelerator.device)
         patients = exams.patient_ids.astype(str)
         resampled = drawn_of(exams.exam_ids, exams.patient_ids)
         result: dict[str, Any] = {

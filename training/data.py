@@ -1,38 +1,31 @@
 """From the exam table to batches on the device, without Python work for each sample."""
 
 import hashlib
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
-import psutil
 import torch
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
     ExamSchema,
     conversion_record,
-    ecg_array,
     labels_array,
     load_exam_table,
     schema_of,
 )
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec, check_same_signal
+from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
+from training.recordings import Recordings, choose_cache, pinned, read_ahead
 
 
 logger = get_logger(__name__)
 
 Batch = dict[str, torch.Tensor]
-
-CACHE_SHARE = 0.9  # of the free memory
-CACHE_BLOCK = 1024  # exams read at a time while caching
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,8 @@ class ExamTable:
         splits (`DatasetDict`): Its rows.
         record (`dict`, *optional*): Of its conversion.
         schema (`ExamSchema`): Signal, labels and targets of its rows.
+        held (`dict[str, torch.Tensor]`): By split, all its recordings on a device, int16 (exams, leads, samples),
+            where several runs share them.
     """
 
     name_or_path: str
@@ -52,6 +47,7 @@ class ExamTable:
     splits: DatasetDict
     record: dict[str, Any] | None
     schema: ExamSchema
+    held: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name_or_path: str, revision: str | None = None) -> "ExamTable":
@@ -59,6 +55,13 @@ class ExamTable:
         splits = load_exam_table(name_or_path, revision)
         record = conversion_record(name_or_path, revision)
         return cls(name_or_path, revision, splits, record, schema_of(splits, record))
+
+    def held_of(self, rows: Dataset) -> torch.Tensor | None:
+        """Returns the recordings of the split that has these rows, where they are held."""
+        return next((held for name, held in self.held.items() if self.splits[name] is rows), None)
+
+
+OpenTable = Callable[[str, str | None], ExamTable]  # by folder or Hub id, and revision
 
 
 class TextEmbeddings:
@@ -76,6 +79,7 @@ class TextEmbeddings:
         self.embeds = embeds.flatten().to_numpy().reshape(len(ids), -1)  # (reports, width)
         self.row_of_id = np.full(ids.max(initial=-1) + 1, -1, dtype=np.int64)
         self.row_of_id[ids] = np.arange(len(ids))
+        self._copies: dict[torch.device, torch.Tensor] = {}
 
     @property
     def width(self) -> int:
@@ -85,6 +89,12 @@ class TextEmbeddings:
     def __getitem__(self, report_ids: np.ndarray) -> np.ndarray:
         """float32 (batch, width) for int (batch,)."""
         return self.embeds[self.row_of_id[report_ids]]
+
+    def on_device(self, device: torch.device) -> torch.Tensor:
+        """Returns all embeddings, float32 (reports, width), on a device: one copy for all splits."""
+        if device not in self._copies:
+            self._copies[device] = torch.tensor(self.embeds, device=device)
+        return self._copies[device]
 
     def check(self, report_ids: np.ndarray, split: str) -> None:
         """Raises `ValueError` where an id has no embedding."""
@@ -98,14 +108,7 @@ class TextEmbeddings:
             )
 
 
-def recording_shape(split: Dataset) -> tuple[int, int]:
-    """Returns leads and samples of a split's recordings; its columns say so even where it has no row."""
-    length = split.features["ecg"].length
-    n_leads = split.features["lead_names"].length if "lead_names" in split.features else len(LEAD_NAMES)
-    return n_leads, length // n_leads
-
-
-class ExamSplit(TorchDataset):
+class ExamSplit:
     """
     One split, or a part of it, read in batches of rows straight from the memory map.
 
@@ -124,67 +127,62 @@ class ExamSplit(TorchDataset):
         text: TextEmbeddings | None = None,
         labels: np.ndarray | None = None,
     ):
-        if split._indices is not None:
-            raise ValueError("a split with an index mapping cannot be read in place: call flatten_indices() first")
+        self.source, self.recordings = split, Recordings(split)
         self.rows = np.arange(len(split)) if rows is None else np.asarray(rows)
         self.text = text
         columns = split.data
-        self.shape = recording_shape(split)
-        self._chunks = [ecg_array(chunk, self.shape[0]) for chunk in columns.column("ecg").chunks]  # views, no copies
-        self._starts = np.cumsum([0] + [len(chunk) for chunk in self._chunks])
         self.exam_ids = columns.column("exam_id").to_numpy()[self.rows]
         self.patient_ids = columns.column("patient_id").to_numpy()[self.rows]
         self.report_ids = columns.column("report_id").to_numpy()[self.rows].astype(np.int64)
         self.n_samples = columns.column("n_samples").to_numpy()[self.rows]
         self.ages = columns.column("age").to_numpy()[self.rows]  # years, NaN where unknown
         self.sexes = columns.column("sex").to_numpy()[self.rows]  # None where unknown
-        self._cached: torch.Tensor | None = None
         self.labels = (labels_array(split) if labels is None else labels)[self.rows]
+        self._held: _Held | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Leads and samples of its recordings."""
+        return self.recordings.shape
+
+    @property
     def on_device(self) -> bool:
-        """Whether [`cache_on`] was called: recordings are then read in the training process."""
-        return self._cached is not None
+        """Whether [`hold_on`] was called: batches are then made on the device."""
+        return self._held is not None
 
-    def cache_on(self, device: torch.device) -> None:
+    def hold_on(self, device: torch.device, recordings: torch.Tensor | None = None) -> None:
         """
-        Holds all recordings of the split on the device, two bytes a sample, so that no step waits for reading.
+        Holds all that batches are made of on a device, so that no step waits for reading or for a copy.
 
-        Raises:
-            `MemoryError`: where less than that, and a tenth for training, is free.
+        Args:
+            device (`torch.device`): Where training runs.
+            recordings (`torch.Tensor`, *optional*):
+                Those of the whole split that this one is a part of, where they are on the device already.
         """
-        needed = len(self) * 2 * math.prod(self.shape)
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-        if needed > CACHE_SHARE * free:
-            raise MemoryError(
-                f"--cache_dataset_on_device: {len(self):,} exams need {needed / 2**30:.1f} GiB, but {device} has "
-                f"{free / 2**30:.1f} GiB free and {1 - CACHE_SHARE:.0%} of it is kept for training: leave the flag "
-                "out; the memory map is read by --dataloader_num_workers instead"
-            )
-        cached = torch.empty((len(self), *self.shape), dtype=torch.int16, device=device)
-        for start in range(0, len(self), CACHE_BLOCK):
-            stop = min(start + CACHE_BLOCK, len(self))
-            cached[start:stop] = self.ecg(np.arange(start, stop)).to(device)
-        self._cached = cached
+        if recordings is None:
+            recordings, places = self.recordings.on_device(device, self.rows), np.arange(len(self))
+        else:
+            places = self.rows
+        columns = {"labels": self.labels, "n_samples": self.n_samples}
+        embeds = None
+        if self.text is not None:
+            columns |= {"report_ids": self.report_ids, "text_rows": self.text.row_of_id[self.report_ids]}
+            embeds = self.text.on_device(device)
+        tensors = {name: torch.tensor(values, device=device) for name, values in columns.items()}
+        self._held = _Held(recordings, torch.tensor(places, device=device), tensors, embeds)
 
     def ecg(self, indices: np.ndarray) -> torch.Tensor:
-        """Returns int16 (batch, leads, samples) in microvolts, on the CPU or where it is cached."""
-        if self._cached is not None:
-            return self._cached[torch.from_numpy(np.asarray(indices)).to(self._cached.device)]
-        rows = self.rows[indices]
-        chunks = np.searchsorted(self._starts, rows, side="right") - 1
-        recordings = torch.empty((len(rows), *self.shape), dtype=torch.int16)
-        # Row by row: shuffled rows share next to no chunk, and fancy indexing would copy each of them twice.
-        for target, row, chunk in zip(recordings.numpy(), rows, chunks, strict=True):
-            target[:] = self._chunks[chunk][row - self._starts[chunk]]
-        return recordings
+        """Returns int16 (batch, leads, samples) in microvolts, on the CPU, from the memory map."""
+        return self.recordings.read(self.rows[indices])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns one batch; torch's DataLoader calls this with all indices of the batch at once."""
+        """Returns one batch, on the CPU, or on the device where it is held there."""
         rows = np.asarray(indices)
+        if self._held is not None:
+            return self._held.batch(rows)
         batch = {"ecg": self.ecg(rows), "labels": torch.from_numpy(self.labels[rows])}
         batch["n_samples"] = torch.from_numpy(self.n_samples[rows])
         if self.text is not None:
@@ -193,11 +191,54 @@ class ExamSplit(TorchDataset):
         return batch
 
 
-def cache_splits(splits: dict[str, ExamSplit], device: torch.device) -> None:
-    """Holds what every epoch reads on the device; see [`ExamSplit.cache_on`]."""
-    for name in ("train", "validation"):
-        if name in splits:
-            splits[name].cache_on(device)
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """What an [`ExamSplit`] holds on a device: recordings and the row of each exam's, columns, text embeddings."""
+
+    recordings: torch.Tensor  # (rows, leads, samples)
+    places: torch.Tensor  # (exams,)
+    columns: dict[str, torch.Tensor]  # (exams, ...)
+    text_embeds: torch.Tensor | None  # (reports, width)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """One batch, for which the device fetches nothing but these row numbers."""
+        device = self.places.device
+        index = pinned(torch.from_numpy(rows), device).to(device, non_blocking=True)
+        batch = {name: column[index] for name, column in self.columns.items()}
+        if self.text_embeds is not None:
+            batch["text_embeds"] = self.text_embeds[batch.pop("text_rows")]
+        return {"ecg": self.recordings[self.places[index]], **batch}
+
+
+def hold_recordings(
+    choice: str, table: ExamTable, splits: dict[str, ExamSplit], device: torch.device, each_read_once: bool = False
+) -> str:
+    """
+    Holds on the device what every epoch reads, where that is worth it; returns in one line what was chosen and why.
+
+    Args:
+        choice (`str`): `--cache_dataset_on_device`.
+        table (`ExamTable`): What it holds already serves all splits.
+        splits (`dict[str, ExamSplit]`): That the run uses.
+        device (`torch.device`): Where training runs.
+        each_read_once (`bool`, defaults to `False`): No recording is read a second time.
+
+    Raises:
+        `MemoryError`: where the cache is asked for and does not fit.
+    """
+    if table.held and choice != "off":
+        for split in splits.values():
+            split.hold_on(device, table.held_of(split.source))
+        return f"held on {device}, for all runs on this table"
+    if choice == "auto" and each_read_once:
+        return "read from the memory map: each is read once"
+    of_epochs = [splits[name] for name in ("train", "validation") if name in splits]
+    needed = sum(len(split) * split.recordings.bytes_per_exam for split in of_epochs)
+    held, line = choose_cache(choice, needed, device)
+    if held:
+        for split in of_epochs:
+            split.hold_on(device)
+    return line
 
 
 # What a run does without a split.
@@ -240,7 +281,7 @@ def usable_splits(
     return kept
 
 
-class EmbeddedSplit(TorchDataset):
+class EmbeddedSplit:
     """
     A split whose ECGs were embedded once by a frozen encoder, for training a head alone.
 
@@ -334,6 +375,12 @@ class StepPlan:
         """Exams that an epoch passes over; others in each epoch, since the order changes."""
         return max(0, self.n_exams - self.steps_per_epoch * self.global_batch_size)
 
+    def rows(self, step: int) -> list[int]:
+        """Returns how many exams of a step each process sees."""
+        before = step % self.steps_per_epoch * self.global_batch_size
+        each, more = divmod(min(self.global_batch_size, self.n_exams - before), self.world_size)
+        return [each + (rank < more) for rank in range(self.world_size)]
+
     def batches(self, rank: int, start: int, stop: int) -> Iterator[list[int]]:
         """Yields the indices of each forward pass of process `rank`, from step `start` up to before `stop`."""
         epoch_of_order, order = None, np.empty(0, dtype=np.int64)
@@ -347,53 +394,44 @@ class StepPlan:
                 yield of_pass.tolist()
 
 
-class _Batches(Sampler):
-    """A list of index lists that is made while it is read."""
+class Batched(Protocol):
+    """A split that gives batches."""
 
-    def __init__(self, make_batches: Any):
-        super().__init__()
-        self._make_batches = make_batches
+    def __len__(self) -> int:
+        """Exams."""
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return self._make_batches()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns one batch."""
 
 
-def _loader(exams: TorchDataset, make_batches: Any, num_workers: int, device: torch.device) -> DataLoader:
-    cached = getattr(exams, "on_device", False)
-    num_workers = 0 if cached else num_workers
-    return DataLoader(
-        exams,
-        batch_sampler=_Batches(make_batches),
-        collate_fn=_as_it_is,
-        num_workers=num_workers,
-        pin_memory=device.type == "cuda" and not cached,
-        prefetch_factor=4 if num_workers else None,
-    )
+def _batches_on(
+    device: torch.device, exams: Batched, batches: Iterable[list[int]], num_workers: int
+) -> Iterator[Batch]:
+    """Yields the batches in order, read ahead by threads and copied while the device computes."""
+
+    def read(indices: list[int]) -> Batch:
+        return {name: pinned(tensor, device) for name, tensor in exams.__getitems__(indices).items()}
+
+    # What is held on the device is indexed by it, in the order of its work: threads would add nothing.
+    threads = 0 if getattr(exams, "on_device", False) else num_workers
+    for batch in read_ahead(read, batches, threads):
+        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
 def training_batches(
-    exams: TorchDataset, plan: StepPlan, rank: int, start: int, stop: int, num_workers: int, device: torch.device
+    exams: Batched, plan: StepPlan, rank: int, start: int, stop: int, num_workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yields the batches of one process, on its device, from step `start` to before `stop`."""
-    for batch in _loader(exams, lambda: plan.batches(rank, start, stop), num_workers, device):
-        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    return _batches_on(device, exams, plan.batches(rank, start, stop), num_workers)
 
 
 def ordered_batches(
-    exams: TorchDataset, batch_size: int, rank: int, world_size: int, num_workers: int, device: torch.device
+    exams: Batched, batch_size: int, rank: int, world_size: int, num_workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yields this process's share of all exams, in order; the shares of all ranks joined are the whole."""
     mine = np.array_split(np.arange(len(exams)), world_size)[rank]
-
-    def batches() -> Iterator[list[int]]:
-        return (mine[i : i + batch_size].tolist() for i in range(0, len(mine), batch_size))
-
-    for batch in _loader(exams, batches, num_workers, device):
-        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    batches = (mine[i : i + batch_size].tolist() for i in range(0, len(mine), batch_size))
+    return _batches_on(device, exams, batches, num_workers)
 
 
 def fraction_of_patients(patient_ids: np.ndarray, fraction: float, seed: int) -> np.ndarray:

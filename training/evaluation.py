@@ -21,7 +21,7 @@ from metrics.ecg_multilabel.ecg_multilabel import (
 from metrics.ecg_multilabel.resampling import UNDEFINED
 from metrics.regression import regression_intervals, regression_metrics
 from metrics.single_label import single_label_intervals, single_label_metrics
-from training.subgroups import subgroup_metrics
+from training.subgroups import SUBGROUP_METRICS, subgroup_metrics
 
 
 TABLE_COLUMNS = {
@@ -365,7 +365,7 @@ def _of_classes(
 
     result = _of_splits(validation, test, measured, with_intervals)
     if test is not None and not (test.ages is None and test.sexes is None):
-        result["test"]["subgroups"] = subgroup_metrics(test, measure, intervals)
+        result["test"]["subgroups"] = subgroup_metrics(test, measured, with_intervals)
     return result
 
 
@@ -403,6 +403,23 @@ def _of_splits(
     if test is not None:
         result["test"]["intervals"] = {**intervals(test), "resampled": test.resampled}
     return result
+
+
+def threshold_prevalence(metrics: Mapping[str, Any], label_names: Sequence[str]) -> tuple[float | None, ...] | None:
+    """
+    Returns the share of positives among the exams that each threshold was chosen on: those of validation.
+
+    Args:
+        metrics (`Mapping`): Of [`evaluate_predictions`].
+        label_names (`Sequence[str]`): In the order wanted.
+
+    Returns:
+        `tuple`: None for a label that no exam knows; None altogether for thresholds from elsewhere.
+    """
+    if metrics["thresholds_from"] != "validation":
+        return None
+    counts = (metrics["validation"]["per_class"][name] for name in label_names)
+    return tuple(of["n_positive"] / of["n_known"] if of["n_known"] else None for of in counts)
 
 
 def metrics_table(metrics: Mapping[str, Any], split: str = "test") -> str:
@@ -451,10 +468,13 @@ def _subgroups_lines(subgroups: Mapping[str, Any] | None) -> list[str]:
     """A table of the means of each subgroup."""
     if not subgroups:
         return []
-    rows = [["subgroup", "exams", "patients", "mean F1", "mean AUROC"]]
+    rows = [["subgroup", "exams", "patients", "mean F1", "mean AUROC", "mean Brier", "mean ECE"]]
     for kind, of_kind in subgroups["kinds"].items():
         for group, found in of_kind["groups"].items():
-            cells = [_shown(found["mean"][metric], found["intervals"]["mean"][metric]) for metric in ("f1", "auroc")]
+            cells = [
+                _shown(found["mean"].get(metric), found["intervals"]["mean"].get(metric))
+                for metric in SUBGROUP_METRICS
+            ]
             rows.append([f"{kind} {group}", f"{found['n_exams']}", f"{found['n_patients']}", *cells])
     unknown = [f"{kind} of {of_kind['n_unknown']}" for kind, of_kind in subgroups["kinds"].items()]
     said = f"Unknown: {', '.join(unknown)} exams. A mean is over the labels that have positives there."

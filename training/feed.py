@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch.utils.data import Dataset
 
 from training.augmentation import SignalInput
-from training.data import Batch, StepPlan, ordered_batches, training_batches
+from training.data import Batch, Batched, StepPlan, ordered_batches, training_batches
+from training.recordings import reading_threads
 
 
 class ExamFeed:
@@ -20,21 +20,26 @@ class ExamFeed:
         accelerator (`Accelerator`): Its processes and its device.
         signal_input (`SignalInput`): Makes the model's input of a batch.
         eval_batch_size (`int`): ECGs of one forward pass without training.
-        num_workers (`int`, defaults to 0): Processes that read the table.
+        num_workers (`int`, *optional*): Threads that read the table ahead; left out, what suits the device.
     """
 
     def __init__(
-        self, accelerator: Accelerator, signal_input: SignalInput, eval_batch_size: int, num_workers: int = 0
+        self,
+        accelerator: Accelerator,
+        signal_input: SignalInput,
+        eval_batch_size: int,
+        num_workers: int | None = None,
     ):
         self.accelerator, self.signal_input = accelerator, signal_input
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = reading_threads(num_workers, accelerator.device)
 
-    def training(self, exams: Dataset, plan: StepPlan, start: int, stop: int) -> Iterator[Batch]:
+    def training(self, exams: Batched, plan: StepPlan, start: int, stop: int) -> Iterator[Batch]:
         """Yields this process's batches of the plan, on its device, from step `start` to before `stop`."""
         rank, device = self.accelerator.process_index, self.accelerator.device
         return training_batches(exams, plan, rank, start, stop, self.num_workers, device)
 
-    def ordered(self, exams: Dataset) -> Iterator[Batch]:
+    def ordered(self, exams: Batched) -> Iterator[Batch]:
         """Yields this process's share of all exams, in order, on its device."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         return ordered_batches(exams, self.eval_batch_size, rank, world, self.num_workers, self.accelerator.device)
@@ -44,12 +49,12 @@ class ExamFeed:
         return self.signal_input(batch, training)
 
     @torch.no_grad()
-    def rows(self, exams: Dataset, compute: Callable[[Batch], torch.Tensor], width: int) -> np.ndarray:
+    def rows(self, exams: Batched, compute: Callable[[Batch], torch.Tensor], width: int) -> np.ndarray:
         """
         Returns what `compute` gives for all exams in order, float32 (exams, width), in every process.
 
         Args:
-            exams (`Dataset`): A split.
+            exams (`Batched`): A split.
             compute (`Callable`): From a batch to (batch, width). It must not be the wrapped module, which would wait
                 for the other processes: they may have one batch less.
             width (`int`): Also of a process without an exam.

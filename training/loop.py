@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,29 +26,14 @@ from training.averaging import WeightAverage
 from training.checkpoints import check_num_processes, find_checkpoint, save_checkpoint
 from training.data import Batch, StepPlan
 from training.feed import ExamFeed
+from training.graph import make_step
+from training.step import Task
 
 
 logger = get_logger(__name__)
 
 HEAD_PREFIX = "classifier."
 STOP_CHECK_STEPS = 10  # several processes agree on stopping this often; each agreement costs a synchronisation
-
-
-class Task(Protocol):
-    """What the loop needs to know of a stage."""
-
-    module: nn.Module  # what is trained, as accelerator.prepare returned it
-    exams: Any  # training split
-    validation: Any  # None: the last step is kept
-
-    def backward(self, batches: list[Batch]) -> torch.Tensor:
-        """Accumulates one step's gradients; returns the loss, detached, whose mean over processes is the batch's."""
-
-    def after_step(self) -> None:
-        """Puts parameters back into their bounds."""
-
-    def evaluate(self, exams: Any) -> dict[str, float]:
-        """Returns results on `validation`, the same in every process; `loss` decides which step is best."""
 
 
 @dataclass
@@ -175,7 +161,7 @@ class TrainingLoop:
         save_best: Callable[[], None],
     ):
         self.feed, self.accelerator, self.task = feed, feed.accelerator, task
-        self.optimizer, self.schedule = optimizer, schedule
+        self.schedule = schedule
         self.plan, self.args, self.save_best = plan, args, save_best
         if task.validation is None and args.early_stopping_patience is not None:
             raise ValueError("--early_stopping_patience needs a validation split: found none")
@@ -188,11 +174,13 @@ class TrainingLoop:
         self.state = LoopState()
         self.grad_norm = torch.zeros(())
         self.losses: list[torch.Tensor] = []  # since the last log entry, left on the device
+        self.waited = 0.0  # seconds in which the steps since then waited for their batches
         self.accelerator.register_for_checkpointing(self.state, schedule)
         self.average = None
         if args.ema_decay is not None:
             self.average = WeightAverage(self.accelerator.unwrap_model(task.module), args.ema_decay)
             self.accelerator.register_for_checkpointing(self.average)
+        self.run_step = make_step(self.accelerator, task, optimizer, self.average, args, plan, self.steps)
 
     def resume(self) -> None:
         """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
@@ -233,7 +221,10 @@ class TrainingLoop:
                 self._save(last=done or exhausted, asked=asked)
                 if done or exhausted or asked:
                     return done or exhausted
-                self.losses.append(self._step([next(batches) for _ in range(self.plan.accumulation)]))
+                asked_for_data = time.perf_counter()
+                batches_of_step = [next(batches) for _ in range(self.plan.accumulation)]
+                self.waited += time.perf_counter() - asked_for_data
+                self.losses.append(self._step(batches_of_step))
                 state.step += 1
                 progress.update()
                 if state.step % self.args.logging_steps == 0 or state.step == self.steps:
@@ -241,18 +232,11 @@ class TrainingLoop:
                     clock = time.perf_counter()
 
     def _step(self, batches: list[Batch]) -> torch.Tensor:
-        seed_step(self.args.seed, self.state.step, self.accelerator.process_index)
         self.task.module.train()
-        loss = self.task.backward(batches)
-        self.grad_norm = self.accelerator.clip_grad_norm_(
-            self.task.module.parameters(), self.args.max_grad_norm or math.inf
-        )
-        self.optimizer.step()
+        step = self.state.step
+        seed = partial(seed_step, self.args.seed, step, self.accelerator.process_index)
+        loss, self.grad_norm = self.run_step(batches, self.plan.rows(step), seed)
         self.schedule.step()
-        self.optimizer.zero_grad()
-        self.task.after_step()
-        if self.average is not None:
-            self.average.update()
         return loss
 
     def _evaluate(self) -> None:
@@ -319,9 +303,11 @@ class TrainingLoop:
             **({"grad_norm": grad_norm} if math.isfinite(grad_norm) else {}),
             "learning_rate": self.schedule.get_last_lr()[0],
             "ecg_per_s": len(self.losses) * self.plan.global_batch_size / seconds,
+            "data_wait_ms": 1000 * self.waited / len(self.losses),  # of a step
         }
-        self.losses = []
-        progress.set_postfix(loss=f"{loss:.4f}", ecg_per_s=f"{entry['ecg_per_s']:.0f}")
+        self.losses, self.waited = [], 0.0
+        rates = {name: f"{entry[name]:.{digits}f}" for name, digits in (("ecg_per_s", 0), ("data_wait_ms", 1))}
+        progress.set_postfix(loss=f"{loss:.4f}", **rates)
         self._record(entry)
 
     def _check_finite(self) -> None:

@@ -1,4 +1,4 @@
-"""How well a classifier does by age and by sex: F1 and AUROC of each label, with intervals, on the test split."""
+"""How well a classifier does by age and by sex: F1, AUROC and calibration of each label, on the test split."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 AGE_BANDS = {"<40": (0, 40), "40-64": (40, 65), ">=65": (65, math.inf)}  # years, from and below
 SEXES = ("female", "male")
-SUBGROUP_METRICS = ("f1", "auroc")
+SUBGROUP_METRICS = ("f1", "auroc", "brier", "ece")  # the last without intervals, see metrics/calibration.py
 COUNTS = ("n_positive", "n_known")
 
 
@@ -27,7 +27,7 @@ def subgroup_metrics(
             With `ages`, `sexes` or both.
         measure, intervals (`Callable`):
             From predictions to the result of `multilabel_metrics` and `bootstrap_intervals`, or those of one label of
-            several.
+            several; with those of calibration where they have such.
 
     Returns:
         `dict` ready for JSON: `kinds` {"age" and "sex", those that the predictions have: `n_unknown` (exams) and

@@ -1,5 +1,6 @@
 """What stage 2 learns: labels side by side, one label of several, or numbers. A class for each, one interface."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ from transformers import PreTrainedConfig
 
 from data_scripts.tables.schema import NUMBER_COLUMNS, ExamSchema, labels_array, schema_of, targets_array
 from metrics.ecg_multilabel.ecg_multilabel import NO_CHOICE_THRESHOLD
-from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, Label, labels_of
+from modeling_ecgclip.labels_ecgclip import OF_EACH_LABEL, UNKNOWN_LABEL, Label, labels_of
 from modeling_ecgclip.losses_ecgclip import multilabel_loss, regression_loss, single_label_loss
 from training.arguments import ClassificationArguments
 from training.evaluation import (
@@ -99,8 +100,9 @@ class Targets(ABC):
     # ---- model
 
     def describe(self, config: PreTrainedConfig) -> None:
-        """Writes outputs and problem type into a model's configuration; thresholds of an earlier training go."""
-        config.thresholds = None
+        """Writes outputs and problem type into a model's configuration; what an earlier training decided by goes."""
+        for field in OF_EACH_LABEL:
+            setattr(config, field, None)
         config.id2label = dict(enumerate(self.names))
         config.label2id = {name: i for i, name in config.id2label.items()}
         config.label_details = self.details
@@ -247,7 +249,7 @@ class MultiLabel(_Classes):
 
     def loss(self, outputs: torch.Tensor, values: torch.Tensor, n_known: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the mean binary cross-entropy."""
-        pos_weight = None if self.pos_weight is None else self.pos_weight.to(outputs.device, non_blocking=True)
+        pos_weight = None if self.pos_weight is None else _constant_on(outputs.device, self.pos_weight)
         return multilabel_loss(outputs, values, pos_weight, n_known)
 
     def predictions(self, split: str, exams: Any, outputs: np.ndarray) -> SplitPredictions:
@@ -416,7 +418,7 @@ class Regression(Targets):
 
     def loss(self, outputs: torch.Tensor, values: torch.Tensor, n_known: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the mean squared error over the variance; `outputs` are standardised."""
-        mean, deviation = (of.float().to(outputs.device, non_blocking=True) for of in (self.mean, self.deviation))
+        mean, deviation = (_constant_on(outputs.device, of) for of in (self.mean, self.deviation))
         return regression_loss(outputs, (values - mean) / deviation, n_known)
 
     def predictions(self, split: str, exams: Any, outputs: np.ndarray) -> TargetPredictions:
@@ -470,6 +472,11 @@ def _check_names(names: Sequence[str], known: Sequence[str], flag: str) -> None:
             raise ValueError(f"{flag} {name}: the exam table has {', '.join(known)}")
         if names.count(name) > 1:
             raise ValueError(f"{flag} {name}: expected each once")
+
+
+@functools.cache  # copied to the device once: a step that is captured as a graph must not read the processor's memory
+def _constant_on(device: torch.device, values: torch.Tensor) -> torch.Tensor:
+    return values.float().to(device)
 
 
 def balanced_pos_weight(labels: np.ndarray) -> torch.Tensor:

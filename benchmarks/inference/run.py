@@ -1,5 +1,5 @@
 """
-Inference on a processor: PyTorch eager float32, the project's own copies, ONNX Runtime and OpenVINO, in one run.
+Inference: PyTorch eager float32, the project's own copies, and on a processor ONNX Runtime and OpenVINO, in one run.
 
     python benchmarks/inference/run.py [--preset fernandes2024] [--threads 2] [--turns 20]
     python benchmarks/inference/run.py --model_name_or_path runs/cls --dataset_name_or_path exams
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,7 +43,9 @@ from training.data import ExamSplit  # noqa: E402
 
 Run = Callable[[np.ndarray], np.ndarray]  # ECGs (batch, leads, samples) to logits (batch, labels), both float32
 BASELINE = "PyTorch eager float32"
-CALLS = {1: 20, 32: 1}  # of one turn, by batch size
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+BATCH_SIZES = [1, 32, 128, 512, 2048] if CUDA else [1, 32]
 EXPORTS = {
     "onnx-float32": ("onnx", "float32"),
     "onnx-int8": ("onnx", "int8"),
@@ -105,10 +108,17 @@ def real_ecgs(sample_data: Path, extractor: EcgFeatureExtractor, table: str) -> 
     return np.stack(ecgs)
 
 
+def calls_of_a_turn(batch_size: int) -> int:
+    """Many where each is short."""
+    return 20 if CUDA or batch_size == 1 else 1
+
+
 def of_torch(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
+    """From and to the processor's memory, as a service needs it: on a GPU with both copies."""
+
     def run(ecgs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model(torch.from_numpy(ecgs)).float().numpy()
+            return model(torch.from_numpy(ecgs).to(DEVICE)).float().cpu().numpy()
 
     return run
 
@@ -119,7 +129,7 @@ def of_class(model: Any) -> Run:
 
 def plain_model(model: EcgResNetForSignalClassification) -> torch.nn.Module:
     weights = list(model.state_dict().values())
-    return plain.make_model(model.config.to_dict(), weights, torch.device("cpu")).eval()
+    return plain.make_model(model.config.to_dict(), weights, DEVICE).eval()
 
 
 def two_streams(folder: Path) -> Run:
@@ -147,11 +157,18 @@ def make_arms(model: EcgResNetForSignalClassification, folder: Path) -> dict[str
     def exported(name: str) -> Run:
         return of_class(ExportedEcgClassifier.from_pretrained(folder / name))
 
-    return {
+    of_pytorch: dict[str, Callable[[], Run]] = {
         BASELINE: lambda: of_class(model),
         "PyTorch eager float32, plain Conv1d": lambda: of_torch(plain_model(model)),
         "ours float32": lambda: of_class(model.for_inference(torch.float32)),
         "ours bfloat16": lambda: of_class(model.for_inference(torch.bfloat16)),
+    }
+    if CUDA:  # torch's own graphs: what is exported is for processors
+        compiled = partial(torch.compile, mode="reduce-overhead")
+        return of_pytorch | {
+            "ours bfloat16, compiled": lambda: of_class(compiled(model.for_inference(torch.bfloat16)))
+        }
+    return of_pytorch | {
         "ONNX Runtime float32": lambda: exported("onnx-float32"),
         "ONNX Runtime int8": lambda: exported("onnx-int8"),
         "OpenVINO float32": lambda: exported("openvino-float32"),
@@ -164,17 +181,18 @@ def make_arms(model: EcgResNetForSignalClassification, folder: Path) -> dict[str
 def serve(name: str, options: argparse.Namespace, folder: Path, pipe: Any) -> None:
     """One arm: sends its probabilities of all ECGs, then seconds per call for each batch size asked for."""
     torch.set_num_threads(options.threads)
-    model = EcgResNetForSignalClassification.from_pretrained(options.model_name_or_path).eval()
+    model = EcgResNetForSignalClassification.from_pretrained(options.model_name_or_path).eval().to(DEVICE)
     run = make_arms(model, folder)[name]()
     ecgs = np.load(folder / "ecgs.npy")
     pipe.send(np.concatenate([1 / (1 + np.exp(-run(ecgs[i : i + 32]))) for i in range(0, len(ecgs), 32)]))
     while (batch_size := pipe.recv()) is not None:
-        batch = np.ascontiguousarray(ecgs[:batch_size])
+        batch = np.ascontiguousarray(ecgs[np.arange(batch_size) % len(ecgs)])
+        calls = calls_of_a_turn(batch_size)
         run(batch)  # caches and threads are warm again after the other arms' turns
         start = time.perf_counter()
-        for _ in range(CALLS[batch_size]):
+        for _ in range(calls):
             run(batch)
-        pipe.send((time.perf_counter() - start) / CALLS[batch_size])
+        pipe.send((time.perf_counter() - start) / calls)
 
 
 class Arm:
@@ -183,7 +201,7 @@ class Arm:
     def __init__(self, name: str, options: argparse.Namespace, folder: Path):
         self.pipe, self.process = start_arm(serve, name, options, folder)
         self.probabilities = self.pipe.recv()
-        self.seconds: dict[int, list[float]] = {size: [] for size in CALLS}
+        self.seconds: dict[int, list[float]] = {size: [] for size in options.batch_sizes}
 
     def take_turn(self, batch_size: int, counts: bool) -> None:
         self.pipe.send(batch_size)
@@ -198,11 +216,15 @@ class Arm:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Arm]:
     names = make_arms(EcgResNetForSignalClassification.from_pretrained(options.model_name_or_path), folder)
+    chosen = names if options.arms is None else [BASELINE, *options.arms]
+    unknown = set(chosen) - set(names)
+    if unknown:
+        raise ValueError(f"--arms: expected some of {', '.join(names)}; found {', '.join(sorted(unknown))}")
     arms = {}
-    for name in names:
+    for name in dict.fromkeys(chosen):
         arms[name] = Arm(name, options, folder)
     for turn in range(options.turns + 1):
-        for batch_size in CALLS:
+        for batch_size in options.batch_sizes:
             for arm in arms.values():
                 arm.take_turn(batch_size, counts=turn > 0)
         print(f"turn {turn} of {options.turns}", file=sys.stderr, flush=True)
@@ -240,18 +262,27 @@ def fastest(results: dict[str, dict[str, Any]], size: int) -> dict[str, Any]:
     return {"path": name, "time_ratio": ratio, "ecg_per_s_ratio": round(1 / ratio, 2)}
 
 
-def print_table(results: dict[str, dict[str, Any]]) -> None:
-    head = ["", "batch 1, ms", "of eager's time", "batch 32, ECG/s", "of eager's", "largest difference"]
-    rows = [[*head, "decisions changed"]]
+def print_table(results: dict[str, dict[str, Any]], sizes: list[int]) -> None:
+    head = [""]
+    for size in sizes:
+        head += ["batch 1, ms", "of eager's time"] if size == 1 else [f"batch {size}, ECG/s", "of eager's"]
+    rows = [[*head, "largest difference", "decisions changed"]]
     for name, result in results.items():
-        one, many = result["batch 1"], result["batch 32"]
-        cells = [f"{one['ms']:.2f}", f"{one['time_ratio']:.2f}", f"{many['ecg_per_s']:.0f}"]
-        cells += [f"{1 / many['time_ratio']:.2f}", f"{result['largest_difference']:.1g}"]
+        cells = []
+        for size in sizes:
+            timed = result[f"batch {size}"]
+            ratio = timed["time_ratio"]
+            cells += (
+                [f"{timed['ms']:.2f}", f"{ratio:.2f}"]
+                if size == 1
+                else [f"{timed['ecg_per_s']:.0f}", f"{1 / ratio:.2f}"]
+            )
+        cells.append(f"{result['largest_difference']:.1g}")
         rows.append([name, *cells, f"{result['unequal_decisions']} of {result['decisions']}"])
     print(markdown_table(rows))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_name_or_path", help="trained classifier; left out: one is trained here")
     parser.add_argument("--dataset_name_or_path", help="exam table; left out: one is simulated")
@@ -262,13 +293,16 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20)
     default = os.environ.get("ECGCLIP_SAMPLE_DATA", PROJECT.parent / "shared" / "data")
     parser.add_argument("--sample_data", type=Path, default=Path(default), help="real ECGs, for the decisions")
-    options = parser.parse_args()
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=BATCH_SIZES)
+    parser.add_argument("--arms", nargs="+", help="that are timed beside the baseline; left out: all")
+    options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         options.model_name_or_path = prepare(options, Path(folder))
         config = EcgResNetForSignalClassification.config_class.from_pretrained(options.model_name_or_path)
         results = summarise(measure(options, Path(folder)), np.array(config.thresholds))
-    print_table(results)
-    line: dict[str, Any] = {f"batch {size}": fastest(results, size) for size in CALLS}
+    print_table(results, options.batch_sizes)
+    line: dict[str, Any] = {f"batch {size}": fastest(results, size) for size in options.batch_sizes}
+    line |= {"device": torch.cuda.get_device_name() if CUDA else "CPU"}
     line |= {"threads": options.threads, "turns": options.turns, "torch": torch.__version__, "arms": results}
     print(json.dumps(line))
 

@@ -82,16 +82,17 @@ def read(file: h5py.File, rows: np.ndarray, device: torch.device) -> tuple[torch
 
 
 def training(
-    model: PlainResNet, file: h5py.File, batches: Iterator[list[int]], device: torch.device
+    model: PlainResNet, file: h5py.File, batches: Iterator[list[int]], device: torch.device, bf16: bool = False
 ) -> Iterator[float]:
-    """Yields the loss of each step."""
+    """Yields the loss of each step; `bf16`: under torch's own autocast, and nothing else."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.BCEWithLogitsLoss()
     for rows in batches:
         ecg, labels = read(file, np.array(rows), device)
         optimizer.zero_grad()
-        loss = criterion(model(ecg), labels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = criterion(model(ecg), labels)
         loss.backward()
         optimizer.step()
         yield loss.item()

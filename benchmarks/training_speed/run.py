@@ -2,6 +2,7 @@
 Training and inference speed of the project against a plain float32 loop over HDF5, in one run on one machine.
 
     python benchmarks/training_speed/run.py [--preset fernandes2024] [--threads 2] [--turns 12] [--loss_steps 200]
+    python benchmarks/training_speed/run.py --batch_sizes 32 128 512 2048 --loss_steps 0     # on a GPU: its default
 
 Every arm is a process of its own with the same start weights, exams and order. For speed they take turns, a few steps
 each, so that other programs on the machine slow all of them alike; numbers are medians over the turns. For the loss
@@ -34,8 +35,14 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.arms import start_arm  # noqa: E402
 from benchmarks.training_speed import plain  # noqa: E402
+from common.markdown import markdown_table  # noqa: E402
 from data_scripts.tables.schema import load_exam_table  # noqa: E402
-from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification  # noqa: E402
+from modeling_ecgclip import (  # noqa: E402
+    EcgFeatureExtractor,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+    modeling_ecgclip,
+)
 from modeling_ecgclip.exported_ecgclip import ExportedEcgClassifier  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import save_for_hub  # noqa: E402
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS  # noqa: E402
@@ -50,6 +57,8 @@ from training.targets import MultiLabel  # noqa: E402
 
 
 MICROVOLTS = 1000.0
+OUT_OF_MEMORY = "out of memory"
+LONG_RUN, SHORT_RUN = 1_000_000, 100  # steps of a run in which the encoder is compiled, and in which it is not
 LOSS_OVER = 50  # the loss after N steps is the mean over the last so many: one step's batch of 32 says little
 
 
@@ -93,27 +102,39 @@ class Setting:
         return training_batches(self.exams, self.plan, 0, 0, 1_000_000, workers, self.device)
 
 
-def plain_training(setting: Setting) -> Iterator[tuple[float, float]]:
+def plain_training(setting: Setting, bf16: bool = False) -> Iterator[tuple[float, float]]:
     with h5py.File(setting.folder / "plain.hdf5") as file:
         steps = setting.plan.batches(0, 0, 1_000_000)
-        for loss in plain.training(setting.plain_model(), file, steps, setting.device):
+        for loss in plain.training(setting.plain_model(), file, steps, setting.device, bf16):
             yield loss, 0.0
 
 
-def our_training(setting: Setting, precision: str, resident: bool) -> Iterator[tuple[torch.Tensor, float]]:
-    """Yields loss and seconds waited for data, of the project's own steps; `resident`: one batch for ever."""
+def our_training(
+    setting: Setting, precision: str, resident: bool = False, steps: int = LONG_RUN, **flags: Any
+) -> Iterator[tuple[torch.Tensor, float]]:
+    """
+    Yields loss and seconds waited for data, of the project's own steps.
+
+    Args:
+        setting (`Setting`): What every arm starts from.
+        precision (`str`): `--mixed_precision`.
+        resident (`bool`, defaults to `False`): One batch for ever.
+        steps (`int`): Of the whole run, as the step is told: in a short one nothing is compiled.
+        flags: Of the training scripts, such as `graph="off"`.
+    """
     options = setting.options
     args = TrainingArguments(
         output_dir="unused",
         per_device_train_batch_size=options.batch_size,
         lr_scheduler_type="constant_with_warmup",
         max_grad_norm=0,
-        max_train_steps=1_000_000,
+        max_train_steps=steps,
         checkpointing_steps="no",
         seed=options.seed,
+        **flags,
     )
     accelerator = Accelerator(cpu=setting.device.type == "cpu", mixed_precision=precision)
-    optimizer, schedule = make_optimizer(setting.model, args, args.max_train_steps)
+    optimizer, schedule = make_optimizer(setting.model, args, steps)
     module, optimizer = accelerator.prepare(setting.model, optimizer)
     signal_input = SignalInput(EcgFeatureExtractor.for_model(setting.model.config), setting.model.config.signal)
     feed = ExamFeed(accelerator, signal_input, options.batch_size)
@@ -128,6 +149,12 @@ def our_training(setting: Setting, precision: str, resident: bool) -> Iterator[t
         waited = time.perf_counter() - start
         yield loop._step([batch]), waited  # the very step that training runs
         loop.state.step += 1
+
+
+def training_with_every_bias(setting: Setting) -> Iterator[tuple[torch.Tensor, float]]:
+    """Our steps with the gradients of the biases that batch normalisations remove, which are rounding noise."""
+    modeling_ecgclip.removes_constants = lambda norm: False  # in this arm's process alone
+    return our_training(setting, "bf16", graph="off")
 
 
 def plain_inference(setting: Setting) -> Iterator[tuple[float, float]]:
@@ -163,14 +190,19 @@ def infer(model: torch.nn.Module, setting: Setting) -> Iterator[tuple[float, flo
 
 ARMS: dict[str, Callable[[Setting], Iterator[tuple[Any, float]]]] = {
     "train plain": plain_training,
-    "train ours float32": lambda setting: our_training(setting, "no", False),
-    "train ours": lambda setting: our_training(setting, "bf16", False),
-    "train ours, data on device": lambda setting: our_training(setting, "bf16", True),
+    "train plain bf16": lambda setting: plain_training(setting, bf16=True),
+    "train ours float32": lambda setting: our_training(setting, "no", graph="off"),
+    "train ours": lambda setting: our_training(setting, "bf16", graph="off"),
+    "train ours, every bias": training_with_every_bias,
+    "train ours, data on device": lambda setting: our_training(setting, "bf16", resident=True, graph="off"),
     "infer plain": plain_inference,
     "infer ours float32": lambda setting: our_inference(setting, torch.float32),
     "infer ours": lambda setting: our_inference(setting, torch.bfloat16),
 }
-if not torch.cuda.is_available() and find_spec("openvino"):
+if torch.cuda.is_available():  # the step says in its log where it could not be captured or compiled
+    ARMS["train ours, graph"] = lambda setting: our_training(setting, "bf16", resident=True, steps=SHORT_RUN)
+    ARMS["train ours, graph compiled"] = lambda setting: our_training(setting, "bf16", resident=True)
+elif find_spec("openvino"):
     ARMS["infer ours, exported"] = lambda setting: exported_inference(setting, "bfloat16")
     ARMS["infer ours, exported int8"] = lambda setting: exported_inference(setting, "int8")
 
@@ -187,8 +219,12 @@ def serve(name: str, options: argparse.Namespace, folder: Path, pipe: Any) -> No
     while (n_steps := pipe.recv()) is not None:
         wait_for_device()
         start, cpu_start = time.perf_counter(), time.process_time()
-        done = list(itertools.islice(steps, n_steps))
-        wait_for_device()
+        try:
+            done = list(itertools.islice(steps, n_steps))
+            wait_for_device()
+        except torch.OutOfMemoryError:
+            pipe.send(OUT_OF_MEMORY)
+            return
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         pipe.send((seconds, cpu, sum(waited for _, waited in done), [float(loss) for loss, _ in done]))
 
@@ -201,13 +237,18 @@ class Arm:
         self.batch_size = options.batch_size
         self.turns: list[tuple[float, float, float]] = []  # of one step: seconds, processor seconds, seconds waited
         self.losses: list[float] = []
+        self.failed: str | None = None
 
     def begin(self, n_steps: int) -> None:
         self.n_steps = n_steps
         self.pipe.send(n_steps)
 
     def finish(self, counts: bool) -> None:
-        *times, losses = self.pipe.recv()
+        answer = self.pipe.recv()
+        if answer == OUT_OF_MEMORY:
+            self.failed, self.turns = answer, []
+            return
+        *times, losses = answer
         self.losses += losses
         if counts:
             self.turns.append(tuple(seconds / self.n_steps for seconds in times))
@@ -216,17 +257,19 @@ class Arm:
         return self.batch_size / median(turn[column] for turn in self.turns)
 
     def stop(self) -> None:
-        self.pipe.send(None)
+        if self.failed is None:
+            self.pipe.send(None)
         self.process.join()
 
 
 def take_turns(stage: str, steps: int, options: argparse.Namespace, folder: Path) -> dict[str, Arm]:
     """Runs the arms of a stage one after the other, `steps` each, again and again; the first turn only warms up."""
-    arms = {name: Arm(name, options, folder) for name in ARMS if name.startswith(stage)}
+    arms = {name: Arm(name, options, folder) for name in options.arms if name.startswith(stage)}
     for turn in range(options.turns + 1):
         for arm in arms.values():
-            arm.begin(steps)
-            arm.finish(counts=turn > 0)
+            if arm.failed is None:
+                arm.begin(steps)
+                arm.finish(counts=turn > 0)
         rates = ", ".join(f"{name} {arm.ecg_per_s():.1f}" for name, arm in arms.items() if arm.turns)
         print(f"turn {turn} of {options.turns}, ECG/s: {rates}", file=sys.stderr, flush=True)
     for arm in arms.values():
@@ -297,70 +340,104 @@ def operations_per_ecg(setting: Setting) -> int:
     return counter.get_total_flops() // len(batch["ecg"])
 
 
+def paired_ratios(base: str, arms: dict[str, Arm], column: int = 0) -> dict[str, float]:
+    """How many times faster the arms of a stage are than its plain one."""
+    stage = base.split(maxsplit=1)[0]
+    others = [name for name, arm in arms.items() if name != base and name.startswith(stage) and arm.turns]
+    if base not in arms or not arms[base].turns:
+        return {}
+    return {name: paired_ratio(arms[base], arms[name], column) for name in others}
+
+
 def paired_ratio(slow: Arm, fast: Arm, column: int = 0) -> float:
     """Of neighbouring turns: what else the machine did was alike for both."""
     return round(median(a[column] / b[column] for a, b in zip(slow.turns, fast.turns, strict=True)), 2)
 
 
 def compare_speed(options: argparse.Namespace, folder: Path, setting: Setting) -> dict[str, Any]:
-    """Rates of all arms and their ratios, what loading takes of a step, and the share of the matrix peak."""
+    """Rates of all arms at one batch size and their ratios, what a step waits, and the share of the matrix peak."""
     loading = loading_speed(setting)
     arms = take_turns("train", options.steps, options, folder) | take_turns(
         "infer", 2 * options.steps, options, folder
     )
-    train, infer, resident = arms["train ours"], arms["infer ours"], arms["train ours, data on device"]
-    ours = {name: arm for name, arm in arms.items() if name.startswith("infer ours")}
+    timed = {name: arm for name, arm in arms.items() if arm.turns}
+    training = {name: arm for name, arm in timed.items() if name.startswith("train")}
+    operations = operations_per_ecg(setting)
     peak = matrix_peak(setting.device, 8192 if setting.device.type == "cuda" else 2048)
     return {
-        "ecg_per_s": {name: round(arm.ecg_per_s(), 1) for name, arm in arms.items()},
-        "ecg_per_processor_s": {name: round(arm.ecg_per_s(1), 1) for name, arm in arms.items()},
-        "train_ratio": paired_ratio(arms["train plain"], train),
-        "infer_ratio": {name: paired_ratio(arms["infer plain"], arm) for name, arm in ours.items()},
-        "train_processor_ratio": paired_ratio(arms["train plain"], train, 1),
-        "infer_processor_ratio": {name: paired_ratio(arms["infer plain"], arm, 1) for name, arm in ours.items()},
-        "data_wait_share": round(median(waited / seconds for seconds, _, waited in train.turns), 4),
-        "step_against_data_on_device": paired_ratio(train, resident),
+        "ecg_per_s": {name: round(arm.ecg_per_s(), 1) for name, arm in timed.items()},
+        "ecg_per_processor_s": {name: round(arm.ecg_per_s(1), 1) for name, arm in timed.items()},
+        "failed": {name: arm.failed for name, arm in arms.items() if arm.failed is not None},
+        "train_ratio": paired_ratios("train plain", arms),
+        "infer_ratio": paired_ratios("infer plain", arms),
+        "train_processor_ratio": paired_ratios("train plain", arms, 1),
+        "infer_processor_ratio": paired_ratios("infer plain", arms, 1),
+        "every_bias_ratio": paired_ratios("train ours, every bias", arms),
+        "every_bias_processor_ratio": paired_ratios("train ours, every bias", arms, 1),
+        "data_wait_share": {
+            name: round(median(waited / seconds for seconds, _, waited in arm.turns), 4)
+            for name, arm in training.items()
+        },
         "loading_ecg_per_s": round(loading),
-        "loading_against_training": round(loading / train.ecg_per_s(), 1),
-        "loading_against_inference": round(loading / infer.ecg_per_s(), 1),
+        "loading_against": {name: round(loading / arm.ecg_per_s(), 1) for name, arm in timed.items()},
         "matrix_peak_tflops": round(peak / 1e12, 3),
-        "matrix_peak_share": round(operations_per_ecg(setting) * train.ecg_per_s() / peak, 3),
+        "matrix_peak_share": {name: round(operations * arm.ecg_per_s() / peak, 3) for name, arm in training.items()},
     }
+
+
+def print_table(speeds: dict[int, dict[str, Any]], names: list[str]) -> None:
+    """ECG/s of the arms by batch size; in brackets the share of the matrix peak that was measured beside it."""
+    rows = [["ECG/s at batch", *map(str, speeds)]]
+    for name in names:
+        cells = []
+        for speed in speeds.values():
+            share = speed["matrix_peak_share"].get(name)
+            rate = speed["ecg_per_s"].get(name)
+            cell = speed["failed"].get(name, "") if rate is None else f"{rate:,.1f}"
+            cells.append(cell if share is None else f"{cell} ({share:.0%})")
+        rows.append([name, *cells])
+    print(markdown_table(rows))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     write_data(folder, options.num_exams)
-    setting = Setting(options, folder)
-    check_plain_model(setting)
-    cuda = setting.device.type == "cuda"
+    cuda = torch.cuda.is_available()
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
         "preset": options.preset,
-        "batch_size": options.batch_size,
     }
+    by_size = [argparse.Namespace(**{**vars(options), "batch_size": size}) for size in options.batch_sizes]
+    check_plain_model(Setting(by_size[0], folder))
     if options.turns:
-        result |= compare_speed(options, folder, setting)
+        speeds = {one.batch_size: compare_speed(one, folder, Setting(one, folder)) for one in by_size}
+        print_table(speeds, options.arms)
+        result["speed"] = speeds
     if options.loss_steps:
-        result |= compare_losses(options, folder)
+        result |= compare_losses(by_size[0], folder)
     return result
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--preset", default="fernandes2024", choices=["fernandes2024", "tiny"])
-    parser.add_argument("--batch_size", type=int, default=32)
+    cuda = torch.cuda.is_available()
+    parser.add_argument(
+        "--batch_sizes", type=int, nargs="+", default=[32, 128, 512, 2048] if cuda else [32], help="losses: the first"
+    )
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="that are timed")
     parser.add_argument("--num_exams", type=int, default=8000)
     parser.add_argument("--turns", type=int, default=12, help="how often every arm is timed; 0: losses only")
-    parser.add_argument("--steps", type=int, default=2, help="training steps of a turn; inference does twice as many")
+    parser.add_argument(
+        "--steps", type=int, default=50 if cuda else 2, help="training steps of a turn; inference does twice as many"
+    )
     parser.add_argument(
         "--loss_steps", type=int, default=200, help="training steps before losses are compared; 0: none"
     )
     parser.add_argument("--loss_seeds", type=int, default=3, help="seeds (weights, order, dropout) of that comparison")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
-    workers = 4 if torch.cuda.is_available() else 0
-    parser.add_argument("--dataloader_num_workers", type=int, default=workers)
-    options = parser.parse_args()
+    parser.add_argument("--dataloader_num_workers", type=int, default=4 if cuda else 0)
+    options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(options, Path(folder))
     print(json.dumps(result))

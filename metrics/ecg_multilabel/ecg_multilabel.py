@@ -353,7 +353,8 @@ class _Tally:
     def values(self, weights: np.ndarray) -> np.ndarray:
         """All `METRICS` for weights `(resamples, groups)`: `(resamples, labels, metrics)`, NaN where undefined."""
         cells = (weights @ self.confusion).reshape(len(weights), -1, 4)
-        ranks = np.stack([_rank_values(*ranking, weights) for ranking in self.rankings], axis=1)
+        draws = np.ascontiguousarray(weights.T)  # once: each product with a sparse matrix would copy it
+        ranks = np.stack([_rank_values(*ranking, draws) for ranking in self.rankings], axis=1)
         return np.concatenate([_confusion_values(cells), ranks], axis=-1)
 
 
@@ -397,14 +398,14 @@ def _ranking(
 
 
 def _rank_values(
-    positives: scipy.sparse.csr_array, negatives: scipy.sparse.csr_array, weights: np.ndarray
+    positives: scipy.sparse.csr_array, negatives: scipy.sparse.csr_array, draws: np.ndarray
 ) -> np.ndarray:
-    """`RANK_METRICS` of one label for weights `(resamples, groups)`: `(resamples, 2)`."""
-    found = positives @ weights.T  # (blocks, resamples)
-    passed = negatives @ weights.T  # (2 * blocks + 1, resamples)
+    """`RANK_METRICS` of one label for weights `(groups, resamples)`: `(resamples, 2)`."""
+    found = positives @ draws  # (blocks, resamples)
+    passed = negatives @ draws  # (2 * blocks + 1, resamples)
     tied = passed[1::2]
-    passed = np.cumsum(passed, axis=0)
-    above, n_negative, n_positive = passed[1::2], passed[-1], found.sum(axis=0)
+    above = np.cumsum(passed[:-1:2] + tied, axis=0)  # and those tied, (blocks, resamples)
+    n_negative, n_positive = passed.sum(axis=0), found.sum(axis=0)
     outranked = (found * (n_negative - above + tied / 2)).sum(axis=0)
     called = np.cumsum(found, axis=0)
     precision = called / np.maximum(called + above, 1)  # 0 called: such a block has weight 0 below

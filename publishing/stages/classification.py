@@ -24,7 +24,13 @@ from publishing.card_text import (
     with_interval,
 )
 from publishing.stages.base import Stage, Table
-from training.evaluation import NO_INTERVAL, TABLE_COLUMNS, ZERO_DIVISION_MEAN, about_resamples
+from training.evaluation import (
+    NO_INTERVAL,
+    TABLE_COLUMNS,
+    ZERO_DIVISION_MEAN,
+    about_resamples,
+    threshold_prevalence,
+)
 from training.subgroups import SUBGROUP_METRICS
 
 
@@ -121,6 +127,10 @@ class MultiLabel(_Classifier):
         """As in the base class."""
         thresholds = run.metrics["thresholds"]
         with_threshold = {"positives": _positives, "threshold": lambda label, _: f"{thresholds[label.name]:.3f}"}
+        names = [label.name for label in run.labels]
+        prevalence = dict(zip(names, threshold_prevalence(run.metrics, names) or [None] * len(names), strict=True))
+        if any(share is not None for share in prevalence.values()):
+            with_threshold["chosen at"] = lambda label, _: _percent(prevalence[label.name])
         return measured_on(run), [
             _table(run, "Decisions at the thresholds", DECISIONS, with_threshold, self._thresholds(run)),
             _table(run, "Ranking, without a threshold", RANKING, {"positives": _positives}),
@@ -136,7 +146,9 @@ class MultiLabel(_Classifier):
         if run.metrics["thresholds_from"] == "validation":
             said = (
                 f"Thresholds maximise F1 on the validation split ({exams_of(run, run.metrics['validation'])}), never "
-                "on the test split. They are in `config.json`; the pipeline uses them for `positive`."
+                "on the test split. They are in `config.json`; the pipeline uses them for `positive`. *chosen at*: "
+                "the share of positives there (`threshold_prevalence`); where yours is far from it, choose again, as "
+                "`training.recalibrate` does on labelled exams."
             )
         reasons: dict[str, list[str]] = {}
         for entry in run.metrics["undefined"]:
@@ -245,6 +257,10 @@ def measured_on(run: "RunFolder") -> str:
     )
 
 
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.2g} %"
+
+
 def _positives(label: Label, values: Mapping[str, Any]) -> str:
     return f"{values['n_positive']:,} of {values['n_known']:,}"
 
@@ -281,7 +297,7 @@ def _brier_of_share(_: Label, values: Mapping[str, Any]) -> str:
 
 
 def subgroup_tables(run: "RunFolder") -> list[Table]:
-    """Returns tables of F1 and AUROC by age and sex; none for records that are older than these."""
+    """Returns tables of F1, AUROC, Brier score and ECE by age and sex; none for records that are older than these."""
     subgroups = run.metrics["test"].get("subgroups")
     if subgroups is None:
         return []
@@ -303,7 +319,8 @@ def subgroup_tables(run: "RunFolder") -> list[Table]:
         "that have them, a mean of such, or a value that is the same in every resample."
     )
     tables = []
-    for metric in SUBGROUP_METRICS:
+    measured = [metric for metric in SUBGROUP_METRICS if all(metric in group["mean"] for group in groups.values())]
+    for metric in measured:  # earlier records have no calibration there
         rows = [
             [label.name, *(_of_subgroup(group, label.name, metric) for group in groups.values())]
             for label in in_order(run)
@@ -319,7 +336,7 @@ def subgroup_tables(run: "RunFolder") -> list[Table]:
 def _of_subgroup(group: Mapping[str, Any], label: str | None, metric: str) -> str:
     """A cell: a label's metric in a subgroup, or the mean of all."""
     if label is None:
-        return with_interval(group["mean"][metric], group["intervals"]["mean"][metric], {})
+        return with_interval(group["mean"][metric], group["intervals"]["mean"].get(metric), {})
     values = group["per_class"][label]
-    shown = with_interval(values[metric], group["intervals"]["per_class"][label][metric], values)
+    shown = with_interval(values[metric], group["intervals"]["per_class"][label].get(metric), values)
     return shown if values[metric] is None else f"{shown} {values['n_positive']:,}"

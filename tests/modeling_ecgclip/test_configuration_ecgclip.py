@@ -101,6 +101,25 @@ def test_thresholds_of_other_labels_are_dropped(change, tmp_path, caplog):
     assert tuple(EcgResNetConfig.from_pretrained(tmp_path).thresholds) == (0.1,) * 6
 
 
+def test_what_belongs_to_labels_has_a_value_for_each_and_goes_with_them(tmp_path):
+    stated = {
+        "thresholds": [0.1, 0.2],
+        "threshold_prevalence": [0.3, None],
+        "calibration": {"scale": [1.0, 0.5], "shift": [0.0, -1.0]},
+        "abstention": {"error": 0.1, "low": [0.1, None], "high": [0.2, None]},
+    }
+    EcgResNetConfig(id2label={0: "NORM", 1: "MI"}, **stated).save_pretrained(tmp_path)
+    config = EcgResNetConfig.from_pretrained(tmp_path)
+    assert {name: getattr(config, name) for name in stated} == stated
+    config.id2label = {0: "MI", 1: "NORM"}
+    assert [getattr(config, name) for name in stated] == [None] * 4
+    for name, parts in (("calibration", ("scale", "shift")), ("abstention", ("low", "high"))):
+        with pytest.raises(ValueError, match=rf"{name}.{parts[1]} needs one value for each of 2 labels: found 0"):
+            EcgResNetConfig(num_labels=2, **{name: {parts[0]: [1.0, 1.0]}})
+    with pytest.raises(ValueError, match="calibration is for labels side by side"):
+        EcgResNetConfig(num_labels=2, problem_type="single_label_classification", calibration=stated["calibration"])
+
+
 def test_clip_config_holds_any_tower():
     tower = {"model_type": "vit", "hidden_size": 24, "num_attention_heads": 2}
     config = EcgClipConfig(ecg_config=tower, text_config={"model_type": "bert", "hidden_size": 32})

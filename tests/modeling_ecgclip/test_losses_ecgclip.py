@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, multilabel_loss, siglip_loss
+from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, gather_rows, multilabel_loss, siglip_loss
 from tests.two_processes import run_two
 
 
@@ -17,11 +17,11 @@ def raw_features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return ecg, text, torch.tensor(1.5, requires_grad=True)
 
 
-def loss_of(ecg, text, scale, ids, kind="clip"):
+def loss_of(ecg, text, scale, ids, kind="clip", gather=True):
     ecg, text = F.normalize(ecg, dim=1), F.normalize(text, dim=1)
     if kind == "siglip":
-        return siglip_loss(ecg, text, scale, scale - 4, ids, gather=True)  # a bias that has a gradient too
-    return clip_loss(ecg, text, scale, ids, gather=True)
+        return siglip_loss(ecg, text, scale, scale - 4, ids, gather)  # a bias that has a gradient too
+    return clip_loss(ecg, text, scale, ids, gather)
 
 
 def test_paired_loss_is_cross_entropy_on_the_diagonal():
@@ -68,19 +68,22 @@ def test_siglip_loss_asks_each_pair_once():
 
 
 CASES = {
-    f"{kind}-{positives}-{name}": (kind, ids, sizes)
+    f"{kind}-{positives}-{name}{'-known' * known}": (kind, ids, sizes, known)
     for kind in ("clip", "siglip")
     for positives, ids in (("paired", None), ("same_report", REPORT_IDS))
     for name, sizes in (("nearly_even", [4, 3]), ("uneven", [6, 1]))
+    for known in (False, True)  # the processes' numbers of exams
 }
 
 
 def _worker(rank, port, folder):
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    for name, (kind, ids, sizes) in CASES.items():
+    for name, (kind, ids, sizes, known) in CASES.items():
         ecg, text, scale = raw_features()
         mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-        loss = loss_of(ecg[mine], text[mine], scale, None if ids is None else ids[mine], kind)
+        loss = loss_of(
+            ecg[mine], text[mine], scale, None if ids is None else ids[mine], kind, sizes if known else True
+        )
         loss.backward()
         # What DistributedDataParallel does to losses' gradients: the mean over processes.
         results = [loss.detach(), scale.grad, ecg.grad, text.grad]
@@ -89,6 +92,8 @@ def _worker(rank, port, folder):
             result.div_(2)
         if rank == 0:
             torch.save(results, f"{folder}/{name}.pt")
+    with pytest.raises(ValueError, match=f"process {rank} was to have 5 rows: found 7"):
+        gather_rows(raw_features()[0], [5, 5])
     torch.distributed.destroy_process_group()
 
 
@@ -102,7 +107,7 @@ def of_two(tmp_path_factory):
 def test_two_processes_equal_one_with_the_joined_batch(name, of_two):
     found = torch.load(of_two / f"{name}.pt", weights_only=True)
     features = raw_features()
-    kind, ids, _ = CASES[name]
+    kind, ids, _, _ = CASES[name]
     loss = loss_of(*features, ids, kind)
     loss.backward()
     expected = [loss.detach(), features[2].grad, features[0].grad, features[1].grad]

@@ -6,8 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modeling_ecgclip import EcgClipModel, EcgResNetConfig, EcgResNetForSignalClassification, EcgResNetModel
-from modeling_ecgclip.layers_ecgclip import EcgDropout
+from modeling_ecgclip import (
+    EcgClipModel,
+    EcgResNetConfig,
+    EcgResNetForSignalClassification,
+    EcgResNetModel,
+    modeling_ecgclip,
+)
+from modeling_ecgclip.layers_ecgclip import EcgConv1d, EcgDropout
 
 
 def slow_encoder(config, weights, ecg, training):
@@ -62,7 +68,7 @@ def random_norms_(model):
 @pytest.fixture(params=list(EcgResNetConfig.presets))
 def tower(request):
     torch.manual_seed(0)
-    config = EcgResNetConfig.from_preset(request.param, dropout=0.0, n_samples=1024)
+    config = EcgResNetConfig.from_preset(request.param, dropout=0.0, n_samples=1024, name_or_path=request.param)
     return random_norms_(EcgResNetModel(config))
 
 
@@ -94,6 +100,92 @@ def test_layout_changes_neither_values_nor_gradients_nor_statistics(tower, short
     for name, buffer in tower.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             close(buffer, weights[name], 1e-9)
+
+
+def gradients(tower, ecg, **kwargs):
+    """The embedding, and every gradient of a loss that rests on it and on the hidden states that are asked for."""
+    tower.zero_grad()
+    output = tower(ecg, **kwargs)
+    generator = torch.Generator().manual_seed(2)
+    loss = 0
+    for state in (output.pooler_output, *(output.hidden_states or ())):
+        loss = loss + (state * torch.randn(state.shape, generator=generator, dtype=state.dtype)).sum()
+    loss.backward()
+    return output.pooler_output.detach(), {name: weight.grad.clone() for name, weight in tower.named_parameters()}
+
+
+def full_gradients(tower, ecg, **kwargs):
+    """The same with the gradients of all biases computed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modeling_ecgclip, "removes_constants", lambda norm: False)
+        return gradients(tower, ecg, **kwargs)
+
+
+def biases_of_convolutions(tower):
+    return [f"{name}.bias" for name, m in tower.named_modules() if isinstance(m, EcgConv1d) and m.bias is not None]
+
+
+def test_gradients_of_biases_that_a_normalisation_removes_are_zero_and_the_others_are_what_they_were(tower, short_ecg):
+    tower.double().train()
+    expected, full = full_gradients(tower, short_ecg.double())
+    found, given = gradients(tower, short_ecg.double())
+    assert torch.equal(found, expected)
+    scale = max(gradient.abs().max() for gradient in full.values())
+    dead = biases_of_convolutions(tower)
+    # Two of the stem and three of each block, or of the blocks alone; the other networks have none.
+    assert len(dead) == {"fernandes2024": 14, "tiny": 9}.get(tower.config.name_or_path, 0)
+    for name, gradient in given.items():
+        assert (gradient - full[name]).abs().max() < 1e-13 * scale, name
+        assert bool(gradient.any()) == (name not in dead), name
+
+
+@pytest.mark.parametrize(
+    ("frozen", "n_alive"),
+    [
+        (["blocks.0.norm1"], 1),
+        (["blocks.0.norm2"], 2),
+        (["blocks.1.norm2"], 4),  # those of the first block reach it too, by the skip stream
+        (["stem.layers.1", "blocks.2.norm1", "blocks.2.norm2"], 7),  # the stem's convolution has no bias
+    ],
+)
+def test_biases_before_a_frozen_normalisation_learn(frozen, n_alive, short_ecg):
+    torch.manual_seed(0)
+    config = EcgResNetConfig.from_preset("tiny", dropout=0.0, n_samples=1024)
+    tower = random_norms_(EcgResNetModel(config)).double().train()
+    for name in frozen:
+        tower.get_submodule(name).eval()
+    _, full = full_gradients(tower, short_ecg.double())
+    _, given = gradients(tower, short_ecg.double())
+    scale = max(gradient.abs().max() for gradient in full.values())
+    assert all((given[name] - full[name]).abs().max() < 1e-13 * scale for name in given)
+    assert sum(bool(given[name].any()) for name in biases_of_convolutions(tower)) == n_alive
+
+
+def test_biases_learn_where_a_loss_rests_on_the_skip_streams(short_ecg):
+    torch.manual_seed(0)
+    config = EcgResNetConfig.from_preset("tiny", dropout=0.0, n_samples=1024)
+    tower = random_norms_(EcgResNetModel(config)).double().train()
+    _, full = full_gradients(tower, short_ecg.double(), output_hidden_states=True)
+    _, given = gradients(tower, short_ecg.double(), output_hidden_states=True)
+    scale = max(gradient.abs().max() for gradient in full.values())
+    assert all((given[name] - full[name]).abs().max() < 1e-13 * scale for name in given)
+    alive = [name for name in biases_of_convolutions(tower) if given[name].any()]
+    assert len(alive) == 6 and not any("conv1" in name for name in alive)
+
+
+def test_an_optimizer_keeps_biases_that_cancel_and_a_state_of_each(short_ecg):
+    torch.manual_seed(0)
+    tower = EcgResNetModel(EcgResNetConfig.from_preset("tiny", n_samples=1024)).train()
+    dead = biases_of_convolutions(tower)
+    for name in dead:
+        torch.nn.init.normal_(tower.get_parameter(name))
+    before = {name: weight.detach().clone() for name, weight in tower.named_parameters()}
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
+    for _ in range(2):
+        gradients(tower, short_ecg)
+        optimizer.step()
+    assert [name for name, weight in tower.named_parameters() if torch.equal(weight, before[name])] == dead
+    assert len(optimizer.state) == len(before)  # what checkpoints held when all were computed
 
 
 def test_inference_copy_computes_the_same(tower, short_ecg):

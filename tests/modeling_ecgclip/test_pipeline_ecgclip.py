@@ -428,3 +428,34 @@ def test_installed_package_serves_a_saved_folder(classifier, classify, ecgs, tmp
     assert loaded(ecgs[0], **STATED) == classify(ecgs[0], **STATED)
     local = pipeline("ecg-classification", model=str(tmp_path), pipeline_class=EcgClassificationPipeline)
     assert local(ecgs[0], **STATED) == classify(ecgs[0], **STATED)
+
+
+def test_a_model_with_bounds_says_what_it_leaves_open(classify):
+    ecg = {"ecg": simulated(1), "sampling_rate": 400, "unit": "mV"}
+    scores = {one["label"]: one["score"] for one in classify(ecg)}
+    told = [scores[name] for name in LABEL_NAMES]
+    config = classify.model.config
+    with pytest.raises(ValueError, match="no bounds to abstain by"):
+        classify(ecg, abstain=True)
+    config.abstention = {
+        "error": 0.1,
+        "low": [told[0] - 0.01, told[1] + 0.01, told[2] - 0.02, None, 0.0, 0.0],
+        "high": [told[0] + 0.01, told[1] + 0.02, told[2], None, 1.0, 1.0],
+    }
+    try:
+        found = {one["label"]: one["decision"] for one in classify(ecg)}
+        assert [found[name] for name in LABEL_NAMES[:4]] == ["uncertain", "negative", "positive", None]
+        assert all("decision" not in one for one in classify(ecg, abstain=False))
+    finally:
+        config.abstention = None
+
+
+def test_thresholds_are_told_with_the_share_that_they_were_chosen_at(classify):
+    ecg, config = {"ecg": simulated(1), "sampling_rate": 400, "unit": "mV"}, classify.model.config
+    config.thresholds, config.threshold_prevalence = (0.5,) * 6, (0.1, None, 0.1, 0.1, 0.1, 0.1)
+    try:
+        found = {one["label"]: one for one in classify(ecg, return_thresholds=True)}
+        assert (found["1dAVb"]["threshold"], found["1dAVb"]["threshold_prevalence"]) == (0.5, 0.1)
+        assert found["RBBB"]["threshold_prevalence"] is None and "threshold" not in classify(ecg)[0]
+    finally:
+        config.thresholds = config.threshold_prevalence = None

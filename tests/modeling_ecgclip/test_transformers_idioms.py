@@ -110,7 +110,9 @@ def test_stock_trainer_fine_tunes_and_reloads(classifier, problem_type, id2label
     exams = Exams(labels)
     trainer = Trainer(model, arguments, train_dataset=exams, eval_dataset=exams)
     trainer.train()
-    assert all(not torch.equal(before[name], weight) for name, weight in model.named_parameters())
+    # What batch normalisations remove has nothing to learn.
+    removed = [name for name in before if name.endswith(".bias") and ("conv" in name or "skip" in name)]
+    assert [name for name, weight in model.named_parameters() if torch.equal(before[name], weight)] == removed
     assert np.isfinite(trainer.evaluate()["eval_loss"])
     trainer.save_model(str(tmp_path / "saved"))
     EcgFeatureExtractor().save_pretrained(tmp_path / "saved")

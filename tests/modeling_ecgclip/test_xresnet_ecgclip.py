@@ -65,6 +65,9 @@ def test_parameter_count_is_the_published_one(preset, expected):
     width, hidden, outputs = model.config.hidden_size, 128, 71
     head = 2 * width + (width + 1) * hidden + 2 * hidden + (hidden + 1) * outputs
     assert sum(parameter.numel() for parameter in model.parameters()) + head == expected
+    assert {name for name, _ in model.named_parameters() if name.endswith("bias")} == {
+        f"{name}.bias" for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm1d)
+    }
 
 
 @pytest.mark.parametrize(

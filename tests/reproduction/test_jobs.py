@@ -33,7 +33,8 @@ def test_all_arms_of_a_setting_may_train_equally_long_and_at_least_1000_steps():
             assert steps.setdefault(setting, recipe) == recipe
             recipe = RECIPES["paper"]
             assert job.flags["learning_rate"] == (recipe.head_learning_rate if frozen else recipe.learning_rate)
-    assert steps["full"]["max_train_steps"] == math.ceil(30 * 10_000 / 32)
+    paper = RECIPES["paper"]
+    assert steps["full"]["max_train_steps"] == max(3000, math.ceil(paper.num_train_epochs * 10_000 / paper.batch_size))
     assert steps["exp-5"]["max_train_steps"] == RECIPES["paper"].min_train_steps
 
 
@@ -102,7 +103,7 @@ def test_arms_and_comparisons_are_told_apart_by_their_titles():
     assert set(PAPER_ARMS) == set(PRIMARY)
     for recipe in RECIPES.values():
         assert set(recipe.arms) <= ARMS.keys() and set(PRIMARY) <= set(recipe.arms)
-    assert len(RECIPES["control"].seeds) >= 5 and len(RECIPES["paper"].seeds) >= 5
+    assert len(RECIPES["control"].seeds) >= 5 and RECIPES["paper"].arms == PRIMARY
 
 
 def test_flags_of_the_command_line_replace_the_presets():
@@ -131,6 +132,30 @@ def test_other_parameters_are_refused_by_name_finished_or_not(tmp_path):
             check_jobs([new], tmp_path)
         check_jobs([old], tmp_path)
         (folder / JOB_FILE).unlink()
+
+
+def test_what_changes_the_speed_alone_is_no_parameter(tmp_path):
+    pretrained = next(job for job in jobs_of() if job.name.endswith("unseen/pretrained/seed-2"))
+    (tmp_path / pretrained.name).mkdir(parents=True)
+    older = {**pretrained.identity, "cache_dataset_on_device": True}  # as older folders have it
+    older["encoder"] = {**older["encoder"], "dataloader_num_workers": 8}
+    (tmp_path / pretrained.name / JOB_FILE).write_text(json.dumps(older))
+    flags = {"cache_dataset_on_device": "off", "dataloader_num_workers": 3}
+    recipe = replace(
+        RECIPES["demo"],
+        flags={**RECIPES["demo"].flags, **flags},
+        pretrain_flags={**RECIPES["demo"].pretrain_flags, **flags},
+    )
+    again = next(job for job in jobs_of(recipe) if job.name == pretrained.name)
+    assert again.flags["dataloader_num_workers"] == 3 and again.identity == pretrained.identity
+    check_jobs([again], tmp_path)
+
+
+def test_the_cache_was_a_switch_once():
+    spellings = {
+        word: parse_flags("finetune", [f"cache_dataset_on_device={word}"]) for word in ("true", "False", "auto")
+    }
+    assert [flags["cache_dataset_on_device"] for flags in spellings.values()] == ["on", "off", "auto"]
 
 
 def test_fingerprint_sees_a_changed_label_and_not_the_place(exam_table):

@@ -25,6 +25,7 @@ def test_average_is_the_recursion_written_out(model):
     expected = {name: tensor.clone() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     for n in range(1, 5):
         change(model)
+        average.advance()
         average.update()
         decay = min(0.25, (1 + n) / (10 + n))
         for name, tensor in model.state_dict().items():
@@ -38,6 +39,7 @@ def test_average_is_the_recursion_written_out(model):
 def test_frozen_weights_are_left_alone_and_own_weights_return_bit_for_bit(model):
     average = WeightAverage(model, decay=0.9)
     change(model)
+    average.advance()
     average.update()
     own = copy.deepcopy(model.state_dict())
     with average.applied():
@@ -58,11 +60,14 @@ def test_own_weights_return_after_an_error_too(model):
 def test_a_saved_average_goes_on_as_if_never_interrupted(model):
     first = WeightAverage(model, decay=0.5)
     change(model)
+    first.advance()
     first.update()
     second = WeightAverage(model, decay=0.5)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     change(model)
+    first.advance()
     first.update()
+    second.advance()
     second.update()
     a, b = first.state_dict(), second.state_dict()
     assert a["n_updates"] == b["n_updates"] == 2

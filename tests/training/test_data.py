@@ -11,14 +11,19 @@ from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, SignalSpec
 from training.data import (
     EmbeddedSplit,
     ExamSplit,
+    ExamTable,
     StepPlan,
     TextEmbeddings,
     fraction_of_patients,
+    hold_recordings,
     microvolts_per_unit,
     ordered_batches,
     training_batches,
     usable_splits,
 )
+
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_any_signal_and_labels_are_read(leads):
     batch = split.__getitems__([1, 0])
     assert batch["ecg"].shape == (2, len(leads), 50) and batch["ecg"][:, 0, 0].tolist() == [0, 4]
     assert batch["labels"].tolist() == [[-1, 0], [0, 1]]
-    split.cache_on(torch.device("cpu"))
+    split.hold_on(torch.device("cpu"))
     assert torch.equal(split.__getitems__([1, 0])["ecg"], batch["ecg"])
 
 
@@ -120,6 +125,14 @@ def test_plan_covers_an_epoch_once_in_another_order_each_time():
     epochs = [sum(plan.batches(0, start, start + 3), []) for start in (0, 3)]
     assert all(len(set(epoch)) == 18 for epoch in epochs)
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(("n_exams", "accumulation"), [(23, 1), (24, 1), (21, 2), (5, 1)])
+def test_rows_of_a_step_are_those_that_each_process_sees(n_exams, accumulation):
+    plan = StepPlan(n_exams, batch_size=4, accumulation=accumulation, world_size=2)
+    for step in range(2 * plan.steps_per_epoch):
+        seen = [sum(map(len, plan.batches(rank, step, step + 1))) for rank in range(2)]
+        assert plan.rows(step) == seen
 
 
 def test_last_step_is_used_from_half_full_on():
@@ -180,25 +193,68 @@ def test_unit_conversion_knows_scale_and_refuses_filters():
         microvolts_per_unit(EcgFeatureExtractor(), SignalSpec(sampling_rate=500, n_samples=5000))
 
 
-def test_a_cached_split_gives_the_same_batches(train):
-    rows = np.random.default_rng(0).permutation(90)[:50]
-    read, cached = ExamSplit(train, rows), ExamSplit(train, rows)
-    cached.cache_on(torch.device("cpu"))
-    assert cached.on_device and not read.on_device
-    plan = StepPlan(50, batch_size=16, seed=0)
-    both = (training_batches(split, plan, 0, 0, 6, 2, torch.device("cpu")) for split in (read, cached))
-    for a, b in zip(*both, strict=True):
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[name], b[name]) for name in a)
+@pytest.fixture
+def table(exam_table):
+    return ExamTable.load(str(exam_table))
 
 
-def test_a_cache_that_does_not_fit_says_how_much_is_missing(train, monkeypatch):
-    class Memory:
-        available = 1_000_000
+def some(table, text=None):
+    """A part of the training split in an order of its own; every exam has one of the texts."""
+    split = ExamSplit(table.splits["train"], np.random.default_rng(0).permutation(90)[:50], text)
+    split.report_ids = np.array([0, 1, 3, 4])[np.arange(50) % 4]
+    return split
 
-    monkeypatch.setattr("training.data.psutil.virtual_memory", Memory)
-    with pytest.raises(MemoryError, match=r"90 exams need 0.0 GiB, but cpu has 0.0 GiB free.*leave the flag out"):
-        ExamSplit(train).cache_on(torch.device("cpu"))
+
+def test_bits_and_order_are_the_same_from_map_threads_cache_and_shared_table(table, text):
+    splits = {name: some(table, text) for name in ("map", "threads", "cache", "shared")}
+    splits["cache"].hold_on(CPU)
+    whole = splits["shared"].recordings.on_device(CPU)
+    assert whole.shape == (90, 12, 4096) and splits["cache"]._held.recordings.shape == (50, 12, 4096)
+    splits["shared"].hold_on(CPU, whole)
+    assert [split.on_device for split in splits.values()] == [False, False, True, True]
+    plan = StepPlan(50, batch_size=16, accumulation=2, seed=0)
+    workers = {"map": 0, "threads": 3, "cache": 3, "shared": 0}
+    for read in (
+        lambda name: training_batches(splits[name], plan, 0, 1, 6, workers[name], CPU),
+        lambda name: ordered_batches(splits[name], 7, 1, 2, workers[name], CPU),
+    ):
+        batches = zip(*map(read, splits), strict=True)
+        count = 0
+        for first, *others in batches:
+            count += 1
+            assert first.keys() == {"ecg", "labels", "n_samples", "report_ids", "text_embeds"}
+            for other in others:
+                assert first.keys() == other.keys()
+                assert all(torch.equal(first[name], other[name]) for name in first)
+                assert all(first[name].dtype == other[name].dtype for name in first)
+        assert count in (10, 4)
+
+
+def test_what_a_table_holds_serves_all_splits_but_where_the_cache_is_off(table):
+    parts = {
+        name: ExamSplit(table.splits["validation"], np.arange(k, 30, 2))
+        for k, name in ((0, "train"), (1, "validation"))
+    }
+    parts["test"] = ExamSplit(table.splits["test"])
+    table.held.update({name: ExamSplit(rows).recordings.on_device(CPU) for name, rows in table.splits.items()})
+    assert hold_recordings("off", table, parts, CPU) == "read from the memory map, as asked for"
+    assert not any(split.on_device for split in parts.values())
+    expected = {name: split.__getitems__([3, 1])["ecg"] for name, split in parts.items()}
+    assert hold_recordings("auto", table, parts, CPU) == "held on cpu, for all runs on this table"
+    for name, split in parts.items():
+        assert split.on_device and torch.equal(split.__getitems__([3, 1])["ecg"], expected[name])
+        assert split._held.recordings is table.held["test" if name == "test" else "validation"]
+
+
+def test_what_is_read_once_is_held_only_where_that_is_asked_for(table):
+    splits = {name: ExamSplit(rows) for name, rows in table.splits.items()}
+    assert "each is read once" in hold_recordings("auto", table, splits, CPU, each_read_once=True)
+    assert "on a CPU" in hold_recordings("auto", table, splits, CPU)
+    assert not any(split.on_device for split in splits.values())
+    assert hold_recordings("on", table, splits, CPU, each_read_once=True).startswith(
+        "held on cpu: 0.0 GiB of recordings"
+    )
+    assert [split.on_device for split in splits.values()] == [True, True, False]  # test is read once in any run
 
 
 def test_training_needs_exams_whatever_is_allowed_and_other_splits_are_named(train):

@@ -56,7 +56,13 @@ def test_validation_and_the_saved_model_are_those_of_the_averaged_weights(exam_t
 
 
 def test_options_of_a_run_are_taken(exam_table, tmp_path):
-    more = ["--pos_weight", "auto", "--head_learning_rate", "1e-2", "--cache_dataset_on_device"]
+    more = [
+        "--pos_weight",
+        "auto",
+        "--head_learning_rate",
+        "1e-2",
+        "--cache_dataset_on_device",
+    ]  # as a switch, which it was once
     more += ["--augment", "noise_mv=0.02", "lead_masking=0.1", "--early_stopping_patience", "3"]
     train_cls.main(arguments(exam_table, tmp_path / "all", *more))
     record = json.loads((tmp_path / "all" / "run.json").read_text())["arguments"]

@@ -123,10 +123,11 @@ def batches_of(accelerator, n_exams, passes, kind=None):
         exams["labels"] = labels_of_kind(kind)
     world = accelerator.num_processes
     plan = StepPlan(n_exams, N_EXAMS // (passes * world), passes, world)
-    return [
+    batches = [
         {name: column[torch.tensor(indices)] for name, column in exams.items()}
         for indices in plan.batches(accelerator.process_index, 0, 1)
     ]
+    return batches, plan.rows(0)
 
 
 def run_case(accelerator, name):
@@ -135,7 +136,7 @@ def run_case(accelerator, name):
     n_exams, passes, bf16 = case.pop("n_exams", N_EXAMS), case.pop("passes", 1), case.pop("bf16", False)
     task = contrastive_task(accelerator, **case) if name in CONTRASTIVE else classification_task(accelerator, **case)
     with torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext():
-        loss = task.backward(batches_of(accelerator, n_exams, passes, case.get("kind")))
+        loss = task.backward(*batches_of(accelerator, n_exams, passes, case.get("kind")))
     results = {"loss": accelerator.reduce(loss, reduction="mean")}
     for weight, parameter in task.model.named_parameters():
         if parameter.requires_grad:
@@ -181,7 +182,7 @@ def test_two_processes_give_the_loss_and_every_gradient_of_one(name, of_two):
 def test_accumulation_gives_the_gradient_of_one_large_batch(name):
     accelerator = Accelerator(cpu=True)
     task = contrastive_task(accelerator, **CONTRASTIVE[name])
-    loss = task.backward(batches_of(accelerator, N_EXAMS, passes=3))
+    loss = task.backward(*batches_of(accelerator, N_EXAMS, passes=3))
     found = {"loss": loss} | {n: p.grad for n, p in task.model.named_parameters() if p.requires_grad}
     assert largest_difference(found, run_case(accelerator, name)) < FLOAT32_TOLERANCE
 
@@ -192,6 +193,6 @@ def test_accumulation_gives_the_gradient_of_one_mean_over_what_is_known(kind):
     results = []
     for passes in (1, 3):
         task = classification_task(accelerator, kind)
-        loss = task.backward(batches_of(accelerator, N_EXAMS, passes, kind))
+        loss = task.backward(*batches_of(accelerator, N_EXAMS, passes, kind))
         results.append({"loss": loss} | {n: p.grad for n, p in task.model.named_parameters()})
     assert largest_difference(results[1], results[0]) < FLOAT32_TOLERANCE

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from training import retrieval
 from training.retrieval import (
@@ -52,6 +53,24 @@ def test_ranks_equal_their_definition_whatever_the_block(monkeypatch, block):
     assert ranks.text_to_ecg.tolist() == to_ecg
     assert len(set(to_text)) > 5 and len(set(to_ecg)) > 2
     assert ranks.ecgs_of_report.tolist() == np.bincount(ids)[np.unique(ids)].tolist()
+
+
+def test_similarities_held_at_once_do_not_grow_with_the_exams(monkeypatch):
+    monkeypatch.setattr(retrieval, "SIMILARITY_BLOCK", 10_000)
+    held = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.mm.default:
+                held.append(result.numel())
+            return result
+
+    ecg, text, ids = embeddings(n=3000, n_reports=400)
+    with Watch():
+        retrieval_ranks(ecg, text, ids)
+    n_reports = len(np.unique(ids))
+    assert sum(held) == len(ids) * n_reports and 0 < max(held) <= 10_000
 
 
 def test_retrieval_metrics_by_hand():

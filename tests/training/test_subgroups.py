@@ -7,9 +7,10 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from common.files import write_json
+from metrics.calibration import calibration_metrics
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, multilabel_metrics
 from metrics.single_label import single_label_intervals, single_label_metrics
-from training.evaluation import SplitPredictions
+from training.evaluation import SplitPredictions, evaluate_predictions
 from training.subgroups import subgroup_metrics
 
 
@@ -54,6 +55,19 @@ def test_each_subgroup_is_measured_as_its_exams_alone(tmp_path):
     assert set(men["mean"]) == {"f1", "auroc"}
     write_json(tmp_path / "m.json", found)
     assert json.loads((tmp_path / "m.json").read_text()) == found
+
+
+def test_calibration_stands_beside_the_decisions():
+    sexes = np.where(np.arange(400) % 3 > 0, "female", "male").astype(object)
+    test = exams(np.full(400, np.nan), sexes)
+    metrics = evaluate_predictions(None, test, NAMES, THRESHOLDS, n_resamples=20)["test"]
+    rows = sexes == "male"
+    men = metrics["subgroups"]["kinds"]["sex"]["groups"]["male"]
+    alone = calibration_metrics(test.probabilities[rows], test.labels[rows], NAMES)
+    assert {name: men["per_class"]["AF"][name] for name in ("brier", "ece")} == alone["per_class"]["AF"]
+    assert men["mean"]["ece"] == alone["mean"]["ece"]
+    ends = men["intervals"]["per_class"]["AF"]
+    assert ends["brier"]["low"] < alone["per_class"]["AF"]["brier"] < ends["brier"]["high"] and "ece" not in ends
 
 
 def test_bands_part_the_years_and_unknown_ones_are_counted():
