@@ -207,7 +207,7 @@ def morphology(
 
     broad = None if qrs_ms is None else qrs_ms >= BROAD_QRS_MS
     lateral = [lead for lead in LATERAL if lead in row]
-    q_leads = [lead for lead in row if _pathological_q(lead, of("q_mv", lead), of("q_ms", lead), of("r_mv", lead))]
+    q_leads = [lead for lead in row if pathological_q(lead, of("q_mv", lead), of("q_ms", lead), of("r_mv", lead))]
     r_peak = {lead: max(of("r_mv", lead), of("r2_mv", lead)) for lead in CHEST if lead in row}
     wide_s = None if not has("I", "V6") else all(of("s_ms", lead) >= WIDE_S_MS for lead in ("I", "V6"))
     return {
@@ -240,7 +240,7 @@ def _deepest(of: Callable[[str, str], float], lead: str) -> float:
     return min(of("q_mv", lead), of("s_mv", lead))
 
 
-def _pathological_q(lead: str, q_mv: float, q_ms: float, r_mv: float) -> bool:
+def pathological_q(lead: str, q_mv: float, q_ms: float, r_mv: float) -> bool:
     """A Q wave as after an infarction; a QS complex counts, but for V1, where it is usual."""
     if lead == "aVR" or q_mv == 0:
         return False

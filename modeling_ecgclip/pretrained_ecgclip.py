@@ -53,7 +53,9 @@ def _classifier() -> EcgClassificationPipeline:
     folder = str(pretrained_folder())
     # The registered classes rather than the folder's reference to them, so that no code is copied to a cache.
     make: Any = pipeline  # its annotations know transformers' own tasks alone
-    found: EcgClassificationPipeline = make("ecg-classification", model=folder, pipeline_class=EcgClassificationPipeline)
+    found: EcgClassificationPipeline = make(
+        "ecg-classification", model=folder, pipeline_class=EcgClassificationPipeline
+    )
     return found
 
 

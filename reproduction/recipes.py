@@ -136,7 +136,7 @@ RECIPES = {
         augment=("amplitude=0.3", "shift_s=0.5", "lead_masking=0.1"),
         flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99},
         pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100},
-        cohort={"num_exams": 12000, "prevalence_scale": 3.0, "seed": 20261122},
+        cohort={"num_exams": 12000, "prevalence_scale": 3.0, "seed": 20261122, "finding_scale": 0.0},
     ),
     # One GPU, many runs side by side on it: every arm and control, five seeds, until nothing more is gained.
     "control": Recipe(
@@ -156,7 +156,7 @@ RECIPES = {
         augment=("amplitude=0.3", "noise_mv=0.02", "wander_mv=0.1", "shift_s=0.5", "lead_masking=0.1"),
         flags={**AT_REST, "warmup_steps": 50, "ema_decay": 0.99},
         pretrain_flags={**STAGE_1, "center_text": True, "warmup_steps": 100},
-        cohort={"num_exams": 30000, "prevalence_scale": 3.0, "seed": 20261126},
+        cohort={"num_exams": 30000, "prevalence_scale": 3.0, "seed": 20261126, "finding_scale": 0.0},
     ),
     # One GPU, CODE-15%. The encoder, the two arms and the five settings are the paper's, and nothing else: it states
     # neither batch, rate nor epochs, nor a number of seeds. Those here fill a GPU, whose small batches are mostly

@@ -22,6 +22,7 @@ ROOMS = (
     ("publishing", "reproduction", "space"),
     ("train_clip", "train_cls"),
     ("app", "reproduce", "serve"),
+    ("pretrained",),  # the default's folders, whose code is the installed package
     # Commands that keep the name by which they are documented, beside what they speak of.
     (
         "modeling_ecgclip.convert_published",

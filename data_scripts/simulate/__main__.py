@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from data_scripts.simulate.cohort import COMPRESSIONS, DEFAULT_EXAMS_PER_PART, CohortSettings, write_cohort
 from data_scripts.simulate.exam import REPORT_LANGUAGES, REPORT_READERS
+from data_scripts.simulate.findings import KINDS
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -48,7 +49,30 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also write marks_part{N}.parquet: onset, peak and offset of P, QRS and T in each beat and lead",
     )
+    parser.add_argument(
+        "--finding_scale",
+        type=float,
+        default=1.0,
+        help="multiplies how often hearts have findings beside the six labels: infarctions, hypertrophy, other "
+        "rhythms, ...; 0 draws none (default 1)",
+    )
+    parser.add_argument(
+        "--finding_shares",
+        nargs="+",
+        type=_share,
+        default=[],
+        metavar="KIND=SHARE",
+        help=f"of single kinds, such as svt=0.05, in place of the scaled share; kinds: {', '.join(KINDS)}",
+    )
     return parser.parse_args(argv)
+
+
+def _share(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected KIND=SHARE, such as svt=0.05: found {word!r}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             report_reader=arguments.report_reader,
             marks=arguments.marks,
             report_language=arguments.report_language,
+            finding_scale=arguments.finding_scale,
+            finding_shares=dict(arguments.finding_shares),
         )
         summary = write_cohort(arguments.output_dir, settings, num_proc=arguments.num_proc)
     except ValueError as error:

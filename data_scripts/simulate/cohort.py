@@ -4,9 +4,10 @@ import csv
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,7 @@ from data_scripts.simulate.exam import (
     check_seed,
     simulate_exam,
 )
+from data_scripts.simulate.findings import FindingShares
 from data_scripts.simulate.marks_table import MARKS_SCHEMA, marks_table
 from data_scripts.simulate.noise import banks
 from data_scripts.simulate.physiology import TARGET_PREVALENCE, check_prevalence_scale
@@ -33,7 +35,7 @@ from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
 
 
-GENERATOR = "ecgclip simulator 1"
+GENERATOR = "ecgclip simulator 2"
 EXAM_COLUMNS = (
     "exam_id,age,is_male,nn_predicted_age,1dAVb,RBBB,LBBB,SB,ST,AF,patient_id,death,timey,normal_ecg,trace_file"
 ).split(",")
@@ -72,6 +74,9 @@ class CohortSettings:
         report_reader (`str`, defaults to `"shared"`): `"independent"`: reports come from another reading than labels.
         marks (`bool`, defaults to `False`): also write where P, QRS and T begin, peak and end in each beat and lead.
         report_language (`str`, defaults to `"pt"`): Portuguese, `"en"` for English, or `"both"`: every other exam's.
+        finding_scale (`float`, defaults to 1.0): multiplies the shares of findings beside the six labels; 0: none, and
+            the same exams as before there were any.
+        finding_shares (`dict`, *optional*): share of single kinds of `findings.KINDS`, in place of the scaled one.
 
     Raises:
         `ValueError`: for a value out of range.
@@ -86,18 +91,26 @@ class CohortSettings:
     report_reader: str = "shared"
     marks: bool = False
     report_language: str = "pt"
+    finding_scale: float = 1.0
+    finding_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_prevalence_scale(self.prevalence_scale)
         check_report_reader(self.report_reader)
         check_report_language(self.report_language)
+        _ = self.shares  # refuses unknown kinds
         if not 1 <= self.num_exams < ID_STRIDE:
             raise ValueError(f"num_exams must lie in [1, {ID_STRIDE}), found {self.num_exams}")
         if self.exams_per_part < 1:
             raise ValueError(f"exams_per_part must be 1 or more, found {self.exams_per_part}")
         if self.compression not in COMPRESSIONS:
             raise ValueError(f"compression must be one of {', '.join(COMPRESSIONS)}, found {self.compression!r}")
+
+    @cached_property
+    def shares(self) -> FindingShares:
+        """How often findings are drawn."""
+        return FindingShares.parse(self.finding_scale, self.finding_shares)
 
     @property
     def measurement_columns(self) -> tuple[str, ...]:
@@ -207,6 +220,7 @@ def write_part(task: PartTask) -> PartRows:
                     settings.report_reader,
                     settings.marks,
                     settings.report_language,
+                    settings.shares,
                 )
                 left = (N_SAMPLES - exam.signal.shape[1]) // 2
                 np.multiply(exam.signal.T, UNITS_PER_MV, out=chunk[row - begin, left : left + exam.signal.shape[1]])

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_scripts.simulate.findings import DEFAULT_SHARES, FindingShares, names_of
 from data_scripts.simulate.marks import Marks, marks_of
 from data_scripts.simulate.morphology import Heart, draw_gains, draw_heart, render
 from data_scripts.simulate.noise import Recording, draw_recording, lose_contact, record
@@ -38,6 +39,7 @@ class Measurements:
         axis_deg (`float`): electrical axis of the QRS.
         rhythm, block, repolarisation, ectopics (`str`): as in `physiology.Condition`.
         n_beats (`int`): beats recorded.
+        other_findings (`str`): names of `findings.KINDS` that the exam has, with a space between them.
     """
 
     heart_rate: float
@@ -51,6 +53,7 @@ class Measurements:
     repolarisation: str
     ectopics: str
     n_beats: int
+    other_findings: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,12 @@ def check_report_language(report_language: str) -> None:
 
 
 def draft_exam(
-    seed: int, index: int, prevalence_scale: float = 1.0, clean: bool = False, report_reader: str = "shared"
+    seed: int,
+    index: int,
+    prevalence_scale: float = 1.0,
+    clean: bool = False,
+    report_reader: str = "shared",
+    shares: FindingShares = DEFAULT_SHARES,
 ) -> Draft:
     """
     Decide one exam, without computing its signal.
@@ -144,11 +152,12 @@ def draft_exam(
         prevalence_scale (`float`, defaults to 1.0): multiplies CODE-15%'s prevalences.
         clean (`bool`, defaults to `False`): record without noise.
         report_reader (`str`, defaults to `"shared"`): one of `REPORT_READERS`.
+        shares (`FindingShares`, *optional*): of findings beside the six labels.
 
     Returns:
         `Draft`
     """
-    patient, condition = draw_condition(seed, index, prevalence_scale)
+    patient, condition = draw_condition(seed, index, prevalence_scale, shares)
     noise_rng = stream(seed, Purpose.NOISE, index)
     recording = draw_recording(noise_rng, clean)
     beats = draw_beats(stream(seed, Purpose.RHYTHM, index), condition, recording.n_samples / SAMPLING_RATE)
@@ -170,6 +179,7 @@ def simulate_exam(
     report_reader: str = "shared",
     with_marks: bool = False,
     report_language: str = "pt",
+    shares: FindingShares = DEFAULT_SHARES,
 ) -> SimulatedExam:
     """
     One exam of a cohort, the same whichever others are made, and in which process.
@@ -183,6 +193,7 @@ def simulate_exam(
             that its words and the labels err apart; signal, truth and labels stay as they are.
         with_marks (`bool`, defaults to `False`): also say where each wave begins and ends, which changes nothing else.
         report_language (`str`, defaults to `"pt"`): one of `REPORT_LANGUAGES`; it changes the report alone.
+        shares (`FindingShares`, *optional*): how often hearts have findings beside the six labels.
 
     Returns:
         `SimulatedExam`
@@ -196,7 +207,7 @@ def simulate_exam(
     check_report_language(report_language)
     if not 0 <= index < ID_STRIDE - 1:
         raise ValueError(f"index must lie in [0, {ID_STRIDE - 1}), found {index}")
-    draft = draft_exam(seed, index, prevalence_scale, clean, report_reader)
+    draft = draft_exam(seed, index, prevalence_scale, clean, report_reader, shares)
     patient, condition, recording, beats = draft.patient, draft.condition, draft.recording, draft.beats
     duration_s = recording.n_samples / SAMPLING_RATE
     gains = draw_gains(draft.morphology_rng, beats)
@@ -225,6 +236,7 @@ def simulate_exam(
         repolarisation=condition.repolarisation,
         ectopics=condition.ectopics,
         n_beats=int(inside.sum()),
+        other_findings=" ".join(names_of(condition.findings)),
     )
     return SimulatedExam(
         exam_id=seed * ID_STRIDE + index + 1,

@@ -5,7 +5,7 @@ Every mark follows the definition by which its interval is simulated, so that ma
 of `measurements.csv`, and QT by its QTc, are distances between the marks over all leads.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from data_scripts.simulate.morphology import (
     VENTRICULAR_BEAT,
     Heart,
     Waves,
+    follow_p,
+    qrs_begin_s,
 )
 from data_scripts.simulate.physiology import Condition
 from data_scripts.simulate.projection import swap_arms, twelve_leads
@@ -192,7 +194,7 @@ def marks_of(
         `Marks`
     """
     near = (beats.times > -SEEN_BEFORE_S) & (beats.times < duration_s + SEEN_AFTER_S)
-    beats, gains = replace(beats, times=beats.times[near], kinds=beats.kinds[near], rr_s=beats.rr_s[near]), gains[near]
+    beats, gains = beats.only(near), gains[near]
     times = np.full((len(beats.times), len(MARKED_LEADS), len(MARKED_WAVES), len(PLACES)), np.nan)
     conducted, early = beats.kinds != VENTRICULAR, beats.kinds == VENTRICULAR
     if conducted.any():
@@ -201,10 +203,10 @@ def marks_of(
     if early.any():
         times[early, :, QRS:] = _ventricular(heart, gains[early], arms_swapped)
     if condition.pr_ms is not None:
-        for kind, waves in ((NORMAL, heart.p), (SUPRAVENTRICULAR, heart.ectopic_p)):
-            chosen = beats.kinds == kind
+        early = beats.kinds == SUPRAVENTRICULAR
+        for chosen, waves in ((follow_p(beats, condition), heart.p), (early, heart.ectopic_p)):
             if chosen.any():
-                onset = heart.onset_s - condition.pr_ms / 1000
+                onset = qrs_begin_s(heart, condition) - condition.pr_ms / 1000 - beats.late_s[chosen, None, None]
                 times[chosen, :, P] = onset + _p_marks(waves, gains[chosen], arms_swapped)
     times += beats.times[:, None, None, None]
     if lost_lead is not None:

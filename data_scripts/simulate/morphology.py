@@ -1,6 +1,6 @@
 """The waves: P, QRS, ST and T as Gaussians of a dipole in beat time; atrial waves of fibrillation and flutter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,22 @@ VENTRICULAR_BEAT = np.array(
         (290, 55, 0.245, -0.3325, 0.2975),
     ]
 )
+# Paced from the apex of the right ventricle: to the left, upwards and back; T against it.
+PACED_BEAT = np.array(
+    [
+        (-45, 14, 0.12, -0.30, 0.05),
+        (-8, 20, 0.55, -0.85, 0.70),
+        (36, 22, 0.30, -0.65, 0.60),
+        (290, 55, -0.26, 0.42, -0.38),
+    ]
+)
+SPIKE_BEFORE_S, SPIKE_SIGMA_S = 0.008, 0.0013  # a pulse of half a millisecond, behind the recorder's filter
+SPIKE_DIRECTION = np.array([0.5, -0.7, 0.3])
+U_AFTER_S, U_SIGMA_S = 0.06, 0.035  # behind the end of QT
+PR_SEGMENT_BEFORE_S, PR_SEGMENT_SIGMA_S = 0.028, 0.020  # before the QRS
+J_AFTER_S, J_SIGMA_S = 0.025, 0.03  # behind the QRS: a changed ST segment begins at the J point
+IN_LEFT_BLOCK = 0.35  # share of a finding's vectors that a broad QRS to the left leaves to be seen
+
 P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
 ECTOPIC_P_WAVE = np.array([(35, 14, 0.05, -0.03, -0.03), (62, 15, 0.05, -0.05, 0.04)])
 
@@ -97,7 +113,10 @@ class Heart:
         qrs, ventricular (`Waves`): of conducted beats, and of ventricular ones with their T wave.
         onset_s, offset_s (`float`): begin and end of the conducted QRS from its reference point.
         p, ectopic_p (`Waves`): seconds from P onset.
-        t_leads, st_leads (`np.ndarray` of shape `(8,)`): amplitude, mV.
+        t_leads, st_leads, j_leads, u_leads, pr_leads (`np.ndarray` of shape `(8,)`): amplitude, mV; a changed
+            beginning of ST, U waves and a change of the segment between P and QRS are zero in most.
+        ventricular_onset_s (`float`): begin of the ventricular QRS from its reference point.
+        spike_leads (`np.ndarray` of shape `(8,)`): a pacemaker's pulse, mV; zero without one.
         axis_deg (`float`): electrical axis of the conducted QRS.
         projection (`np.ndarray` of shape `(8, 3)`): of this patient.
     """
@@ -110,6 +129,11 @@ class Heart:
     ectopic_p: Waves
     t_leads: np.ndarray
     st_leads: np.ndarray
+    j_leads: np.ndarray
+    u_leads: np.ndarray
+    pr_leads: np.ndarray
+    ventricular_onset_s: float
+    spike_leads: np.ndarray
     axis_deg: float
     projection: np.ndarray
 
@@ -136,7 +160,22 @@ def qrs_span(table: np.ndarray) -> tuple[float, float]:
 
 
 def _qrs_table(patient: Patient, condition: Condition) -> np.ndarray:
-    """Dipole of the conducted QRS before its time is stretched; a patient's waves differ a little from the tables."""
+    """Dipole of the conducted QRS before its time is stretched, with what the findings add."""
+    rows = [
+        (centre, sigma, *(finding.severity * np.array(vector) * _shown(condition)))
+        for finding in condition.findings
+        for centre, sigma, *vector in finding.kind.qrs
+    ]
+    table = _usual_qrs(patient, condition)
+    return np.concatenate([table, np.array(rows)]) if rows else table
+
+
+def _shown(condition: Condition) -> float:
+    return IN_LEFT_BLOCK if condition.block == "lbbb" else 1.0
+
+
+def _usual_qrs(patient: Patient, condition: Condition) -> np.ndarray:
+    """Without findings; a patient's waves differ a little from the tables."""
     gain, severity = patient.wave_gain, condition.block_severity
     normal = NORMAL_QRS.copy()
     normal[:, 2:] *= gain[:7, None]
@@ -169,7 +208,41 @@ def _repolarisation(patient: Patient, condition: Condition) -> tuple[np.ndarray,
         st = (1 - min(1.0, part)) * st + part * LBBB_ST
     elif condition.block in ("rbbb", "incomplete_rbbb"):
         t = t + severity * RBBB_T * (1.0 if condition.block == "rbbb" else 0.6)
+    for finding in condition.findings:
+        kind = finding.kind
+        part = finding.severity * _shown(condition)
+        # What is left of T changes with the size of the finding; an old scar's T wave may have come back.
+        t = t * max(0.1, 1 + (kind.t_kept - 1) * min(part, 1.5))
+        t = t + part * (finding.recovery if kind.lasting else 1.0) * np.array(kind.t)
+        st = st + part * np.array(kind.st)
     return t, st
+
+
+def _p_table(patient: Patient, condition: Condition) -> np.ndarray:
+    """Dipole of P; that of an atrial focus where it is the rhythm's."""
+    table = ECTOPIC_P_WAVE.copy() if condition.rhythm == "atrial" else P_WAVE.copy()
+    table[:, 2:] *= patient.wave_gain[14:16, None]
+    for finding in condition.findings:
+        part = min(finding.severity, 1.4)
+        table[:, 2:] *= 1 + part * (np.array(finding.kind.p_gain) - 1)
+        table[-1, 0] += part * finding.kind.p_later_ms
+    return table
+
+
+def _ventricular_table(rng: np.random.Generator, condition: Condition) -> tuple[np.ndarray, float]:
+    """Dipole of ventricular beats, T in the last row, and where their QRS begins in ms from the reference point."""
+    table = VENTRICULAR_BEAT.copy()
+    table[:, 2:] *= rng.choice([-1.0, 1.0], size=3, p=[0.4, 0.6]) * np.exp(rng.normal(0, 0.2, 3))
+    if not condition.wide_beats:
+        return table, qrs_span(table[:-1])[0]
+    if condition.rhythm == "paced":
+        table = PACED_BEAT * np.array([1, 1, *np.exp(rng.normal(0, 0.15, 3))])
+    begin, end = qrs_span(table[:-1])
+    scale = condition.qrs_ms / (end - begin)
+    table[:-1, :2] *= scale
+    qt_ms = condition.qtc_ms * np.sqrt(60.0 / condition.heart_rate)
+    table[-1, 0] = begin * scale + qt_ms - 2 * table[-1, 1]
+    return table, begin * scale
 
 
 def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition) -> Heart:
@@ -184,15 +257,16 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
         `Heart`
     """
     position = np.exp(rng.normal(0, 0.05, (8, 1)))
+    turned = sum(finding.kind.frontal_deg * min(finding.severity, 1.3) for finding in condition.findings)
+    if turned:
+        patient = replace(patient, frontal_deg=patient.frontal_deg + turned)
     projection = patient_projection(patient) * position
     table = _qrs_table(patient, condition)
     begin, end = qrs_span(table)
     scale = condition.qrs_ms / (end - begin)
     qrs = _waves(table, projection, scale)
-    ventricular = VENTRICULAR_BEAT.copy()
-    ventricular[:, 2:] *= rng.choice([-1.0, 1.0], size=3, p=[0.4, 0.6]) * np.exp(rng.normal(0, 0.2, 3))
-    p = P_WAVE.copy()
-    p[:, 2:] *= patient.wave_gain[14:16, None]
+    ventricular, ventricular_onset_ms = _ventricular_table(rng, condition)
+    p = _p_table(patient, condition)
     t, st = _repolarisation(patient, condition)
     t_projection = patient_projection(patient, turn=T_TURN) * position
     return Heart(
@@ -204,9 +278,38 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
         ectopic_p=_waves(ECTOPIC_P_WAVE, projection),
         t_leads=t_projection @ t,
         st_leads=t_projection @ st,
+        j_leads=t_projection @ _vector(condition, "st") * _shown(condition),
+        u_leads=t_projection @ _vector(condition, "u"),
+        pr_leads=t_projection @ _vector(condition, "pr_segment"),
+        ventricular_onset_s=ventricular_onset_ms / 1000,
+        spike_leads=_spike(rng, projection) if condition.rhythm == "paced" else np.zeros(8),
         axis_deg=frontal_axis((qrs.leads * qrs.sigmas[:, None]).sum(axis=0)),
         projection=projection,
     )
+
+
+def _vector(condition: Condition, name: str) -> np.ndarray:
+    """What the findings add to a wave that most hearts do not have, (3,) in mV."""
+    parts = [finding.severity * np.array(getattr(finding.kind, name)) for finding in condition.findings]
+    return np.sum(parts, axis=0) if parts else np.zeros(3)
+
+
+def _spike(rng: np.random.Generator, projection: np.ndarray) -> np.ndarray:
+    """A pulse of one electrode is large, one between two of them small."""
+    size = float(rng.uniform(0.8, 3.0) if rng.random() < 0.4 else rng.uniform(0.1, 0.6))
+    return size * (projection @ (SPIKE_DIRECTION + rng.normal(0, 0.3, 3)))
+
+
+def qrs_begin_s(heart: Heart, condition: Condition) -> float:
+    """Begin of the QRS that the exam's rhythm has, in seconds from its reference point; PR ends there."""
+    return heart.ventricular_onset_s if condition.wide_beats else heart.onset_s
+
+
+def follow_p(beats: Beats, condition: Condition) -> np.ndarray:
+    """Mask of the beats that a P wave of the usual kind comes before."""
+    if condition.pr_ms is None:
+        return np.zeros(len(beats.times), bool)
+    return np.full(len(beats.times), True) if condition.wide_beats else beats.kinds == NORMAL
 
 
 def _add(buffer: np.ndarray, times: np.ndarray, centres: np.ndarray, sigmas: np.ndarray, leads: np.ndarray) -> None:
@@ -234,13 +337,11 @@ def _add(buffer: np.ndarray, times: np.ndarray, centres: np.ndarray, sigmas: np.
             buffer[:, begin:end] += wave[:, begin - start : end - start]
 
 
-def _add_waves(
-    buffer: np.ndarray, beats: Beats, chosen: np.ndarray, waves: Waves, gains: np.ndarray, shift_s: float = 0.0
-) -> None:
-    """Add the same waves to each of the chosen beats, moved by `shift_s`."""
-    if chosen.any():
+def _add_waves(buffer: np.ndarray, times: np.ndarray, waves: Waves, gains: np.ndarray, shift_s: float = 0.0) -> None:
+    """Add the same waves at each of some times (n,), of gains (n, 8), moved by `shift_s`."""
+    if len(times):
         centres, sigmas = waves.centres[None] + shift_s, waves.sigmas[None]
-        _add(buffer, beats.times[chosen], centres, sigmas, waves.leads * gains[chosen, None, :])
+        _add(buffer, times, centres, sigmas, waves.leads * gains[:, None, :])
 
 
 def _add_repolarisation(
@@ -255,7 +356,33 @@ def _add_repolarisation(
     centres = np.stack([st, peak - T_SHOULDER * qt, peak], axis=1)
     sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA, T_SIGMA])
     leads = np.stack([heart.st_leads, T_SHOULDER_GAIN * heart.t_leads, heart.t_leads])
+    starts = np.full(len(qt), heart.offset_s + J_AFTER_S)
+    for own, centre, sigma in (
+        (heart.j_leads, starts, J_SIGMA_S),
+        (heart.u_leads, heart.onset_s + qt + U_AFTER_S, U_SIGMA_S),
+    ):
+        if own.any():
+            centres = np.concatenate([centres, centre[:, None]], axis=1)
+            sigmas = np.concatenate([sigmas, np.full((len(qt), 1), sigma)], axis=1)
+            leads = np.concatenate([leads, own[None]])
     _add(buffer, beats.times[chosen], centres, sigmas, leads * gains[chosen, None, :])
+
+
+def _add_atrial(
+    buffer: np.ndarray, beats: Beats, heart: Heart, condition: Condition, gains: np.ndarray, seen: np.ndarray
+) -> None:
+    """P waves, those that no beat follows too, and the segment behind them."""
+    onset = qrs_begin_s(heart, condition) - (condition.pr_ms or 0.0) / 1000
+    if condition.pr_ms is not None:
+        early = seen & (beats.kinds == SUPRAVENTRICULAR)
+        usual = seen & follow_p(beats, condition)
+        _add_waves(buffer, (beats.times - beats.late_s)[usual], heart.p, gains[usual], onset)
+        _add_waves(buffer, beats.times[early], heart.ectopic_p, gains[early], onset)
+        if heart.pr_leads.any():
+            segment = Waves(np.array([-PR_SEGMENT_BEFORE_S]), np.array([PR_SEGMENT_SIGMA_S]), heart.pr_leads[None])
+            _add_waves(buffer, beats.times[usual], segment, gains[usual], heart.onset_s)
+    alone = beats.lone_p_s[beats.lone_p_s > -SEEN_BEFORE_S]
+    _add_waves(buffer, alone, heart.p, np.ones((len(alone), 8)), onset)
 
 
 def _atrial_waves(rng: np.random.Generator, condition: Condition, heart: Heart, n: int) -> np.ndarray:
@@ -315,14 +442,16 @@ def render(
     # Beats that end before the recording or begin after it are not drawn.
     seen = (beats.times > -SEEN_BEFORE_S) & (beats.times < n_samples / SAMPLING_RATE + SEEN_AFTER_S)
     conducted = seen & (beats.kinds != VENTRICULAR)
-    _add_waves(buffer, beats, conducted, heart.qrs, gains)
+    _add_waves(buffer, beats.times[conducted], heart.qrs, gains[conducted])
     _add_repolarisation(buffer, beats, conducted, heart, condition.qtc_ms, gains)
-    _add_waves(buffer, beats, seen & (beats.kinds == VENTRICULAR), heart.ventricular, gains)
-    if condition.pr_ms is not None:
-        onset = heart.onset_s - condition.pr_ms / 1000
-        _add_waves(buffer, beats, seen & (beats.kinds == NORMAL), heart.p, gains, onset)
-        _add_waves(buffer, beats, seen & (beats.kinds == SUPRAVENTRICULAR), heart.ectopic_p, gains, onset)
+    wide = seen & (beats.kinds == VENTRICULAR)
+    _add_waves(buffer, beats.times[wide], heart.ventricular, gains[wide])
+    _add_atrial(buffer, beats, heart, condition, gains, seen)
+    if heart.spike_leads.any():
+        spike = Waves(np.array([0.0]), np.array([SPIKE_SIGMA_S]), heart.spike_leads[None])
+        times = beats.times[wide] + heart.ventricular_onset_s - SPIKE_BEFORE_S
+        _add_waves(buffer, times, spike, np.ones((len(times), 8)))
     signal = buffer[:, margin : margin + n_samples]
-    if condition.rhythm != "sinus":
+    if condition.rhythm in ("af", "flutter"):
         signal += _atrial_waves(rng, condition, heart, n_samples)
     return np.ascontiguousarray(signal)

@@ -1,17 +1,21 @@
 """Who is recorded and what is true of the heart: patients, and the condition of each exam before anyone reads it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from data_scripts.simulate.findings import DEFAULT_SHARES, Finding, FindingShares, draw_findings, rhythm_of
 from data_scripts.simulate.streams import Purpose, stream
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
-Rhythm = Literal["sinus", "af", "flutter"]
+Rhythm = Literal[
+    "sinus", "af", "flutter", "paced", "atrial", "junctional", "ventricular", "svt", "wenckebach", "two_to_one",
+    "complete_block",
+]  # fmt: skip
 Block = Literal["none", "rbbb", "incomplete_rbbb", "lbbb", "incomplete_lbbb", "delay"]
 Repolarisation = Literal["normal", "flat_t", "inverted_t", "strain", "early"]
 RateGroup = Literal["slow", "usual", "fast"]
@@ -82,7 +86,8 @@ class Condition:
 
     `pr_ms` is None where no P wave conducts. `rr_variation` is the standard deviation of RR over its mean
     beyond that of breathing. `rate_group` is the distribution that a sinus rate was drawn from, which need not be what
-    a reader calls it.
+    a reader calls it. With `ectopic_order` n, every n-th beat is an ectopic one. With `wide_beats` all of them start
+    in a ventricle. `atrial_rate` is that of P waves which the ventricles do not follow, or not one by one.
     """
 
     rhythm: Rhythm
@@ -100,6 +105,10 @@ class Condition:
     ectopic_share: float
     age: float
     visit: int
+    findings: tuple[Finding, ...] = ()
+    ectopic_order: int = 0
+    wide_beats: bool = False
+    atrial_rate: float | None = None
 
 
 @lru_cache(maxsize=len(LABEL_NAMES))
@@ -303,7 +312,70 @@ def _draw_repolarisation(rng: np.random.Generator, patient: Patient) -> Repolari
     return "normal"
 
 
-def draw_condition(seed: int, index: int, prevalence_scale: float) -> tuple[Patient, Condition]:
+def _other_rhythm(rng: np.random.Generator, condition: Condition, rhythm: str) -> Condition:
+    """An exam whose rhythm is none of sinus node, fibrillation or flutter, or whose ectopic beats come in order."""
+    if rhythm in ("bigeminy", "trigeminy"):
+        return replace(condition, ectopics="ventricular", ectopic_order=2 if rhythm == "bigeminy" else 3)
+    usual = condition.heart_rate
+    narrow = {"rhythm": rhythm, "pr_ms": None, "rr_variation": 0.006, "sinus_arrhythmia": False, "ectopics": "none"}
+    wide = {**narrow, "wide_beats": True, "qrs_ms": float(rng.uniform(142, 188)), "repolarisation": "normal"}
+    slow, middle, quick = (float(rng.uniform(*limits)) for limits in ((36, 54), (62, 96), (148, 212)))
+    atrial, share, pr_ms = float(rng.uniform(68, 100)), rng.random(), float(rng.uniform(140, 190))
+    changes: dict[str, dict[str, Any]] = {
+        "paced": {
+            **wide,
+            "heart_rate": min(80.0, middle),
+            "rr_variation": 0.002,
+            "pr_ms": pr_ms if share < 0.5 else None,
+        },
+        "atrial": {**narrow, "heart_rate": middle, "pr_ms": pr_ms - 28},
+        "junctional": {**narrow, "heart_rate": slow if share < 0.7 else middle},
+        "ventricular": {**wide, "heart_rate": 0.85 * slow if share < 0.5 else middle},
+        "svt": {**narrow, "heart_rate": quick, "rr_variation": 0.003},
+        "wenckebach": {**narrow, "heart_rate": usual, "pr_ms": pr_ms + 20, "atrial_rate": usual},
+        "two_to_one": {**narrow, "heart_rate": atrial / 2, "pr_ms": pr_ms + 10, "atrial_rate": atrial},
+        "complete_block": {**(wide if share < 0.5 else narrow), "heart_rate": 0.9 * slow, "atrial_rate": atrial},
+    }
+    return replace(condition, **changes[rhythm])
+
+
+def _with_findings(
+    rng: np.random.Generator, patient: Patient, condition: Condition, found: tuple[Finding, ...]
+) -> Condition:
+    """The exam with its findings, but for those that what it has already leaves no room for."""
+    conducts = condition.rhythm == "sinus" and not any(patient.cases.values())
+    if not (conducts and condition.rate_group == "usual"):  # the six labels keep their shares
+        found = tuple(finding for finding in found if finding.kind.group != "rhythm")
+    if not (conducts and condition.block == "none"):
+        found = tuple(finding for finding in found if finding.kind.group != "delta")
+    if not found:
+        return condition
+    if any(finding.kind.group == "st" for finding in found):
+        condition = replace(condition, repolarisation="normal")
+    rhythm = rhythm_of(found)
+    if rhythm is not None:
+        found = tuple(finding for finding in found if finding.kind.group != "delta")
+        condition = _other_rhythm(rng, condition, rhythm)
+
+    def added(name: str) -> float:
+        return sum(finding.severity * getattr(finding.kind, name) for finding in found)
+
+    pr_ms = condition.pr_ms
+    if pr_ms is not None and added("pr_ms"):
+        most = 118.0 if any(finding.kind.group == "delta" for finding in found) else max(194.0, pr_ms)
+        pr_ms = _clip(pr_ms + added("pr_ms"), 78.0, most)
+    return replace(
+        condition,
+        findings=found,
+        pr_ms=pr_ms,
+        qrs_ms=condition.qrs_ms + added("qrs_ms"),
+        qtc_ms=_clip(condition.qtc_ms + added("qtc_ms"), 330.0, 620.0),
+    )
+
+
+def draw_condition(
+    seed: int, index: int, prevalence_scale: float, shares: FindingShares = DEFAULT_SHARES
+) -> tuple[Patient, Condition]:
     """
     What is true of one exam, from its patient's traits and the day.
 
@@ -311,6 +383,8 @@ def draw_condition(seed: int, index: int, prevalence_scale: float) -> tuple[Pati
         seed (`int`): of the cohort.
         index (`int`): of the exam.
         prevalence_scale (`float`): multiplies CODE-15%'s prevalences.
+        shares (`FindingShares`): of findings beside the six labels. They have streams of their own: without them the
+            exam is the same as if there were no such thing.
 
     Returns:
         `tuple[Patient, Condition]`
@@ -357,4 +431,7 @@ def draw_condition(seed: int, index: int, prevalence_scale: float) -> tuple[Pati
         age=age,
         visit=visit,
     )
-    return patient, condition
+    own = stream(seed, Purpose.EXAM_FINDINGS, index)
+    lasting = stream(seed, Purpose.PATIENT_FINDINGS, patient_index)
+    found = draw_findings(lasting, shares, patient.age, True) + draw_findings(own, shares, patient.age, False)
+    return patient, _with_findings(own, patient, condition, found)

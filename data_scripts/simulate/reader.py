@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_scripts.simulate.findings import OTHER_RHYTHMS
 from data_scripts.simulate.morphology import Heart
 from data_scripts.simulate.noise import Recording
 from data_scripts.simulate.physiology import Condition, Patient
 from data_scripts.simulate.rhythm import Beats
+from data_scripts.simulate.visible import AMPLITUDE_ERROR_MV, qrs_details, st_details
+from data_scripts.text.description import Detail
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
@@ -22,6 +25,8 @@ SHORT_PR = 120.0
 LONG_QTC = {True: 450.0, False: 470.0}  # male, female
 
 OVERLOOKED = 0.05  # of findings that are there, in the reading
+OTHER_RHYTHM_MISSED = 0.08
+FINDING_SEEN = (0.6, 0.12)  # severity from which a finding is concluded: mean, standard deviation
 LABEL_LOST = 0.03  # of diagnoses read, on the way from conclusion to label
 LABEL_ADDED = 0.0004  # of labels, per exam, that nothing supports
 
@@ -32,13 +37,14 @@ class ReadExam:
     One reading of one exam. Rates in beats per minute, durations in ms, axis in degrees.
 
     Args:
-        rhythm (`str`): `"sinus"`, `"af"`, `"flutter"` or `"unclear"`, as the reader sees it.
+        rhythm (`str`): one of `physiology.Rhythm` or `"unclear"`, as the reader sees it.
         heart_rate (`int`), qrs_ms (`int`), qtc_ms (`int`), axis_deg (`int`): measured.
         pr_ms (`int`, *optional*): None where the reader sees no P wave before the QRS.
         rate_class (`str`): `"slow"`, `"usual"` or `"fast"`.
         pr_class (`str`): `"long"`, `"usual"`, `"short"` or `"none"`.
         qrs_class (`str`): `"wide"`, `"borderline"` or `"usual"`.
         findings (`tuple[str, ...]`): what the conclusion names, keys of `conclusions.CONCLUSIONS`.
+        qrs_details, st_details (`tuple[Detail]`): what is seen of a heart with findings beside the six labels.
         labels (`tuple[int, ...]`): 0 or 1 in the order of `LABEL_NAMES`; mostly, not always, what `findings` says.
     """
 
@@ -53,6 +59,8 @@ class ReadExam:
     qrs_class: str
     findings: tuple[str, ...]
     labels: tuple[int, ...]
+    qrs_details: tuple[Detail, ...] = ()
+    st_details: tuple[Detail, ...] = ()
 
 
 def _seen_rhythm(rng: np.random.Generator, condition: Condition, recording: Recording) -> str:
@@ -64,6 +72,8 @@ def _seen_rhythm(rng: np.random.Generator, condition: Condition, recording: Reco
         return "unclear" if luck < 0.5 * missed else "sinus" if luck < missed else "af"
     if condition.rhythm == "flutter":
         return "af" if luck < 0.25 else "flutter"
+    if condition.rhythm in OTHER_RHYTHMS:
+        return "unclear" if luck < OTHER_RHYTHM_MISSED else condition.rhythm
     doubtful = condition.ectopics == "supraventricular" and condition.ectopic_share > 0.1
     mistaken = 0.0004 + 0.02 * doubtful + 0.006 * condition.sinus_arrhythmia + 0.004 * ("noisy" in recording.flaws)
     return "af" if luck < mistaken else "unclear" if luck < 2 * mistaken else "sinus"
@@ -111,6 +121,23 @@ def _other_findings(
     return found
 
 
+def _shown_findings(
+    rng: np.random.Generator, condition: Condition, heart: Heart, wide: bool
+) -> tuple[list[str], tuple[Detail, ...], tuple[Detail, ...]]:
+    """What is concluded from findings beside the six labels, and what is seen of them in the averaged beat."""
+    if not condition.findings:
+        return [], (), ()
+    named = [
+        finding.name
+        for finding in condition.findings
+        if finding.kind.group != "rhythm" and finding.severity > rng.normal(*FINDING_SEEN)
+    ]
+    error = AMPLITUDE_ERROR_MV * rng.standard_normal(2)
+    if condition.wide_beats or wide:
+        return ([] if condition.wide_beats else named), (), ()
+    return named, qrs_details(heart, error[0]), st_details(heart, condition, error[1])
+
+
 def _labels(rng: np.random.Generator, findings: list[str]) -> tuple[int, ...]:
     """Labels from findings, with what gets lost and added on the way."""
     lost, added = rng.random(len(LABEL_NAMES)) < LABEL_LOST, rng.random(len(LABEL_NAMES)) < LABEL_ADDED
@@ -149,7 +176,10 @@ def read_exam(
     slow, fast, long_pr = rng.normal(*SLOW_LIMIT), rng.normal(*FAST_LIMIT), rng.normal(*PR_LIMIT)
     rate_class = "slow" if rate < slow else "fast" if rate > fast else "usual"
     pr_ms, pr_class = None, "none"
-    if rhythm == "sinus":
+    if rhythm in OTHER_RHYTHMS and condition.pr_ms is not None:
+        pr_ms = condition.pr_ms + PR_ERROR * pr_error
+        pr_class = "long" if pr_ms > long_pr else "short" if pr_ms < SHORT_PR else "usual"
+    elif rhythm == "sinus":
         # Where fibrillation was taken for sinus rhythm, some P-like wave was measured.
         true_pr = condition.pr_ms if condition.pr_ms is not None else 160.0
         pr_ms = true_pr + PR_ERROR * pr_error
@@ -158,14 +188,18 @@ def read_exam(
     if rhythm == "sinus":
         findings += {"slow": ["SB"], "fast": ["ST"]}.get(rate_class, [])
         findings += ["1dAVb"] if pr_class == "long" else []
-    blocks = _block_findings(rng, condition, qrs_ms)
+    blocks = [] if condition.wide_beats else _block_findings(rng, condition, qrs_ms)
+    if any(finding.kind.group == "delta" for finding in condition.findings):
+        blocks = []  # what widens the QRS is its beginning
     blocked = bool({"RBBB", "LBBB"} & set(blocks))
     findings += blocks + _other_findings(rng, patient, condition, axis, blocked)
     if qtc_ms > LONG_QTC[patient.is_male] and not blocked:
         findings.append("long_qtc")
+    shown, in_qrs, in_st = _shown_findings(rng, condition, heart, blocked)
+    findings += shown
     kept = rng.random(len(findings)) >= OVERLOOKED
     findings = [name for name, keep in zip(findings, kept, strict=True) if keep]
-    qrs_class = "wide" if blocked else "borderline" if qrs_ms > QRS_SEEN_AS_WIDE else "usual"
+    qrs_class = "wide" if blocked or condition.wide_beats else "borderline" if qrs_ms > QRS_SEEN_AS_WIDE else "usual"
     return ReadExam(
         rhythm=rhythm,
         heart_rate=round(rate),
@@ -178,4 +212,6 @@ def read_exam(
         qrs_class=qrs_class,
         findings=tuple(findings),
         labels=_labels(rng, findings),
+        qrs_details=in_qrs,
+        st_details=in_st,
     )

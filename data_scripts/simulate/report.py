@@ -6,9 +6,10 @@ from types import ModuleType
 import numpy as np
 
 from data_scripts.simulate import conclusions, conclusions_english
+from data_scripts.simulate.findings import OTHER_RHYTHMS
 from data_scripts.simulate.physiology import Condition
 from data_scripts.simulate.reader import ReadExam
-from data_scripts.text.description import Hand, Reading, joined, sentences, styled
+from data_scripts.text.description import Detail, Hand, Reading, joined, sentences, styled
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
@@ -18,16 +19,35 @@ LABEL_ALIASES = {"1dAVb": "1aAVb"}  # as in the paper's example
 NUMBERINGS = ("{n}- {text}", "{n}- {text}", "{n}- {text}", "{n}) {text}", "{n}. {text}", "{text}")
 
 
-def _cycles(read: ReadExam) -> str:
-    if read.rhythm in ("af", "unclear"):
+EVERY_SECOND = 2
+P_OF_RHYTHM = {
+    "atrial": "negative",
+    "wenckebach": "dropped",
+    "two_to_one": "every_other",
+    "complete_block": "unrelated",
+}
+P_OF_FINDING = {"left_atrium": "long_v1", "right_atrium": "tall"}
+
+
+def _cycles(read: ReadExam, condition: Condition) -> str:
+    regular = condition.rhythm in OTHER_RHYTHMS and condition.rhythm != "wenckebach"
+    if read.rhythm == "af" or (read.rhythm == "unclear" and not regular):
         return "irregular"
     if read.rhythm == "flutter":
         return "stepped"
+    if read.rhythm == "wenckebach":
+        return "grouped"
+    if regular:
+        return "even"
+    if condition.ectopic_order and "ventricular_ectopics" in read.findings:
+        return "paired" if condition.ectopic_order == EVERY_SECOND else "uneven"
     return "breathing" if "sinus_arrhythmia" in read.findings else "regular"
 
 
 def _qrs(read: ReadExam, condition: Condition) -> str:
     """Which picture the description paints: that of a block also where the conclusion overlooked it."""
+    if condition.wide_beats:
+        return "wide"
     if read.qrs_class == "wide":
         named = {"RBBB": "rbbb", "LBBB": "lbbb"}
         for finding, key in named.items():
@@ -41,21 +61,45 @@ def _qrs(read: ReadExam, condition: Condition) -> str:
     ):
         if finding in read.findings:
             return key
-    if read.qrs_class == "usual" and {"hypertrophy", "low_voltage", "left_fascicle"} & set(read.findings):
+    odd = {"hypertrophy", "low_voltage", "left_fascicle"} & set(read.findings)
+    if read.qrs_class == "usual" and (odd or read.qrs_details):
         return "narrow"  # amplitudes or axis are not normal
     return read.qrs_class
 
 
-def _st(read: ReadExam, condition: Condition) -> str:
+def _st(read: ReadExam, condition: Condition) -> str | None:
     if read.qrs_class == "wide":
         return "opposed"
+    if read.st_details:
+        return None
     if "repolarisation" in read.findings:
         return condition.repolarisation
     return "early" if "early_repolarisation" in read.findings else "normal"
 
 
+def _p(read: ReadExam, condition: Condition) -> str:
+    if read.rhythm in OTHER_RHYTHMS:
+        return P_OF_RHYTHM.get(read.rhythm, "absent" if condition.pr_ms is None else "usual")
+    if read.rhythm == "sinus":
+        return next((word for name, word in P_OF_FINDING.items() if name in read.findings), "usual")
+    return {"af": "none", "flutter": "saw"}.get(read.rhythm, "unclear")
+
+
+def _qrs_details(read: ReadExam) -> tuple[Detail, ...]:
+    slow = {"delta_wave_left", "delta_wave_right"} & set(read.findings)
+    return read.qrs_details + ((Detail("slow_start"),) if slow else ())
+
+
+def _early_beats(read: ReadExam, condition: Condition) -> str | None:
+    kinds = ("ventricular", "supraventricular")
+    kind = next((kind for kind in kinds if f"{kind}_ectopics" in read.findings), None)
+    if kind == "ventricular" and condition.ectopic_order:
+        return "every_second" if condition.ectopic_order == EVERY_SECOND else "every_third"
+    return kind
+
+
 def _qtc(read: ReadExam) -> str:
-    if read.rhythm != "sinus" or read.qrs_class == "wide":
+    if read.rhythm not in ("sinus", "atrial", "junctional") or read.qrs_class == "wide":
         return "none"
     return "long" if "long_qtc" in read.findings else "usual"
 
@@ -71,15 +115,14 @@ def seen(read: ReadExam, condition: Condition) -> Reading:
     Returns:
         `Reading`: what the description is written from.
     """
-    kinds = ("ventricular", "supraventricular")
     return Reading(
         rate=read.rate_class,
         heart_rate=read.heart_rate,
-        cycles=_cycles(read),
+        cycles=_cycles(read, condition),
         axis_deg=read.axis_deg,
-        p={"sinus": "usual", "af": "none", "flutter": "saw"}.get(read.rhythm, "unclear"),
-        pr=read.pr_class,
-        pr_ms=read.pr_ms,
+        p=_p(read, condition),
+        pr="growing" if read.rhythm == "wenckebach" else read.pr_class,
+        pr_ms=None if read.rhythm == "wenckebach" else read.pr_ms,
         qrs=_qrs(read, condition),
         qrs_ms=read.qrs_ms,
         voltage="high" if "hypertrophy" in read.findings else "low" if "low_voltage" in read.findings else None,
@@ -87,7 +130,10 @@ def seen(read: ReadExam, condition: Condition) -> Reading:
         st=_st(read, condition),
         qtc=_qtc(read),
         qtc_ms=None if _qtc(read) == "none" else read.qtc_ms,
-        early_beats=next((kind for kind in kinds if f"{kind}_ectopics" in read.findings), None),
+        early_beats=_early_beats(read, condition),
+        spikes=read.rhythm == "paced",
+        qrs_details=_qrs_details(read),
+        st_details=read.st_details,
     )
 
 

@@ -1,6 +1,6 @@
-"""When the heart beats: RR intervals of sinus rhythm, fibrillation and flutter, with ectopic beats."""
+"""When the heart beats: RR intervals of each rhythm, with ectopic beats and P waves that nothing follows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Beats:
         rr_s (`np.ndarray` of shape `(n_beats,)`): RR interval that QT follows: a slow mean of those before.
         breath_hz (`float`): respiration, which also moves the heart.
         breath_phase (`float`): radians at time 0.
+        late_s (`np.ndarray` of shape `(n_beats,)`): by how much longer than its exam's PR is that of each beat.
+        lone_p_s (`np.ndarray` of shape `(n,)`): P waves that no beat follows: where its reference point would be.
     """
 
     times: np.ndarray
@@ -31,6 +33,13 @@ class Beats:
     rr_s: np.ndarray
     breath_hz: float
     breath_phase: float
+    late_s: np.ndarray
+    lone_p_s: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> "Beats":
+        """These beats alone; P waves without a beat stay."""
+        fields = {name: getattr(self, name)[chosen] for name in ("times", "kinds", "rr_s", "late_s")}
+        return replace(self, **fields)
 
     def inside(self, duration_s: float) -> np.ndarray:
         """Mask of the beats whose reference point is recorded."""
@@ -82,6 +91,8 @@ def _add_ectopics(rng: np.random.Generator, condition: Condition, rr: np.ndarray
         return kinds
     ventricular = condition.ectopics == "ventricular"
     early = rng.random(len(rr)) < condition.ectopic_share
+    if condition.ectopic_order:
+        early = np.arange(len(rr)) % condition.ectopic_order == 1
     coupling = rng.uniform(0.55, 0.72) if ventricular else rng.uniform(0.62, 0.8)
     for i in range(1, len(rr) - 1):
         if early[i] and kinds[i] == NORMAL:
@@ -91,6 +102,19 @@ def _add_ectopics(rng: np.random.Generator, condition: Condition, rr: np.ndarray
             rr[i] = max(MIN_RR_S, short)
             kinds[i + 1] = VENTRICULAR if ventricular else SUPRAVENTRICULAR
     return kinds
+
+
+def _dropped(rng: np.random.Generator, rr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Which P waves of so many are not conducted, and by how much PR of the others grows, in seconds.
+
+    Groups of three to five P waves: PR grows, most from the first beat to the second, until a beat is left out
+    (Luciani and Wenckebach). So the RR intervals of a group become shorter.
+    """
+    length = int(rng.integers(3, 6))
+    place = (np.arange(len(rr) + 1) + int(rng.integers(length))) % length
+    grows = rng.uniform(0.05, 0.09) * np.concatenate(([0.0], np.cumsum(0.55 ** np.arange(length))))
+    return place == length - 1, grows[place]
 
 
 def draw_beats(rng: np.random.Generator, condition: Condition, duration_s: float) -> Beats:
@@ -111,7 +135,7 @@ def draw_beats(rng: np.random.Generator, condition: Condition, duration_s: float
         rr = _fibrillation_intervals(rng, condition, n)
     elif condition.rhythm == "flutter":
         rr = _flutter_intervals(rng, condition, n)
-    else:
+    else:  # also where each beat or each P wave is as regular as the sinus node
         rr = _sinus_intervals(rng, condition, n, breath)
     kinds = _add_ectopics(rng, condition, rr)
     start = -MARGIN_S + rng.uniform(0, 1) * rr[0]
@@ -119,5 +143,18 @@ def draw_beats(rng: np.random.Generator, condition: Condition, duration_s: float
     # QT follows the rate with a delay of many beats: most of it is the mean, some of it the interval just before.
     before = np.concatenate(([rr[0]], rr))
     slow = 0.75 * float(np.mean(rr)) + 0.25 * before
-    keep = times < duration_s + MARGIN_S - 0.3
-    return Beats(times[keep], kinds[keep], slow[keep], *breath)
+    late, lone = np.zeros(len(times)), np.zeros(0)
+    end = duration_s + MARGIN_S - 0.3
+    if condition.wide_beats:
+        kinds[:] = VENTRICULAR
+    keep = times < end
+    if condition.rhythm == "wenckebach":
+        dropped, late = _dropped(rng, rr)
+        lone, times, keep = times[dropped & keep], times + late, keep & ~dropped
+    elif condition.rhythm == "two_to_one":
+        lone = times[keep] + 30.0 / condition.heart_rate
+    elif condition.atrial_rate is not None:  # P waves of their own
+        cycle = 60.0 / condition.atrial_rate
+        lone = np.arange(-MARGIN_S + rng.uniform(0, cycle), end, cycle)
+        lone = lone + 0.01 * rng.standard_normal(len(lone))
+    return Beats(times[keep], kinds[keep], slow[keep], *breath, late[keep], lone)

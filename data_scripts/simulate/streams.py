@@ -19,6 +19,8 @@ class Purpose(IntEnum):
     TABLE = 8
     ORDER = 9
     REPORT_READER = 10
+    PATIENT_FINDINGS = 11
+    EXAM_FINDINGS = 12
 
 
 def stream(seed: int, purpose: Purpose, index: int) -> np.random.Generator:

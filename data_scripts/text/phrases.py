@@ -70,6 +70,12 @@ CYCLES = {
         "Intervalos RR totalmente irregulares",
         "RR irregular",
     ),
+    "grouped": (
+        "Batimentos em grupos, separados por pausas",
+        "Ciclos RR encurtando até uma pausa",
+        "Intervalos RR que se repetem em grupos",
+    ),
+    "paired": ("Ciclos RR curtos e longos alternados", "Batimentos aos pares", "Intervalos RR em pares"),
     "stepped": ("Intervalos RR múltiplos entre si", "Ciclos RR variando em degraus", "Intervalos RR regulares"),
 }
 EARLY_BEATS = {
@@ -82,6 +88,14 @@ EARLY_BEATS = {
         "Batimentos prematuros com QRS estreito",
         "Complexos antecipados de morfologia habitual",
         "Batimentos antecipados precedidos de onda P distinta",
+    ),
+    "every_second": (
+        "Um batimento prematuro de QRS largo após cada batimento habitual",
+        "Complexos alargados e antecipados alternando com os habituais",
+    ),
+    "every_third": (
+        "Um batimento prematuro de QRS largo a cada dois habituais",
+        "Complexos alargados e antecipados a cada terceiro batimento",
     ),
     "wide": ("Batimentos prematuros com QRS largo", "Complexos antecipados e alargados"),
     "narrow": ("Batimentos prematuros com QRS estreito", "Complexos antecipados de morfologia habitual"),
@@ -125,6 +139,13 @@ P = {
     "absent": ("não identificada antes do QRS", "ausente antes do QRS"),
     "negative": ("negativa em DII", "com polaridade negativa em DII"),
     "long": ("duração aumentada", "duração acima de 120 ms"),
+    "long_v1": (
+        "duração aumentada, com porção final negativa em V1",
+        "entalhada em DII, com fase negativa ampla em V1",
+    ),
+    "dropped": ("algumas não seguidas de QRS", "nem todas seguidas de QRS"),
+    "every_other": ("uma em cada duas seguida de QRS", "duas para cada QRS"),
+    "unrelated": ("sem relação com os complexos QRS", "independentes dos QRS, com ciclos próprios"),
     "tall": ("amplitude aumentada em DII", "amplitude maior que 2,5 mm em DII"),
 }
 
@@ -141,6 +162,10 @@ PR = {
     "usual": ("duração normal", "normal", "dentro dos limites", "duração dentro do esperado"),
     "long": (*_LONG_PR, "aumentado, fixo"),
     "above": _LONG_PR,
+    "growing": (
+        "aumentando de um batimento ao outro até uma P sem QRS",
+        "progressivamente maior até uma P não seguida de QRS",
+    ),
     "short": ("curto", "no limite inferior", "duração reduzida"),
     "none": ("não mensurável", "prejudicado", "não se aplica", "não medido"),
 }
@@ -239,6 +264,9 @@ ST_DETAILS = {
     "st_down": ("infradesnível de ST em {leads}", "depressão de ST em {leads}"),
     "t_negative": ("T negativa em {leads}", "ondas T invertidas em {leads}"),
     "t_flat": ("T achatada em {leads}", "ondas T de amplitude reduzida em {leads}"),
+    "t_tall": ("T alta e pontiaguda em {leads}", "ondas T amplas e simétricas em {leads}"),
+    "u_wave": ("onda U proeminente em {leads}", "U visível após a T em {leads}"),
+    "pr_down": ("segmento PR abaixo da linha de base em {leads}", "infradesnível de PR em {leads}"),
     "t_opposed": ("T oposta à deflexão principal do QRS em {leads}", "T de sinal contrário ao QRS em {leads}"),
 }
 

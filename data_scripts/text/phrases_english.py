@@ -46,6 +46,12 @@ CYCLES = {
         "RR intervals totally irregular",
     ),
     "uneven": ("RR intervals irregular", "Irregular RR cycles"),
+    "grouped": (
+        "Beats in groups, with pauses between them",
+        "RR cycles becoming shorter until a pause",
+        "RR intervals that repeat in groups",
+    ),
+    "paired": ("Short and long RR cycles in turn", "Beats in pairs", "RR intervals in pairs"),
     "stepped": ("RR intervals multiples of each other", "RR cycles varying in steps", "RR intervals regular"),
 }
 EARLY_BEATS = {
@@ -58,6 +64,14 @@ EARLY_BEATS = {
         "Premature beats with a narrow QRS",
         "Early complexes of the usual shape",
         "Early beats preceded by a different P wave",
+    ),
+    "every_second": (
+        "A premature beat with a wide QRS after each usual beat",
+        "Early and wide complexes in turn with the usual ones",
+    ),
+    "every_third": (
+        "A premature beat with a wide QRS after every two usual ones",
+        "Early and wide complexes at each third beat",
     ),
     "wide": ("Premature beats with a wide QRS", "Early and wide complexes"),
     "narrow": ("Premature beats with a narrow QRS", "Early complexes of the usual shape"),
@@ -100,6 +114,13 @@ P = {
     "absent": ("not identified before the QRS", "absent before the QRS"),
     "negative": ("negative in II", "of negative polarity in II"),
     "long": ("duration increased", "duration above 120 ms"),
+    "long_v1": (
+        "duration increased, with a negative final part in V1",
+        "notched in II, with a large negative phase in V1",
+    ),
+    "dropped": ("some not followed by a QRS", "not all followed by a QRS"),
+    "every_other": ("one of two followed by a QRS", "two for each QRS"),
+    "unrelated": ("unrelated to the QRS complexes", "independent of the QRS, with cycles of their own"),
     "tall": ("amplitude increased in II", "taller than 2.5 mm in II"),
 }
 
@@ -109,6 +130,10 @@ PR = {
     "usual": ("duration normal", "normal", "within limits"),
     "long": (*_LONG_PR, "prolonged, constant"),
     "above": _LONG_PR,
+    "growing": (
+        "growing from beat to beat until a P without a QRS",
+        "progressively longer until a P that no QRS follows",
+    ),
     "short": ("short", "duration reduced"),
     "none": ("not measurable", "not applicable", "not measured"),
 }
@@ -197,6 +222,9 @@ ST_DETAILS = {
     "st_down": ("ST depression in {leads}", "ST depressed in {leads}"),
     "t_negative": ("T negative in {leads}", "inverted T waves in {leads}"),
     "t_flat": ("T flattened in {leads}", "T waves of reduced amplitude in {leads}"),
+    "t_tall": ("T tall and pointed in {leads}", "large and symmetric T waves in {leads}"),
+    "u_wave": ("prominent U wave in {leads}", "U visible behind the T in {leads}"),
+    "pr_down": ("PR segment below the baseline in {leads}", "PR depression in {leads}"),
     "t_opposed": (
         "T opposite to the main deflection of the QRS in {leads}",
         "T of opposite sign to the QRS in {leads}",

@@ -63,7 +63,8 @@ def marks_in(draft, gains, **changes):
 def alone(draft, gains, wave, arms_swapped=False):
     """The recording with one kind of wave in it and no other, (12, n) in mV: drawn by `render`, without marks."""
     heart, none = draft.heart, lambda waves: replace(waves, leads=0 * waves.leads)
-    heart = replace(heart, st_leads=0 * heart.st_leads)
+    others = ("st_leads", "j_leads", "u_leads", "pr_leads", "spike_leads")
+    heart = replace(heart, **{name: np.zeros(8) for name in others})
     if wave != P:
         heart = replace(heart, p=none(heart.p), ectopic_p=none(heart.ectopic_p))
     kept = {P: [0, 0, 0, 0], QRS: [1, 1, 1, 0], T: [0, 0, 0, 1]}[wave]

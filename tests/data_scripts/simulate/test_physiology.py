@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_scripts.simulate.exam import draft_exam
+from data_scripts.simulate.findings import FindingShares
 from data_scripts.simulate.physiology import (
     TARGET_PREVALENCE,
     block_plan,
@@ -34,7 +35,7 @@ def test_visits_of_a_patient_are_numbered_without_gap():
 def test_geometry_and_chronic_block_stay_with_the_patient():
     by_patient = {}
     for index in range(640):
-        patient, condition = draw_condition(5, index, 4.0)
+        patient, condition = draw_condition(5, index, 4.0, FindingShares(0.0))
         by_patient.setdefault(patient.index, []).append((patient, condition))
     several = [exams for exams in by_patient.values() if len(exams) > 1]
     assert len(several) > 50

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_scripts.simulate.exam import draft_exam
+from data_scripts.simulate.findings import OTHER_RHYTHMS
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 
 
@@ -55,4 +56,6 @@ def test_reading_follows_the_truth_within_the_readers_error(drafts):
 
 def test_no_pr_without_p(drafts):
     for d in drafts:
-        assert (d.reading.pr_ms is None) == (d.reading.rhythm != "sinus") == (d.reading.pr_class == "none")
+        assert (d.reading.pr_ms is None) == (d.reading.pr_class == "none")
+        conducts = d.reading.rhythm in OTHER_RHYTHMS and d.condition.pr_ms is not None
+        assert (d.reading.pr_ms is None) == (d.reading.rhythm != "sinus" and not conducts)

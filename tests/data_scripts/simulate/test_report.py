@@ -20,6 +20,7 @@ N_REPORTS = 5000
 STOP_WORDS = set("a ao as com da de do das dos e em na nas no nos o os ou para pelo por que sem".split())
 DIAGNOSIS = re.compile(
     r"bradi|taqui|fibrila|flutter|bloque|sinusal|atrio|atrial|ventric|extrass|arritm|sobrecarga|ramo\b|grau\b"
+    r"|infart|isquem|lesao|pericard|marca|excita|digital|potassem|juncion"
     r"|\b(?:fa|brd|bre|bav|bdas|sve|avb|rbbb|lbbb|davb|aavb|sb|af)\b"
 )
 
@@ -70,7 +71,8 @@ def test_the_guard_would_notice_a_diagnosis():
 def test_no_phrase_of_the_conclusion_shares_a_word_with_any_phrase_of_the_description():
     described = set()
     tables = (phrases.RATE, phrases.RATE_WITH_NUMBER, phrases.CYCLES, phrases.EARLY_BEATS, phrases.AXIS, phrases.P)
-    for table in (*tables, phrases.PR, phrases.QRS, phrases.VOLTAGE, phrases.ST, phrases.QTC):
+    tables += (phrases.PR, phrases.QRS, phrases.VOLTAGE, phrases.ST, phrases.QTC)
+    for table in (*tables, phrases.QRS_DETAILS, phrases.ST_DETAILS):
         described |= {word for options in table.values() for phrase in options for word in words(phrase)}
     listed = [*conclusions.CONCLUSIONS.values(), conclusions.CONCLUSION_RHYTHM, conclusions.CONCLUSION_CLEAR]
     concluded = {word for options in listed for phrase in options for word in words(phrase)}
@@ -125,6 +127,8 @@ def test_english_reports_describe_and_conclude_apart():
         tables.QRS,
         tables.ST,
         tables.QTC,
+        tables.QRS_DETAILS,
+        tables.ST_DETAILS,
     )
     said = {word for table in described for options in table.values() for phrase in options for word in words(phrase)}
     assert set(conclusions_english.CONCLUSIONS) == set(conclusions.CONCLUSIONS)
