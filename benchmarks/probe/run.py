@@ -3,13 +3,12 @@ What is an encoder's embedding worth? Linear probes: logistic regressions on fro
 a quarter and a twentieth of the training labels. Mean AUROC over labels, for several encoders and label sets, in one
 table of Markdown and one of JSON.
 
-From PTB-XL's own folder, which is converted once for each label set (its strat_fold decides the splits):
+    python benchmarks/probe/run.py --encoders dual=runs/clip classifier=runs/cls random=random:fernandes2024 \\
+        xresnet=random:xresnet1d50 --label_sets code6 superclass subclass rhythm --output_dir build/probe
 
-    python benchmarks/probe/run.py --ptbxl_dir $ECGCLIP_SAMPLE_DATA/ptbxl100 --validation_folds 6 --test_folds 7 \\
-        --label_sets code6 superclass subclass rhythm --encoders dual=runs/clip classifier=runs/cls \\
-        random=random:fernandes2024 xresnet=random:xresnet1d50 --output_dir build/probe
-
-or from exam tables of any source that a converter wrote: --dataset_name_or_path own other.
+reads the part of PTB-XL that lies among the samples of real ECGs, converts it once for each label set, and takes its
+strat_fold 6 for validation and 7 for test. The whole of PTB-XL: --ptbxl_dir FOLDER --validation_folds 9 --test_folds
+10. Exam tables of any other source that a converter wrote: --dataset_name_or_path own other.
 
 Every encoder is a folder or a Hub id (dual encoder, classifier or encoder alike), or has random weights
 (random:PRESET[:SEED]). Embeddings are computed once and kept in the output folder: another label set, share or number
@@ -26,6 +25,7 @@ AUROC 0.5, which counts in the mean. Intervals: 95 %, bootstrap over patients.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +42,7 @@ from benchmarks.probe.measure import N_FOLDS, Exams, fold_parts, measured, probe
 from benchmarks.probe.tables import report
 from common.commands import exit_status
 from common.files import write_json, write_text
+from common.project import PROJECT
 from data_scripts import ptbxl
 from training.data import ExamSplit, ExamTable
 
@@ -52,26 +53,33 @@ N_DRAWS = 5
 
 def add_ptbxl_arguments(parser: argparse.ArgumentParser, source: Any, label_sets: Sequence[str]) -> None:
     """Adds what says which exams of PTB-XL; `source` is the parser, or its group of exclusive sources."""
-    source.add_argument("--ptbxl_dir", help="PTB-XL as published, or a part of it")
+    samples = Path(os.environ.get("ECGCLIP_SAMPLE_DATA", PROJECT.parent / "shared" / "data"))
+    source.add_argument(
+        "--ptbxl_dir", default=str(samples / "ptbxl100"), help="PTB-XL as published (default: the part in the samples)"
+    )
     parser.add_argument(
         "--label_sets",
         nargs="+",
         default=label_sets,
-        help=f"with --ptbxl_dir: sets of --labels of data_scripts.ptbxl (default: {' '.join(label_sets)})",
+        help=f"sets of --labels of data_scripts.ptbxl (default: {' '.join(label_sets)})",
     )
     parser.add_argument("--sampling_rate", choices=("500", "100"), default="100", help="which records of PTB-XL")
-    parser.add_argument("--validation_folds", nargs="+", default=["9"], help="strat_fold of validation (default 9)")
-    parser.add_argument("--test_folds", nargs="+", default=["10"], help="strat_fold of test (default 10)")
+    parser.add_argument("--validation_folds", nargs="+", default=["6"], help="strat_fold of validation (default 6)")
+    parser.add_argument("--test_folds", nargs="+", default=["7"], help="strat_fold of test (default 7)")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--dataset_name_or_path", nargs="+", help="exam tables, each with its own label set")
     add_ptbxl_arguments(parser, source, ["code6", "superclass", "subclass", "rhythm"])
     parser.add_argument(
-        "--encoders", nargs="+", required=True, metavar="NAME=SOURCE", help="FOLDER, HUB/ID or random:PRESET[:SEED]"
+        "--encoders",
+        nargs="+",
+        default=["random=random:fernandes2024", "xresnet=random:xresnet1d50"],
+        metavar="NAME=SOURCE",
+        help="FOLDER, HUB/ID or random:PRESET[:SEED] (default: random weights of two architectures)",
     )
     parser.add_argument(
         "--fractions", nargs="+", type=float, default=list(FRACTIONS), help="shares of the training exams, in (0, 1]"
@@ -104,7 +112,7 @@ def ptbxl_table(args: argparse.Namespace, labels: str) -> Path:
 
 def exam_tables(args: argparse.Namespace) -> dict[str, str]:
     """Returns the exam tables by the name of their label set."""
-    if args.ptbxl_dir is not None:
+    if args.dataset_name_or_path is None:
         return {labels: str(ptbxl_table(args, labels)) for labels in args.label_sets}
     named = {Path(table).name: table for table in args.dataset_name_or_path}
     if len(named) < len(args.dataset_name_or_path):

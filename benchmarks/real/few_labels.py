@@ -3,9 +3,9 @@ Few real labels: where does it pay to have been pre-trained on simulated ECGs? A
 from random weights and from each of the models given, with all, a quarter and a twentieth of the training labels, and
 a linear head is trained on each of these encoders while it is frozen. AUROC of each label on the test split.
 
-    python benchmarks/real/few_labels.py --ptbxl_dir $ECGCLIP_SAMPLE_DATA/ptbxl100 --validation_folds 6 \\
-        --test_folds 7 --starts dual=runs/clip classifier=runs/cls --output_dir build/few_labels
+    python benchmarks/real/few_labels.py --starts dual=runs/clip classifier=runs/cls --output_dir build/few_labels
 
+reads the part of PTB-XL that lies among the samples of real ECGs and tests on its strat_fold 7 (--ptbxl_dir: another).
 Fine-tuning is train_cls.py with the settings of `RECIPE` in benchmarks/real/finetune.py, alike for every start; a run
 that has ended is not trained again, so the same command goes on after an interruption. Linear heads are those of
 benchmarks/probe/run.py, on the same exams. A share below 1 is drawn several times (--draws), alike for all; each draw
@@ -59,8 +59,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--n_resamples", type=int, default=1000, help="of the bootstrap (default 1000)")
     parser.add_argument("--output_dir", default="build/few_labels", help="few_labels.md, few_labels.json and the runs")
     args = parser.parse_args(argv)
-    if args.ptbxl_dir is None:
-        parser.error("--ptbxl_dir: expected a folder, found none")
     if args.draws < 1 or args.n_resamples < 1:
         parser.error(f"--draws and --n_resamples must be at least 1: found {args.draws} and {args.n_resamples}")
     return args

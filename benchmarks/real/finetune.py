@@ -11,9 +11,8 @@ from tqdm.auto import tqdm
 import train_cls
 
 
-RANDOM = "random"
 # The same for every start. Steps are few: on two cores the paper's encoder trains some ten ECGs a second beside other
-# work; validation chooses the step, and for all starts it was lowest well before the last.
+# work, and validation chooses among them.
 STEPS = {1.0: 100, 0.25: 40, 0.05: 20}
 RECIPE = {
     "--per_device_train_batch_size": 16,
@@ -73,20 +72,22 @@ def finetune(
         starts (`dict[str, str]`): Folder or Hub id by name of the start; None for random weights.
         preset (`str`): Encoder of random weights.
         folder (`Path`): Gets a folder for each run.
+
+    Raises:
+        `InterruptedError`: where SIGTERM ended a run.
     """
     for run in tqdm(runs, desc="fine-tuning"):
         output_dir = folder / run.name
         if not (output_dir / "metrics.json").is_file():
-            train_cls.main(run.arguments(tables[run.labels], starts[run.start], preset, output_dir))
+            arguments = run.arguments(tables[run.labels], starts[run.start], preset, output_dir)
+            if train_cls.main(arguments) is None:
+                raise InterruptedError(f"{output_dir}: the run was told to end; the same command goes on")
         (output_dir / "model.safetensors").unlink(missing_ok=True)
         shutil.rmtree(output_dir / "logs", ignore_errors=True)
 
 
-def predicted(folder: Path, run: Run, label_names: Sequence[str]) -> dict[str, list[float]] | None:
-    """Returns by test exam the probabilities of all labels; None where the run has not ended."""
-    path = folder / run.name / "predictions.parquet"
-    if not (path.parent / "metrics.json").is_file():
-        return None
-    rows = pq.read_table(path, filters=[("split", "=", "test")])
+def predicted(folder: Path, run: Run, label_names: Sequence[str]) -> dict[str, list[float]]:
+    """Returns by test exam the probabilities of all labels, of a run that has ended."""
+    rows = pq.read_table(folder / run.name / "predictions.parquet", filters=[("split", "=", "test")])
     columns = [rows.column(f"probability_{name}").to_pylist() for name in label_names]
     return dict(zip(rows.column("exam_id").to_pylist(), map(list, zip(*columns, strict=True)), strict=True))

@@ -85,12 +85,22 @@ def test_starts_differ_in_their_start_alone():
     ]
 
 
+def test_a_run_that_was_told_to_end_is_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_cls, "main", lambda argv: None)
+    with pytest.raises(InterruptedError, match="small-random-0.25-0"):
+        finetune.finetune([Run("small", "random", 0.25, 0)], {"small": tmp_path}, {"random": None}, "tiny", tmp_path)
+
+
 def test_a_start_that_is_named_as_random_weights_are():
     with pytest.raises(ValueError, match="none of them 'random'"):
         few_labels.main([*COMMAND, "--starts", "random=folder"])
 
 
-def test_ptbxl_must_be_given(capsys):
-    with pytest.raises(SystemExit):
-        few_labels.main(["--starts", "a=b"])
-    assert "--ptbxl_dir: expected a folder" in capsys.readouterr().err
+def test_settings_that_are_none(capsys):
+    for command, expected in (
+        (["--draws", "0"], "--draws and --n_resamples must be at least 1: found 0"),
+        (["--fractions", "0.3"], "invalid choice: 0.3"),
+    ):
+        with pytest.raises(SystemExit):
+            few_labels.main(command)
+        assert expected in capsys.readouterr().err
