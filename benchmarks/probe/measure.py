@@ -1,7 +1,7 @@
 """Who trains, who chooses, who is tested: a probe's protocols, and the AUROC that they give."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from metrics.ecg_multilabel.resampling import (
     draw_resamples,
     group_numbers,
     percentile_interval,
+    ratio,
     too_few_for_intervals,
 )
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL
@@ -111,12 +112,12 @@ class Probed:
 
     Args:
         scores (`np.ndarray` of shape `(draws, exams, labels)`): Probabilities.
-        tested (`np.ndarray` of bool, shape `(draws, exams)`): Which exams count.
+        heads (`np.ndarray` of int, shape `(exams,)`): Which part scored an exam; -1: not tested.
         facts (`dict`): `fraction`, exams trained on (mean over draws and parts), strengths chosen in each part.
     """
 
     scores: np.ndarray
-    tested: np.ndarray
+    heads: np.ndarray
     facts: dict[str, Any]
 
 
@@ -133,20 +134,61 @@ def probe(embeds: np.ndarray, exams: Exams, parts: Sequence[Part], fraction: flo
     """
     n_draws = 1 if fraction == 1 else n_draws
     scores = np.full((n_draws, *exams.labels.shape), 0.5)
-    tested = np.zeros((n_draws, len(exams.labels)), bool)
+    heads = np.full(len(exams.labels), -1)
     chosen, sizes = [], []
-    for part in parts:
+    for number, part in enumerate(parts):
         chosen.append(chosen_strength(embeds, exams, part, fraction, n_draws))
-        tested[:, part.test] = True
+        heads[part.test] = number
         for draw in range(n_draws):
             trained = drawn(exams, part.final, fraction, draw)
             found = head_scores(embeds, exams.labels, part.final, trained, (chosen[-1],))[0]
             scores[draw, part.test] = found[part.test]
             sizes.append(len(trained))
-    return Probed(scores, tested, {"fraction": fraction, "n_trained": float(np.mean(sizes)), "strengths": chosen})
+    return Probed(scores, heads, {"fraction": fraction, "n_trained": float(np.mean(sizes)), "strengths": chosen})
 
 
-def measured(exams: Exams, scores: np.ndarray, tested: np.ndarray, n_resamples: int = 1000) -> dict[str, Any]:
+def auroc_by_weight(scores: np.ndarray, exams: Exams, heads: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """
+    Returns the function from weights of the patients, `(resamples, patients)` in the order of their sorted names, to
+    the AUROC of each label, `(resamples, labels)`, NaN where undefined.
+
+    Exams are ranked against those alone that the same head scored: another one has another bias, by which it would
+    put all of its exams above or below. So it is the share of all such pairs of a positive and a negative that are in
+    order.
+
+    Args:
+        scores (`np.ndarray` of shape `(exams, labels)`): Any order of rank within a head.
+        exams (`Exams`): With the labels.
+        heads (`np.ndarray` of int, shape `(exams,)`): As in [`Probed`].
+    """
+    group, _ = group_numbers(exams.patients, len(exams.patients))
+    half = np.full(len(exams.names), 0.5)
+    of_heads = []
+    for head in np.unique(heads[heads >= 0]):
+        rows = np.flatnonzero(heads == head)
+        patients, place = np.unique(group[rows], return_inverse=True)
+        labels = exams.labels[rows]
+        values = metrics_by_weight(scores[rows], labels, half, exams.names, exams.patients[rows])
+        of_heads.append((values, patients, *(counted(place, labels == value, len(patients)) for value in (1, 0))))
+
+    def auroc(weights: np.ndarray) -> np.ndarray:
+        in_order, pairs = np.zeros((2, len(weights), len(exams.names)))
+        for values, patients, positives, negatives in of_heads:
+            of_head = weights[:, patients]
+            n_pairs = (of_head @ positives) * (of_head @ negatives)
+            in_order += np.where(n_pairs > 0, values(of_head)[:, :, AUROC] * n_pairs, 0)
+            pairs += n_pairs
+        return ratio(in_order, pairs)
+
+    return auroc
+
+
+def counted(group: np.ndarray, which: np.ndarray, n_groups: int) -> np.ndarray:
+    """Returns how many of `which`, bool `(exams, labels)`, each group has: `(groups, labels)`."""
+    return np.stack([np.bincount(group, of_label, n_groups) for of_label in which.T], axis=1)
+
+
+def measured(exams: Exams, scores: np.ndarray, heads: np.ndarray, n_resamples: int = 1000) -> dict[str, Any]:
     """
     Returns AUROC of each label and its means, each the mean over draws, with 95 % intervals over patients.
 
@@ -156,33 +198,22 @@ def measured(exams: Exams, scores: np.ndarray, tested: np.ndarray, n_resamples: 
 
     Args:
         exams (`Exams`): With the labels.
-        scores (`np.ndarray` of shape `(draws, exams, labels)`): Any order of rank.
-        tested (`np.ndarray` of bool, shape `(draws, exams)`): What counts in each draw.
+        scores (`np.ndarray` of shape `(draws, exams, labels)`), heads (`np.ndarray` of int, shape `(exams,)`):
+            As in [`Probed`].
         n_resamples (`int`, defaults to 1000): Of the bootstrap.
 
     Returns:
         `dict` ready for JSON: `per_class` {label: {`auroc`, `sd` over draws, `low`, `high`, `n_positive`}}, `mean`
-        and `mean_10` {the same, with `n_labels`}; None where undefined. `n_positive` is that of all draws together.
+        and `mean_10` {the same, with `n_labels`}; None where undefined.
     """
-    labels = np.where(tested[:, :, None], exams.labels, UNKNOWN_LABEL)  # (draws, exams, labels)
     group, n_groups = group_numbers(exams.patients, len(exams.patients))
-    half = np.full(len(exams.names), 0.5)
-    values_of = [
-        metrics_by_weight(of_draw, known, half, exams.names, exams.patients)
-        for of_draw, known in zip(scores, labels, strict=True)
-    ]
-    by_draw = np.stack([values(np.ones((1, n_groups)))[0, :, AUROC] for values in values_of])  # (draws, labels)
+    draws = [auroc_by_weight(of_draw, exams, heads) for of_draw in scores]
+    by_draw = np.concatenate([auroc(np.ones((1, n_groups))) for auroc in draws])  # (draws, labels)
     resampled = np.concatenate(
-        [
-            np.mean([values(weights)[:, :, AUROC] for values in values_of], axis=0)
-            for weights in draw_resamples(n_groups, n_resamples, 0)
-        ]
+        [np.mean([auroc(weights) for auroc in draws], axis=0) for weights in draw_resamples(n_groups, n_resamples, 0)]
     )  # (resamples, labels)
-    ever = labels.max(axis=0)  # tested in one draw or more
-    kinds = {
-        kind: np.stack([np.bincount(group, of, n_groups) for of in (ever == value).T], axis=1)
-        for kind, value in (("positives", 1), ("negatives", 0))
-    }
+    tested = np.where(heads[:, None] >= 0, exams.labels, UNKNOWN_LABEL)
+    kinds = {kind: counted(group, tested == value, n_groups) for kind, value in (("positives", 1), ("negatives", 0))}
     counts = Counts.of(kinds)
     few = too_few_for_intervals(counts, exams.names, {"auroc": RESTS_ON["auroc"]})
     positives = counts.exams["positives"].astype(int).tolist()

@@ -136,7 +136,7 @@ def probe_table(name_or_path: str, encoders: Sequence[Encoder], args: argparse.N
             for protocol, parts in protocols.items():
                 for fraction in args.fractions:
                     found = probe(embeds, exams, parts, fraction, args.draws)
-                    scored = measured(exams, found.scores, found.tested, args.n_resamples)
+                    scored = measured(exams, found.scores, found.heads, args.n_resamples)
                     results.append({"protocol": protocol, "encoder": encoder.name, **found.facts, **scored})
                     bar.update()
     counts = {split: {"exams": len(one), "patients": len(set(one.patient_ids))} for split, one in splits.items()}

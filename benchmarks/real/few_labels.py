@@ -100,7 +100,7 @@ def compare(labels: str, encoders: Sequence[Encoder], args: argparse.Namespace) 
             finetuned = finetuned_scores(Path(args.output_dir) / "runs", runs, exams, exam_ids)
             for method, scores in (("fine-tuned", finetuned), ("linear head", head.scores)):
                 facts = {"start": encoder.name, "method": method, **head.facts}
-                arms.append(facts | measured(exams, scores, head.tested, args.n_resamples))
+                arms.append(facts | measured(exams, scores, head.heads, args.n_resamples))
     return arms
 
 

@@ -47,9 +47,9 @@ def test_auroc_is_that_of_the_tested_exams():
     part = split_part(exams)
     found = probe(embeds, exams, [part], 1.0, 5)
     assert found.scores.shape == (1, 180, 3)
-    assert np.flatnonzero(found.tested[0]).tolist() == part.test.tolist()
+    assert np.flatnonzero(found.heads >= 0).tolist() == part.test.tolist()
     assert found.facts["n_trained"] == 100 and found.facts["strengths"][0] in STRENGTHS
-    result = measured(exams, found.scores, found.tested, 200)
+    result = measured(exams, found.scores, found.heads, 200)
     by_hand = roc_auc_score(exams.labels[part.test, 0], found.scores[0, part.test, 0])
     easy = result["per_class"]["easy"]
     assert easy["auroc"] == pytest.approx(by_hand) and 0.7 < by_hand < 1
@@ -60,7 +60,7 @@ def test_auroc_is_that_of_the_tested_exams():
 def test_what_rests_on_few_exams_has_no_interval_and_no_place_in_the_second_mean():
     embeds, exams = made_up()
     found = probe(embeds, exams, fold_parts(exams.patients), 1.0, 5)
-    result = measured(exams, found.scores, found.tested, 100)
+    result = measured(exams, found.scores, found.heads, 100)
     rare, none = result["per_class"]["rare"], result["per_class"]["none"]
     assert rare["auroc"] is not None and rare["low"] is None and rare["n_positive"] == 3
     assert none["auroc"] is None and none["n_positive"] == 0
@@ -73,7 +73,7 @@ def test_what_rests_on_few_exams_has_no_interval_and_no_place_in_the_second_mean
 def test_draws_are_averaged_and_their_spread_is_shown():
     embeds, exams = made_up()
     found = probe(embeds, exams, [split_part(exams)], 0.1, 4)
-    result = measured(exams, found.scores, found.tested, 50)["per_class"]["easy"]
+    result = measured(exams, found.scores, found.heads, 50)["per_class"]["easy"]
     test = split_part(exams).test
     by_hand = [roc_auc_score(exams.labels[test, 0], scores[test, 0]) for scores in found.scores]
     assert len(by_hand) == 4
@@ -90,3 +90,18 @@ def test_the_test_split_has_no_say_in_the_penalty():
     assert chosen_strength(embeds, exams, part, 0.25, 2) == chosen_strength(embeds, turned, part, 0.25, 2)
     one, two = (probe(embeds, of, [part], 0.25, 2).scores for of in (exams, turned))
     assert (one == two).all()
+
+
+def test_exams_of_two_heads_are_not_ranked_against_each_other():
+    _, exams = made_up()
+    heads = np.repeat([0, 1], [100, 80])
+    scores = np.random.default_rng(1).random((1, *exams.labels.shape))
+    result = measured(exams, scores, heads, 50)["per_class"]["easy"]
+    by_hand, pairs = 0.0, 0
+    for head in (0, 1):
+        labels, of_head = exams.labels[heads == head, 0], scores[0, heads == head, 0]
+        n_pairs = int((labels == 1).sum() * (labels == 0).sum())
+        by_hand, pairs = by_hand + n_pairs * roc_auc_score(labels, of_head), pairs + n_pairs
+    assert result["auroc"] == pytest.approx(by_hand / pairs)
+    raised = scores + heads[None, :, None] * 0.5  # another head's bias
+    assert measured(exams, raised / 2, heads, 50)["per_class"]["easy"] == result
