@@ -47,6 +47,8 @@ def means(results: list[dict[str, Any]]) -> str:
         labels = {"mean": "labels, all of ten positives or more"}
     for key, words in labels.items():
         numbers = sorted({one[key]["n_labels"] for one in results})
+        if numbers == [0]:
+            continue
         rows = [[f"mean of {', '.join(map(str, numbers))} {words}", *shares.values()]]
         for encoder in dict.fromkeys(one["encoder"] for one in results):
             of_encoder = {one["fraction"]: one for one in results if one["encoder"] == encoder}
