@@ -169,7 +169,8 @@ def auroc_by_weight(scores: np.ndarray, exams: Exams, heads: np.ndarray) -> Call
         patients, place = np.unique(group[rows], return_inverse=True)
         labels = exams.labels[rows]
         values = metrics_by_weight(scores[rows], labels, half, exams.names, exams.patients[rows])
-        of_heads.append((values, patients, *(counted(place, labels == value, len(patients)) for value in (1, 0))))
+        positives, negatives = (counted(place, labels == value, len(patients)) for value in (1, 0))
+        of_heads.append((values, patients, positives, negatives))
 
     def auroc(weights: np.ndarray) -> np.ndarray:
         in_order, pairs = np.zeros((2, len(weights), len(exams.names)))
