@@ -52,9 +52,9 @@ CONCLUSIONS = {
     "junctional": ("Junctional rhythm", "Junctional escape rhythm"),
     "ventricular": ("Idioventricular rhythm", "Ventricular rhythm"),
     "svt": ("Supraventricular tachycardia", "Paroxysmal supraventricular tachycardia"),
-    "wenckebach": ("Second degree AV block, Mobitz I", "Wenckebach block"),
-    "two_to_one": ("Second degree AV block, 2:1", "2:1 atrioventricular block"),
-    "complete_block": ("Third degree AV block", "Complete atrioventricular block"),
+    "wenckebach": ("Second degree AV block, Mobitz", "Wenckebach block"),
+    "two_to_one": ("Second degree AV block", "Advanced second degree AV block"),
+    "complete_block": ("Total atrioventricular block", "Complete atrioventricular block"),
     "long_qtc": ("Delayed ventricular repolarisation",),
 }
 CONCLUSION_RHYTHM = ("Sinus rhythm", "Normofrequent sinus rhythm")
