@@ -74,8 +74,7 @@ class CohortSettings:
         report_reader (`str`, defaults to `"shared"`): `"independent"`: reports come from another reading than labels.
         marks (`bool`, defaults to `False`): also write where P, QRS and T begin, peak and end in each beat and lead.
         report_language (`str`, defaults to `"pt"`): Portuguese, `"en"` for English, or `"both"`: every other exam's.
-        finding_scale (`float`, defaults to 1.0): multiplies the shares of findings beside the six labels; 0: none, and
-            the same exams as before there were any.
+        finding_scale (`float`, defaults to 1.0): multiplies the shares of findings beside the six labels; 0: none.
         finding_shares (`dict`, *optional*): share of single kinds of `findings.KINDS`, in place of the scaled one.
 
     Raises:

@@ -19,7 +19,6 @@ from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 ID_STRIDE = 10_000_000  # ids of cohorts with different seeds never meet
-RESOLUTION_MV = 2.0**-9  # of the simulated recorder, about 2 microvolts
 # Who reads the exam for the report: the one whose reading is the label, or another who knows nothing of that reading.
 REPORT_READERS = ("shared", "independent")
 REPORT_LANGUAGES = ("pt", "en", "both")  # both: every other exam's in English
@@ -215,9 +214,9 @@ def simulate_exam(
     eight = record(draft.noise_rng, eight, recording)
     lost_lead = lose_contact(draft.noise_rng, eight, recording)
     # Rounded before the limb leads are derived, so that III = II - I holds to the last bit.
-    eight *= np.float32(1 / RESOLUTION_MV)
+    eight *= np.float32(1 / recording.resolution_mv)
     np.rint(eight, out=eight)
-    eight *= np.float32(RESOLUTION_MV)
+    eight *= np.float32(recording.resolution_mv)
     language = ("pt", "en")[index % 2] if report_language == "both" else report_language
     marks = None
     if with_marks:

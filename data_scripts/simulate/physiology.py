@@ -45,6 +45,9 @@ AGE_MEAN, AGE_SD, AGE_MIN, AGE_MAX = 53.0, 17.0, 17.0, 98.0
 # Years that multiply the risk by e. Rates have no risk from age: both are also found in the young.
 RISK_YEARS = {"1dAVb": 28.0, "RBBB": 30.0, "LBBB": 26.0, "SB": math.inf, "AF": 20.0, "ST": math.inf}
 RISK_RANGE = (0.25, 2.8)
+# How much single waves differ between patients, standard deviation of the logarithm: seven of the normal QRS, five of
+# left and two of right bundle branch block, two of P (`morphology.py`).
+WAVE_SPREAD = np.repeat([0.16, 0.20, 0.28, 0.32], [7, 5, 2, 2])
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,8 @@ def _draw_frontal_axis(rng: np.random.Generator, block: Block) -> float:
 
 def _draw_splinters(rng: np.random.Generator) -> np.ndarray:
     """Sharp irregularities of the QRS, (6, 5): without them its spectrum falls off ten times too early above 20 Hz."""
-    timing = np.stack([rng.uniform(-26, 32, 6), rng.uniform(2.2, 4.0, 6)], axis=1)
-    return np.concatenate([timing, rng.normal(0, 0.075, (6, 3))], axis=1)
+    timing = np.stack([rng.uniform(-26, 32, 6), rng.uniform(3.0, 6.5, 6)], axis=1)
+    return np.concatenate([timing, rng.normal(0, 0.095, (6, 3))], axis=1)
 
 
 @lru_cache(maxsize=256)
@@ -252,7 +255,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
     if low_voltage:
         gain *= 0.45
     if cases["1dAVb"]:
-        pr_ms = 191 + rng.gamma(2.2, 14)
+        pr_ms = 191 + rng.gamma(1.5, 26)
     else:
         pr_ms = rng.normal(155 + 0.12 * (age - AGE_MEAN), 17)
         pr_ms = pr_ms if 112 <= pr_ms <= 194 else rng.uniform(120, 185)
@@ -275,9 +278,9 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         low_voltage=low_voltage,
         lead_gain=np.exp(rng.normal(0, 0.10, 8)),
         lead_mix=rng.normal(0, 0.02, (8, 3)),
-        wave_gain=np.exp(rng.normal(0, 0.13, 16)),
+        wave_gain=np.exp(rng.normal(0, WAVE_SPREAD)),
         splinters=_draw_splinters(rng),
-        t_gain=math.exp(rng.normal(0.10 - 0.006 * (age - AGE_MEAN), 0.25)),
+        t_gain=math.exp(rng.normal(-0.10 - 0.006 * (age - AGE_MEAN), 0.36)),
         t_shift=rng.normal(0, 0.035, 3),
     )
 
@@ -395,7 +398,7 @@ def draw_condition(
     age = patient.age + visit * CLOCK_SPREAD_YEARS * rng.uniform(0.5, 1.0)
     sinus_arrhythmia, ectopics, ectopic_share, group = False, "none", 0.0, "usual"
     if patient.cases["AF"]:
-        rhythm, rate = "af", max(45.0, rng.normal(88, 20))
+        rhythm, rate = "af", _clip(rng.normal(94, 27), 45, 175)
         variation = rng.uniform(0.12, 0.28) if rng.random() > 0.12 else rng.uniform(0.06, 0.12)
     elif rng.random() < 0.005:
         rhythm, rate, variation = "flutter", float(rng.choice([75, 100, 150], p=[0.45, 0.3, 0.25])), 0.0

@@ -9,10 +9,12 @@ from data_scripts.simulate.noise import (
     Recording,
     banks,
     draw_recording,
+    filter_leads,
     lose_contact,
     record,
 )
 from data_scripts.simulate.projection import twelve_leads
+from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
 def recording_of(**changes):
@@ -79,7 +81,33 @@ def test_recordings_have_two_lengths_and_their_shares_of_offsets_and_flaws():
         n: np.median([r.offset_mv for r in recordings if r.n_samples == n]) for n in (SHORT_SAMPLES, LONG_SAMPLES)
     }
     assert offsets[SHORT_SAMPLES] < 0.05 and offsets[LONG_SAMPLES] > 0.1
+    filtered = [r for r in recordings if r.filtered]
+    assert 0.6 < len(filtered) / len(recordings) < 0.7 and {r.mains_hz for r in filtered} == {50.0, 60.0}
+    assert {r.mains_hz for r in recordings if not r.filtered} == {60.0}
     assert max(r.offset_mv for r in recordings) > 2  # some have several millivolts
     assert {flaw for r in recordings for flaw in r.flaws} == {
-        "noisy", "wander", "offset", "pop", "loose", "mains", "reversal",
+        "noisy", "wander", "offset", "pop", "loose", "mains", "reversal", "dropout",
     }  # fmt: skip
+
+
+def gain_at(hz, recording):
+    """How much of a sine of this frequency the recorder's filters leave."""
+    wave = np.sin(2 * np.pi * hz * np.arange(recording.n_samples) / SAMPLING_RATE).astype(np.float32)
+    middle = slice(recording.n_samples // 4, -recording.n_samples // 4)
+    return filter_leads(np.tile(wave, (8, 1)), recording)[0, middle].std() / wave[middle].std()
+
+
+def test_filters_keep_the_heart_and_take_what_lies_beyond_their_corners():
+    recording = recording_of(highpass_hz=0.5, lowpass_hz=100.0, notch_hz=50.0)
+    assert gain_at(10, recording) == pytest.approx(1, abs=0.01)
+    assert gain_at(50, recording) < 0.05 and gain_at(100, recording) == pytest.approx(0.5, abs=0.02)
+    assert gain_at(180, recording) < 0.05
+    shifted = filter_leads(np.full((8, recording.n_samples), 3.0, np.float32), recording)
+    assert np.abs(shifted).max() < 0.05  # an offset, up to its ends
+    assert shifted.shape == (8, recording.n_samples) and shifted.dtype == np.float32
+
+
+def test_a_dropout_reads_zero_for_a_while_and_not_for_good():
+    noisy = noise_of(muscle_mv=0.1, flaws=("dropout",))
+    silent = (noisy == 0).mean(axis=1)
+    assert 0 < silent.max() <= 2.5 * SAMPLING_RATE / LONG_SAMPLES + 1e-3
