@@ -71,7 +71,7 @@ def _injury(share: float, st: Vector) -> Kind:
 # where a hospital's exams have more than a primary care archive's. Vectors: chosen so that leads show what textbooks
 # print (Surawicz and Knilans, "Chou's Electrocardiography in Clinical Practice"); docs/simulator.md has the ranges.
 KINDS: dict[str, Kind] = {
-    "inferior_scar": _scar(0.045, (-26, 9, 0.0, -0.42, 0.0), (-9, 9, 0.0, -0.30, 0.0), t=(0.02, -0.34, 0.0)),
+    "inferior_scar": _scar(0.045, (-26, 9, 0.0, -0.50, 0.0), (-9, 9, 0.0, -0.34, 0.0), t=(0.02, -0.34, 0.0)),
     "anteroseptal_scar": _scar(0.035, (-27, 9, 0.05, 0.0, 0.36), (-10, 9, 0.0, 0.0, 0.42), t=(0.03, 0.0, 0.34)),
     "anterior_scar": _scar(0.015, (-26, 9, -0.06, 0.0, 0.38), (-7, 11, -0.30, 0.0, 0.62), t=(-0.16, 0.0, 0.42)),
     "lateral_scar": _scar(0.012, (-25, 9, -0.48, 0.05, 0.0), (-8, 9, -0.36, 0.05, 0.02), t=(-0.40, 0.06, -0.05)),
@@ -114,7 +114,7 @@ KINDS: dict[str, Kind] = {
     "inferior_t": Kind(0.015, group="st", t=(0.0, -0.33, 0.0), t_kept=0.9),
     "digitalis": Kind(0.008, group="st", risk_years=22.0, st=(-0.11, -0.08, 0.04), t_kept=0.45, qtc_ms=-35.0),
     "low_potassium": Kind(0.005, group="st", st=(-0.05, -0.04, 0.03), t_kept=0.12, u=(0.10, 0.06, -0.16), qtc_ms=12.0),
-    "high_potassium": Kind(0.003, group="st", t_kept=2.6, qtc_ms=-10.0, qrs_ms=6.0),
+    "high_potassium": Kind(0.003, group="st", t_kept=3.4, qtc_ms=-10.0, qrs_ms=6.0),
     "pericarditis": Kind(
         0.003, group="st", st=(0.15, 0.12, -0.10), t=(0.03, 0.03, -0.03), pr_segment=(-0.05, -0.05, 0.03)
     ),

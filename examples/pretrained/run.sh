@@ -8,7 +8,7 @@
 # On one H200 with 16 processor cores its steps took, on 26 November 2026: simulate 76 s, convert 85 s, embed 32 s,
 # stage 1 206 s; about 15 minutes in all. No other machine was measured as a whole.
 #
-# Environment: NUM_EXAMS, SEED, NUM_PROC, PRESET, CLIP_EPOCHS, CLS_EPOCHS, CLIP_BATCH, CLS_BATCH, WARMUP_CLIP, WARMUP_CLS,
+# Environment: NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS, NUM_EXAMS, SEED, NUM_PROC, PRESET, CLIP_EPOCHS, CLS_EPOCHS, CLIP_BATCH, CLS_BATCH, WARMUP_CLIP, WARMUP_CLS,
 # PRECISION, OUTPUT_DIR (where the packed models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
 set -euo pipefail
 out=${1:-build/pretrained}
@@ -53,13 +53,27 @@ train "$out/clip" train_clip.py --text_model_name_or_path "$out/text_model" --ce
     --per_device_train_batch_size "${CLIP_BATCH:-512}" --weight_decay 0.01 --warmup_steps "${WARMUP_CLIP:-500}" \
     --num_train_epochs "${CLIP_EPOCHS:-16}"
 
+step "stage 1 again, for the words: the ECG encoder stays, the text encoder learns from parts of reports in two languages"
+once simulate_both python -m data_scripts.simulate --output_dir "$out/raw_both" --num_exams "${NUM_WORD_EXAMS:-20000}" \
+    --seed "${WORD_SEED:-20261501}" --report_language both --compression lzf --num_proc "$num_proc"
+once convert_both python -m data_scripts.code15 --source_dir "$out/raw_both" --reports "$out/raw_both/reports.csv" \
+    --output_dir "$out/exams_both" --num_proc "$num_proc"
+once text_model_both python -m data_scripts.make_text_model --dataset_name_or_path "$out/exams_both" \
+    --output_dir "$out/text_model_both"
+test -f "$out/clip_words/metrics.json" || accelerate launch --num_processes 1 train_clip.py --output_dir "$out/clip_words" \
+    --overwrite_output_dir --dataset_name_or_path "$out/exams_both" --model_name_or_path "$out/clip" --freeze_encoder \
+    --text_model_name_or_path "$out/text_model_both" --train_text_model --text_projection linear --drop_sentences 0.6 \
+    --prompt_language both --keep zero_shot --per_device_train_batch_size "${WORD_BATCH:-128}" --learning_rate 1e-3 \
+    --weight_decay 0.01 --warmup_steps 50 --lr_scheduler_type cosine --max_train_steps "${WORD_STEPS:-320}" \
+    --eval_steps 80 --checkpointing_steps no
+
 step "4/6 stage 2: labels"
 train "$out/cls" train_cls.py --model_name_or_path "$out/clip" --encoder_preset "$preset" --ema_decay 0.999 \
     --per_device_train_batch_size "${CLS_BATCH:-256}" --warmup_steps "${WARMUP_CLS:-200}" \
     --num_train_epochs "${CLS_EPOCHS:-12}"
 
 step "5/6 pack them as float16, with a set of simulated reports to search"
-python -m examples.pretrained.pack --folder "$out/clip" --output_dir "$packed/clip"
+python -m examples.pretrained.pack --folder "$out/clip_words" --output_dir "$packed/clip"
 python -m examples.pretrained.pack --folder "$out/cls" --output_dir "$packed/cls"
 python -m space.index_reports --clip_model_name_or_path "$packed/clip" --dataset_name_or_path "$out/exams"
 
