@@ -209,7 +209,8 @@ CHECKS = {
 
 def exams_of(kind: str, num_exams: int) -> list[np.ndarray]:
     """The first clean exams of ten seconds with this kind and no other, twelve leads in mV."""
-    shares, found, index = FindingShares(0.0, ((kind, 1.0),)), [], 0
+    shares, index = FindingShares(0.0, ((kind, 1.0),)), 0
+    found: list[np.ndarray] = []
     while len(found) < num_exams:
         exam = simulate_exam(SEED, index, clean=True, shares=shares)
         index += 1
@@ -282,8 +283,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         within = [bool(check.holds(one)) for one in measured]
         shares[kind] = sum(within) / len(within)
         cases = real[[bool(codes & set(check.statements)) for codes in real.codes]]
-        records = [read_ecg(path) for path in cases.path]
-        of_real = [bool(check.holds(measure_ecg(r.signal, r.sampling_rate, r.lead_names))) for r in records]
+        records = [(r.signal, float(r.sampling_rate or 0), r.lead_names) for r in map(read_ecg, cases.path)]
+        of_real = [bool(check.holds(measure_ecg(*record))) for record in records]
         rows.append(
             {
                 "kind": kind,
@@ -298,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if len(cases):
             at = of_real.index(shown)
             title = f"PTB-XL {cases.ecg_id.iloc[at]}, {', '.join(sorted(cases.codes.iloc[at]))}"
-            picture = title, records[at].signal, records[at].sampling_rate
+            picture = title, *records[at][:2]
         pictures.append((kind, signals[within.index(max(within))], picture))
     print(markdown_table([list(rows[0]), *(list(row.values()) for row in rows)], right=()))
     if arguments.figures:
