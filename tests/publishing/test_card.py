@@ -60,7 +60,7 @@ def test_a_run_leaves_a_card_that_says_first_that_it_is_simulated(runs, name):
     text = (runs / name / "README.md").read_text()
     assert is_sealed(text)
     first = text.split(f"\n# {name}\n")[1].strip().splitlines()[0]
-    assert first.startswith("> **Trained and measured on simulated ECGs.**")
+    assert first.startswith("> **Trained and measured on simulated ECGs**, of no patient.")
     assert "not a medical device" in text
     assert not re.search(r"\{\{|\}\}|\{%|\bNone\b|\bnan\b", SNIPPET.sub("", text))
     assert str(runs) not in text
