@@ -140,16 +140,10 @@ CHECKS = {
     ),
     "delta_wave_left": DELTA,
     "delta_wave_right": DELTA,
-    "inferior_injury": Check(
-        "ST 0.1 mV up in two of II, III, aVF", UDMI, _st_up("II", "III", "aVF"), ("INJIN", "INJIL")
-    ),
-    "anterior_injury": Check(
-        "ST 0.2 mV up in V2, V3, or 0.1 in V1, V4: two", UDMI, _st_up("V1", "V2", "V3", "V4"), ("INJAS",)
-    ),
-    "lateral_injury": Check(
-        "ST 0.1 mV up in two of I, aVL, V5, V6", UDMI, _st_up("I", "aVL", "V5", "V6"), ("INJLA", "INJAL")
-    ),
-    "ischaemia": Check("ST 0.05 mV down in two leads", UDMI, _st_down, ("ISC_", "ISCAL")),
+    "inferior_injury": Check("ST 0.1 mV up in two of II, III, aVF", UDMI, _st_up("II", "III", "aVF")),
+    "anterior_injury": Check("ST 0.2 mV up in V2, V3, or 0.1 in V1, V4: two", UDMI, _st_up("V1", "V2", "V3", "V4")),
+    "lateral_injury": Check("ST 0.1 mV up in two of I, aVL, V5, V6", UDMI, _st_up("I", "aVL", "V5", "V6")),
+    "ischaemia": Check("ST 0.05 mV down in two leads", UDMI, _st_down, ("ISC_", "ISCAL", "INJAS", "INJAL", "INJLA")),
     "anterior_t": Check("T of -0.1 mV in two of V2 to V4", UDMI, _t_down("V2", "V3", "V4"), ("ISCAN", "ISCAS")),
     "inferior_t": Check("T of -0.1 mV in two of II, III, aVF", UDMI, _t_down("II", "III", "aVF"), ("ISCIN",)),
     "digitalis": Check(
