@@ -168,11 +168,11 @@ class Page:
         return [*written, analysis]
 
 
-def build_page(analyser: Analyser) -> gr.Blocks:
-    """Returns the page; [`launch`] serves it."""
+def build_page(analyser: Analyser, origin: str = "") -> gr.Blocks:
+    """Returns the page; [`launch`] serves it. `origin` says what the model was trained on."""
     options: dict[str, Any] = {"title": "ecgclip", "analytics_enabled": False, "fill_width": True}
     with gr.Blocks(**options, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
-        gr.HTML(page.head())
+        gr.HTML(page.head(origin))
         state = gr.State(None, time_to_live=KEEP_S)
         with gr.Row():
             with gr.Column(scale=1, min_width=290):
@@ -266,7 +266,7 @@ def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
 
 
 def launch(
-    analyser: Analyser, host: str | None = None, port: int | None = None, **kwargs: Any
+    analyser: Analyser, host: str | None = None, port: int | None = None, origin: str = "", **kwargs: Any
 ) -> tuple[Any, str, str]:
     """
     Serves the page; nothing of it is fetched from anywhere else.
@@ -274,13 +274,14 @@ def launch(
     Args:
         analyser ([`Analyser`]): The models.
         host (`str`, *optional*), port (`int`, *optional*): Gradio's own where left out.
+        origin (`str`, *optional*): What the model was trained on, for the page's head.
         kwargs: Of `gradio.Blocks.launch`.
     """
     system_fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     theme = gr.themes.Default(primary_hue="teal", font=system_fonts, font_mono=("ui-monospace", "monospace"))
     # White text on the theme's own lighter shade is hard to read.
     theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
-    blocks = build_page(analyser).queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    blocks = build_page(analyser, origin).queue(max_size=MAX_WAITING, default_concurrency_limit=1)
     return blocks.launch(
         server_name=host,
         server_port=port,
@@ -331,7 +332,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Read by gradio wherever it would call home.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
+        origin = ""
         if not args.model_name_or_path:
+            origin = "The model that comes with ecgclip was trained on simulated ECGs alone."
             args.model_name_or_path = str(pretrained_folder("cls"))
             args.clip_model_name_or_path = args.clip_model_name_or_path or str(pretrained_folder("clip"))
         for name in (args.model_name_or_path, args.clip_model_name_or_path or "."):
@@ -343,7 +346,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    launch(analyser, args.host, args.port)
+    launch(analyser, args.host, args.port, origin)
     return 0
 
 

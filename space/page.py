@@ -88,13 +88,18 @@ CSS = f"""
 """
 
 
-def head() -> str:
-    """Returns the page's title and what must be read before anything else."""
+def head(origin: str = "") -> str:
+    """
+    Returns the page's title and what must be read before anything else.
+
+    Args:
+        origin (`str`, *optional*): What the model was trained on, where that has to be read as well.
+    """
     return (
         '<div class="ec-head"><h1>ecgclip: an ECG, read by a model</h1>'
         "<p>Upload a recording or take a simulated example: the tracing on ECG paper, what the model finds in it, "
         "what drove that, and reports that lie near.</p>"
-        f'<div class="ec-warning" role="note">{DISCLAIMER}</div></div>'
+        f'<div class="ec-warning" role="note">{DISCLAIMER} {html.escape(origin)}</div></div>'
     )
 
 

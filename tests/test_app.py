@@ -325,9 +325,10 @@ class TestCommandLine:
         for name in ("ECGCLIP_MODEL", "ECGCLIP_CLIP_MODEL"):
             monkeypatch.delenv(name, raising=False)
         served = []
-        monkeypatch.setattr(app, "launch", lambda analyser, host, port: served.append(analyser))
+        monkeypatch.setattr(app, "launch", lambda analyser, host, port, origin: served.extend((analyser, origin)))
         assert app.main([]) == 0
         assert len(served[0].labels) == 6 and served[0].zero_shot is not None
+        assert "simulated ECGs alone" in served[1]
 
     def test_without_a_folder_it_says_what_to_do(self, capsys):
         assert app.main(["--model_name_or_path", "build/none/hub/cls-from-clip"]) == 2

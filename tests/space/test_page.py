@@ -104,4 +104,6 @@ def test_drawing_says_how_many_leads_it_shows(analysis_of):
 
 def test_page_says_what_it_is_and_what_becomes_of_uploads():
     assert "not a medical device" in page.head()
+    origin = page.head("Of <b>no</b> patient.")
+    assert "not a medical device" in origin and "&lt;b&gt;no" in origin
     assert "deleted after at most 25 minutes" in page.limits(20, 25)
