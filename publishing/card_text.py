@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from common.markdown import markdown_table
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import SignalSpec
-from training.evaluation import NO_INTERVAL, ZERO_DIVISION_MEAN, without_interval
+from training.result_tables import NO_INTERVAL, ZERO_DIVISION_MEAN, without_interval
 
 
 if TYPE_CHECKING:

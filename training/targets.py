@@ -25,10 +25,9 @@ from training.evaluation import (
     evaluate_predictions,
     evaluate_single_label,
     evaluate_targets,
-    metrics_table,
-    targets_table,
 )
 from training.plots import plot_calibration, plot_confusion, plot_precision_recall, plot_targets
+from training.result_tables import metrics_table, targets_table
 
 
 MAX_POS_WEIGHT = 100.0  # a label with a handful of positives would otherwise drown the others

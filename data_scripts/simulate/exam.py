@@ -170,6 +170,25 @@ def draft_exam(
     return Draft(*seen, reading, report_reading, morphology_rng, noise_rng)
 
 
+def _true_measurements(draft: Draft, duration_s: float) -> Measurements:
+    """What is true of the recorded beats."""
+    condition, beats = draft.condition, draft.beats
+    return Measurements(
+        heart_rate=beats.heart_rate(duration_s),
+        rr_variation=beats.rr_variation(duration_s),
+        pr_ms=condition.pr_ms,
+        qrs_ms=condition.qrs_ms,
+        qtc_ms=condition.qtc_ms,
+        axis_deg=draft.heart.axis_deg,
+        rhythm=condition.rhythm,
+        block=condition.block,
+        repolarisation=condition.repolarisation,
+        ectopics=condition.ectopics,
+        n_beats=int(beats.inside(duration_s).sum()),
+        other_findings=" ".join(names_of(condition.findings)),
+    )
+
+
 def simulate_exam(
     seed: int,
     index: int,
@@ -222,21 +241,6 @@ def simulate_exam(
     if with_marks:
         swapped = "reversal" in recording.flaws
         marks = marks_of(beats, draft.heart, condition, gains, duration_s, swapped, lost_lead)
-    inside = beats.inside(duration_s)
-    measurements = Measurements(
-        heart_rate=beats.heart_rate(duration_s),
-        rr_variation=beats.rr_variation(duration_s),
-        pr_ms=condition.pr_ms,
-        qrs_ms=condition.qrs_ms,
-        qtc_ms=condition.qtc_ms,
-        axis_deg=draft.heart.axis_deg,
-        rhythm=condition.rhythm,
-        block=condition.block,
-        repolarisation=condition.repolarisation,
-        ectopics=condition.ectopics,
-        n_beats=int(inside.sum()),
-        other_findings=" ".join(names_of(condition.findings)),
-    )
     return SimulatedExam(
         exam_id=seed * ID_STRIDE + index + 1,
         patient_id=seed * ID_STRIDE + patient.index + 1,
@@ -245,11 +249,11 @@ def simulate_exam(
         is_male=patient.is_male,
         signal=twelve_leads(eight),
         labels=dict(zip(LABEL_NAMES, draft.reading.labels, strict=True)),
-        measurements=measurements,
+        measurements=_true_measurements(draft, duration_s),
         reading=draft.reading,
         report_reading=draft.report_reading,
         flaws=recording.flaws,
         report=write_report(stream(seed, Purpose.TEXT, index), draft.report_reading, condition, language),
-        beat_times_s=beats.times[inside],
+        beat_times_s=beats.times[beats.inside(duration_s)],
         marks=marks,
     )

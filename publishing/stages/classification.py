@@ -24,13 +24,8 @@ from publishing.card_text import (
     with_interval,
 )
 from publishing.stages.base import Stage, Table
-from training.evaluation import (
-    NO_INTERVAL,
-    TABLE_COLUMNS,
-    ZERO_DIVISION_MEAN,
-    about_resamples,
-    threshold_prevalence,
-)
+from training.evaluation import threshold_prevalence
+from training.result_tables import NO_INTERVAL, TABLE_COLUMNS, ZERO_DIVISION_MEAN, about_resamples
 from training.subgroups import SUBGROUP_METRICS
 
 

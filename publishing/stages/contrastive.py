@@ -19,7 +19,7 @@ from publishing.card_text import (
 )
 from publishing.report_text import labels_in_texts, report_text
 from publishing.stages.base import Stage, Table
-from training.evaluation import NO_INTERVAL, TABLE_COLUMNS, about_resamples, of_whom
+from training.result_tables import NO_INTERVAL, TABLE_COLUMNS, about_resamples, of_whom
 
 
 if TYPE_CHECKING:

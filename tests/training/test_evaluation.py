@@ -17,11 +17,10 @@ from training.evaluation import (
     evaluate_predictions,
     evaluate_single_label,
     evaluate_targets,
-    metrics_table,
     read_predictions,
-    targets_table,
     write_predictions,
 )
+from training.result_tables import metrics_table, targets_table
 
 
 NAMES = ("1dAVb", "RBBB", "LBBB")
