@@ -6,7 +6,7 @@
 #
 # It continues after an interruption: finished steps are passed over, a training goes on from its last checkpoint.
 # On one H200 with 16 processor cores its steps took, on 26 November 2026: simulate 76 s, convert 85 s, embed 32 s,
-# stage 1 206 s; about 15 minutes in all. No other machine was measured as a whole.
+# stage 1 206 s; stage 2 and the words were not timed, nor any other machine.
 #
 # Environment: NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS, NUM_EXAMS, SEED, NUM_PROC, PRESET, CLIP_EPOCHS, CLS_EPOCHS, CLIP_BATCH, CLS_BATCH, WARMUP_CLIP, WARMUP_CLS,
 # PRECISION, OUTPUT_DIR (where the packed models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
@@ -37,23 +37,23 @@ train() { # a training is finished where its folder has its metrics
         --learning_rate 1e-3 --checkpointing_steps epoch --resume_from_checkpoint latest
 }
 
-step "1/6 simulate $num_exams ECGs with reports"
+step "1/7 simulate $num_exams ECGs with reports"
 once simulate python -m data_scripts.simulate --output_dir "$out/raw" --num_exams "$num_exams" \
     --seed "${SEED:-11}" --num_proc "$num_proc"
 
-step "2/6 convert them to an exam table, and embed their reports"
+step "2/7 convert them to an exam table, and embed their reports"
 once convert python -m data_scripts.code15 --source_dir "$out/raw" --reports "$out/raw/reports.csv" \
     --output_dir "$out/exams" --num_proc "$num_proc"
 once text_model python -m data_scripts.make_text_model --dataset_name_or_path "$out/exams" --output_dir "$out/text_model"
 once embed python -m data_scripts.embed_reports --dataset_name_or_path "$out/exams" \
     --text_model_name_or_path "$out/text_model"
 
-step "3/6 stage 1: ECGs against reports"
+step "3/7 stage 1: ECGs against reports"
 train "$out/clip" train_clip.py --text_model_name_or_path "$out/text_model" --center_text --encoder_preset "$preset" \
     --per_device_train_batch_size "${CLIP_BATCH:-512}" --weight_decay 0.01 --warmup_steps "${WARMUP_CLIP:-500}" \
     --num_train_epochs "${CLIP_EPOCHS:-16}"
 
-step "stage 1 again, for the words: the ECG encoder stays, the text encoder learns from parts of reports in two languages"
+step "4/7 stage 1 again, for the words: the ECG encoder stays, the text encoder learns from parts of reports in two languages"
 once simulate_both python -m data_scripts.simulate --output_dir "$out/raw_both" --num_exams "${NUM_WORD_EXAMS:-20000}" \
     --seed "${WORD_SEED:-20261501}" --report_language both --compression lzf --num_proc "$num_proc"
 once convert_both python -m data_scripts.code15 --source_dir "$out/raw_both" --reports "$out/raw_both/reports.csv" \
@@ -67,17 +67,17 @@ test -f "$out/clip_words/metrics.json" || accelerate launch --num_processes 1 tr
     --weight_decay 0.01 --warmup_steps 50 --lr_scheduler_type cosine --max_train_steps "${WORD_STEPS:-320}" \
     --eval_steps 80 --checkpointing_steps no
 
-step "4/6 stage 2: labels"
+step "5/7 stage 2: labels"
 train "$out/cls" train_cls.py --model_name_or_path "$out/clip" --encoder_preset "$preset" --ema_decay 0.999 \
     --per_device_train_batch_size "${CLS_BATCH:-256}" --warmup_steps "${WARMUP_CLS:-200}" \
     --num_train_epochs "${CLS_EPOCHS:-12}"
 
-step "5/6 pack them as float16, with a set of simulated reports to search"
+step "6/7 pack them as float16, with a set of simulated reports to search"
 python -m examples.pretrained.pack --folder "$out/clip_words" --output_dir "$packed/clip"
 python -m examples.pretrained.pack --folder "$out/cls" --output_dir "$packed/cls"
 python -m space.index_reports --clip_model_name_or_path "$packed/clip" --dataset_name_or_path "$out/exams"
 
-step "6/6 measure the classifier on real ECGs, which it never saw"
+step "7/7 measure the classifier on real ECGs, which it never saw"
 if test -d "$samples/ptbxl100"; then
     python benchmarks/real/run.py --model_name_or_path "$packed/cls" --sample_data "$samples" \
         --output_file "$packed/cls/real_ecgs.json"
