@@ -25,7 +25,8 @@ app: $(STAMP)  ## Serve the page on this machine, with the models in pretrained/
 test: $(STAMP)  ## Run the tests that need neither network nor accelerator
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## Run the tests that take minutes
+test-slow: $(STAMP)  ## Run the tests that take minutes; fetches transformers' own tests of models from PyPI
+	$(BIN)/python -m tests.transformers_common.upstream
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)  ## Check style

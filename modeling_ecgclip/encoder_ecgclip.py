@@ -48,6 +48,11 @@ class EcgEncoderOutput(ModelOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
+def hidden_states_wanted(output_hidden_states: bool | None, config: Any) -> bool:
+    """Returns whether a call asks for feature maps, or, where it does not say, the configuration."""
+    return config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+
 class EcgPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading, shared by towers, classifiers and dual encoder."""
 

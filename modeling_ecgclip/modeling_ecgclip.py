@@ -8,7 +8,13 @@ from torch import nn
 from transformers.utils import can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
-from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, recorded_values
+from .encoder_ecgclip import (
+    EcgEncoderOutput,
+    EcgForSignalClassification,
+    EcgPreTrainedModel,
+    hidden_states_wanted,
+    recorded_values,
+)
 from .layers_ecgclip import (
     EcgBatchNorm1d,
     EcgConv1d,
@@ -153,25 +159,32 @@ class EcgResNetModel(EcgPreTrainedModel):
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts, from [`EcgFeatureExtractor`].
             ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*):
                 1 where a sample was recorded; what is 0 (padding, missing leads) is set to 0 mV.
-            output_hidden_states (`bool`, *optional*): Return the skip streams as well.
+            output_hidden_states (`bool`, *optional*):
+                Return the skip streams as well; left out, the configuration decides.
 
         Raises:
             `ValueError`: where leads or samples differ from the configuration.
         """
         input_values = recorded_values(input_values, ecg_attention_mask, self.config)
+        wanted = hidden_states_wanted(output_hidden_states, self.config)
         lower = skip = self.stem(as_image(input_values.to(self.dtype)))
-        hidden_states: tuple[torch.Tensor, ...] = (skip[:, :, 0],)  # (batch, stem_channels, samples)
+        hidden_states: tuple[torch.Tensor, ...] = ()
+        if wanted:
+            hidden_states = (skip[:, :, 0],)  # (batch, stem_channels, samples)
+            lower = skip = hidden_states[0][:, :, None]  # through what is returned, or no gradient would reach it
         removed = [removes_constants(block.get_submodule("norm2")) for block in self.blocks]
         for i, block in enumerate(self.blocks):
             # Max-pooling and 1x1 convolutions hand a constant on to the normalisation of each later sum.
-            lower, skip = block(lower, skip, sum_cancels=not output_hidden_states and all(removed[i:]))
-            hidden_states += (skip[:, :, 0],)
+            lower, skip = block(lower, skip, sum_cancels=not wanted and all(removed[i:]))
+            if wanted:
+                hidden_states += (skip[:, :, 0],)
+                skip = hidden_states[-1][:, :, None]
         lower = lower[:, :, 0].contiguous()  # (batch, channels, final_samples)
         feature_map = lower if self.config.flatten == "channels_first" else lower.transpose(1, 2)
         return EcgEncoderOutput(
             last_hidden_state=lower,
             pooler_output=feature_map.flatten(1),  # (batch, hidden_size)
-            hidden_states=hidden_states if output_hidden_states else None,
+            hidden_states=hidden_states or None,
         )
 
 

@@ -10,7 +10,13 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_ecgclip import EcgEncoderConfig
-from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel, recorded_values
+from .encoder_ecgclip import (
+    EcgEncoderOutput,
+    EcgForSignalClassification,
+    EcgPreTrainedModel,
+    hidden_states_wanted,
+    recorded_values,
+)
 from .layers_ecgclip import EcgBatchNorm1d, EcgConv1d, as_image, fold_norm_
 
 
@@ -223,23 +229,27 @@ class EcgXResNetModel(EcgPreTrainedModel):
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts, from [`EcgFeatureExtractor`].
             ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*):
                 1 where a sample was recorded; what is 0 (padding, missing leads) is set to 0 mV.
-            output_hidden_states (`bool`, *optional*): Return the output of the stem and of each block as well.
+            output_hidden_states (`bool`, *optional*):
+                Return the output of the stem and of each block as well; left out, the configuration decides.
 
         Raises:
             `ValueError`: where leads or samples differ from the configuration.
         """
         input_values = recorded_values(input_values, ecg_attention_mask, self.config)
-        hidden = self.stem(as_image(input_values.to(self.dtype)))
-        hidden_states: tuple[torch.Tensor, ...] = (hidden[:, :, 0],)  # (batch, stem channels, samples)
-        for block in self.blocks:
-            hidden = block(hidden)
-            hidden_states += (hidden[:, :, 0],)
+        wanted = hidden_states_wanted(output_hidden_states, self.config)
+        hidden_states: tuple[torch.Tensor, ...] = ()
+        hidden = as_image(input_values.to(self.dtype))
+        for layers in (self.stem, *self.blocks):
+            hidden = layers(hidden)
+            if wanted:
+                hidden_states += (hidden[:, :, 0],)  # (batch, channels, samples)
+                hidden = hidden_states[-1][:, :, None]  # through what is returned, or no gradient would reach it
         feature_map = hidden[:, :, 0].contiguous()  # (batch, channels, samples)
         pooled = torch.cat([feature_map.amax(-1), feature_map.mean(-1)], dim=1)  # (batch, hidden_size)
         return EcgEncoderOutput(
             last_hidden_state=feature_map,
             pooler_output=self.dropout(pooled),
-            hidden_states=hidden_states if output_hidden_states else None,
+            hidden_states=hidden_states or None,
         )
 
 
