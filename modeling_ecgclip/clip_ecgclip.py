@@ -12,11 +12,10 @@ from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.configuration_utils import SubConfigSpec
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
-from .encoder_ecgclip import EcgEncoderOutput, EcgForSignalClassification, EcgPreTrainedModel
+from .encoder_ecgclip import EcgForSignalClassification, EcgPreTrainedModel
 from .labels_ecgclip import CODE_LABELS
 from .losses_ecgclip import clip_loss, siglip_loss
 from .towers_ecgclip import build_tower, classifier_class, load_tower, tower_config
@@ -230,79 +229,53 @@ class EcgClipModel(EcgPreTrainedModel):
         """Replaces the text tower's token embeddings."""
         self.text_model.set_input_embeddings(value)
 
-    @can_return_tuple
     def get_ecg_features(
         self,
         input_values: torch.Tensor | None = None,
         ecg_attention_mask: torch.Tensor | None = None,
         ecg_embeds: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> EcgEncoderOutput:
+    ) -> torch.Tensor:
         """
-        Returns the ECG tower's output, with the ECGs' places in the joint space.
+        Returns the ECGs' places in the joint space, (batch, projection_dim), L2-normalised.
 
         Args:
             input_values (`torch.Tensor` of shape `(batch, leads, samples)`): Millivolts.
             ecg_attention_mask (`torch.Tensor` of shape `(batch, leads, samples)`, *optional*): 1 where recorded.
             ecg_embeds (`torch.Tensor` of shape `(batch, ecg hidden_size)`, *optional*):
                 Pooled output of the ECG tower, computed before; then the tower does not run.
-            kwargs: Further inputs of the ECG tower (`output_hidden_states`, ...).
-
-        Returns:
-            [`EcgEncoderOutput`], whose `pooler_output` is `(batch, projection_dim)`, L2-normalised. Where the tower
-            did not run there is nothing else.
         """
-        output = None
         if ecg_embeds is None:
             if input_values is None:
                 raise ValueError("get_ecg_features needs input_values or ecg_embeds: found neither")
-            if ecg_attention_mask is not None:
-                kwargs["ecg_attention_mask"] = ecg_attention_mask
-            output = self.ecg_model(input_values, return_dict=True, **kwargs)
-            ecg_embeds = output.pooler_output  # (batch, ecg hidden_size)
-        return EcgEncoderOutput(
-            last_hidden_state=getattr(output, "last_hidden_state", None),
-            pooler_output=F.normalize(self.ecg_projection(ecg_embeds), dim=-1),
-            hidden_states=getattr(output, "hidden_states", None),
-        )
+            mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
+            ecg_embeds = self.ecg_model(input_values, **mask).pooler_output  # (batch, ecg hidden_size)
+        return F.normalize(self.ecg_projection(ecg_embeds), dim=-1)
 
-    @can_return_tuple
     def get_text_features(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         text_embeds: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
+    ) -> torch.Tensor:
         """
-        Returns the text tower's output, with the texts' places in the joint space.
+        Returns the texts' places in the joint space, (batch, projection_dim), L2-normalised.
 
         Args:
             input_ids, attention_mask (`torch.Tensor` of shape `(batch, tokens)`): From the tokenizer.
             text_embeds (`torch.Tensor` of shape `(batch, text width)`, *optional*):
                 Pooled output of the text tower, computed before; then the tower does not run.
-            kwargs: Further inputs of the text tower (`token_type_ids`, `output_hidden_states`, ...).
-
-        Returns:
-            `BaseModelOutputWithPooling`, whose `pooler_output` is `(batch, projection_dim)`, L2-normalised. Where the
-            tower did not run there is nothing else.
+            kwargs: Further inputs of the text tower (`token_type_ids`, ...).
         """
-        output = None
         if text_embeds is None:
             if input_ids is None:
                 raise ValueError("get_text_features needs input_ids or text_embeds: found neither")
-            output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-            # (batch, text width)
-            text_embeds = pool_tokens(output.last_hidden_state, attention_mask, self.config.text_pooling)
+            tokens = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+            text_embeds = pool_tokens(tokens, attention_mask, self.config.text_pooling)  # (batch, text width)
         text_embeds = text_embeds.to(self.text_center.dtype)
         if self.config.center_text:
             text_embeds = text_embeds - self.text_center
-        return BaseModelOutputWithPooling(
-            last_hidden_state=getattr(output, "last_hidden_state", None),
-            pooler_output=F.normalize(self.text_projection(text_embeds), dim=-1),
-            hidden_states=getattr(output, "hidden_states", None),
-            attentions=getattr(output, "attentions", None),
-        )
+        return F.normalize(self.text_projection(text_embeds), dim=-1)
 
     @can_return_tuple
     def forward(
@@ -334,12 +307,8 @@ class EcgClipModel(EcgPreTrainedModel):
             ecg_embeds (`torch.Tensor` of shape `(ecg_batch, ecg hidden_size)`, *optional*):
                 Pooled output of the ECG tower in place of `input_values`.
         """
-        ecg_embeds = self.get_ecg_features(
-            input_values, ecg_attention_mask, ecg_embeds, return_dict=True
-        ).pooler_output
-        text_embeds = self.get_text_features(
-            input_ids, attention_mask, text_embeds, return_dict=True, **kwargs
-        ).pooler_output
+        ecg_embeds = self.get_ecg_features(input_values, ecg_attention_mask, ecg_embeds)
+        text_embeds = self.get_text_features(input_ids, attention_mask, text_embeds, **kwargs)
         logits_per_ecg = self.logit_scale.exp() * ecg_embeds @ text_embeds.T  # (ecg_batch, text_batch)
         if self.logit_bias is not None:
             logits_per_ecg = logits_per_ecg + self.logit_bias

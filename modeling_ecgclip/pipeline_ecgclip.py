@@ -373,10 +373,10 @@ class ZeroShotEcgClassificationPipeline(EcgPipeline):
         """(texts, projection_dim), on the model's device."""
         tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         with self.device_placement(), torch.no_grad():
-            return self.model.get_text_features(**tokens.to(self.device)).pooler_output
+            return self.model.get_text_features(**tokens.to(self.device))
 
     def _forward(self, model_inputs: dict[str, Any], text_embeds: torch.Tensor) -> dict[str, Any]:
-        ecg_embeds = self.model.get_ecg_features(input_values=model_inputs["input_values"]).pooler_output
+        ecg_embeds = self.model.get_ecg_features(input_values=model_inputs["input_values"])
         logits = self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T
         return {"logits_per_ecg": logits, "quality": model_inputs["quality"]}
 
@@ -402,7 +402,7 @@ class EcgFeatureExtractionPipeline(EcgPipeline):
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         values = model_inputs["input_values"]
         if hasattr(self.model, "get_ecg_features"):
-            embeds = self.model.get_ecg_features(input_values=values).pooler_output
+            embeds = self.model.get_ecg_features(input_values=values)
         else:
             embeds = self.model.base_model(input_values=values).pooler_output
         return {"embeds": embeds, "quality": model_inputs["quality"], "name": model_inputs["name"]}

@@ -291,13 +291,7 @@ class Analyser:
             return analysis
         inputs = self.zero_shot.preprocess(record, **options)["input_values"]
         with torch.inference_mode():
-            embeds = (
-                self.zero_shot.model.get_ecg_features(inputs.to(self.zero_shot.device))
-                .pooler_output[0]
-                .float()
-                .cpu()
-                .numpy()
-            )
+            embeds = self.zero_shot.model.get_ecg_features(inputs.to(self.zero_shot.device))[0].float().cpu().numpy()
         return replace(analysis, nearest=self.reports.nearest(embeds, NEAREST), reports_source=self.reports.source)
 
     def explain(self, analysis: Analysis, label: str) -> Analysis:

@@ -126,7 +126,7 @@ def embed_reports(model: Any, tokenizer: Any, reports: Sequence[str]) -> np.ndar
     for first in range(0, len(reports), BATCH_SIZE):
         tokens = tokenizer(reports[first : first + BATCH_SIZE], padding=True, truncation=True, return_tensors="pt")
         with torch.inference_mode():
-            embeds.append(model.get_text_features(**tokens.to(model.device)).pooler_output.float().cpu().numpy())
+            embeds.append(model.get_text_features(**tokens.to(model.device)).float().cpu().numpy())
     return np.concatenate(embeds)
 
 

@@ -221,9 +221,7 @@ class ContrastiveTask:
 
     def _prompts(self, prefix: str) -> torch.Tensor:
         """The labels' phrases in the joint space, (labels, projection_dim)."""
-        return self.model.get_text_features(
-            text_embeds=self.embed_prompts[prefix]().to(self.accelerator.device)
-        ).pooler_output
+        return self.model.get_text_features(text_embeds=self.embed_prompts[prefix]().to(self.accelerator.device))
 
     def _zero_shot(self, prefix: str, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """AUROC of each label that is there both ways, and their mean."""

@@ -34,9 +34,7 @@ def embed(model: EcgClipModel, extractor: EcgFeatureExtractor, table: ExamTable,
     """Returns the places of all ECGs in the joint space, float32 (exams, projection_dim), split by split."""
     unit = microvolts_per_unit(extractor, table.schema.signal)
     parts = [
-        model.get_ecg_features(
-            split.ecg(np.arange(start, min(start + batch_size, len(split)))) / unit
-        ).pooler_output.numpy()
+        model.get_ecg_features(split.ecg(np.arange(start, min(start + batch_size, len(split)))) / unit).numpy()
         for split in map(ExamSplit, table.splits.values())
         for start in range(0, len(split), batch_size)
     ]
@@ -63,9 +61,7 @@ def main() -> None:
     rows = [["prompts", *names, "mean"]]
     found = {}
     for language, title in LANGUAGES.items():
-        prompts = model.get_text_features(
-            text_embeds=embed_prompts(model, tokenizer, torch.device("cpu"), language)
-        ).pooler_output
+        prompts = model.get_text_features(text_embeds=embed_prompts(model, tokenizer, torch.device("cpu"), language))
         of = found[language] = zero_shot_metrics(embeds, prompts, labels, names, patients.astype(str).tolist())
         spans = [of["intervals"]["per_class"][label]["auroc"] for label in names] + [of["intervals"]["mean"]["auroc"]]
         values = [of["per_class"][label]["auroc"] for label in names] + [of["mean"]["auroc"]]

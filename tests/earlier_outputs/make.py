@@ -211,8 +211,8 @@ def model_values(outputs: Path) -> dict[str, Any]:
     tokens = EcgClipProcessor.from_pretrained(folder)(text=words, return_tensors="pt", padding=True)
     zero_shot = pipeline("zero-shot-ecg-classification", model=str(folder), trust_remote_code=True)
     values["dual_encoder"] = {
-        "ecg_embeds": rounded(dual.get_ecg_features(**inputs_of(folder, rows)).pooler_output),
-        "text_embeds": rounded(dual.get_text_features(**tokens).pooler_output),
+        "ecg_embeds": rounded(dual.get_ecg_features(**inputs_of(folder, rows))),
+        "text_embeds": rounded(dual.get_text_features(**tokens)),
         "logit_scale": dual.logit_scale.item(),
         "words": words,
         "results": zero_shot(rows, candidate_labels=words),

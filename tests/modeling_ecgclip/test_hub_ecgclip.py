@@ -166,7 +166,7 @@ def expected(models, processor, fresh):
             "tower": classifier.ecg_model(inputs["input_values"]).pooler_output,
             "tower of clip": clip.ecg_model(inputs["input_values"]).pooler_output,
             "logits_per_ecg": clip(**inputs).logits_per_ecg,
-            "ecg_embeds": clip.get_ecg_features(inputs["input_values"]).pooler_output,
+            "ecg_embeds": clip.get_ecg_features(inputs["input_values"]),
             "zero-shot": clip(input_values=inputs["input_values"], **texts).logits_per_ecg.softmax(-1),
         }
     torch.set_num_threads(threads)

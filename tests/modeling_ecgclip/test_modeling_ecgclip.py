@@ -140,8 +140,8 @@ def test_pooling():
 
 def test_padding_of_texts_changes_nothing(clip_config):
     model = EcgClipModel(clip_config).eval()
-    plain = model.get_text_features(torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long)).pooler_output
-    padded = model.get_text_features(torch.tensor([[5, 6, 7, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]])).pooler_output
+    plain = model.get_text_features(torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long))
+    padded = model.get_text_features(torch.tensor([[5, 6, 7, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]]))
     torch.testing.assert_close(plain, padded)
 
 
@@ -179,7 +179,7 @@ def test_from_ecg_text_pretrained(tmp_path, ecg):
     model.save_pretrained(tmp_path / "clip")
     assert str(tmp_path) not in (tmp_path / "clip" / "config.json").read_text()
     loaded = EcgClipModel.from_pretrained(tmp_path / "clip").eval()
-    assert torch.equal(loaded.get_ecg_features(ecg).pooler_output, model.get_ecg_features(ecg).pooler_output)
+    assert torch.equal(loaded.get_ecg_features(ecg), model.get_ecg_features(ecg))
 
 
 def test_logit_scale_is_clamped(clip_config):
@@ -194,8 +194,6 @@ def test_precomputed_ecg_embeddings_equal_the_ecg_tower(clip_config, ecg):
     model = EcgClipModel(clip_config).eval()
     with torch.no_grad():
         embeds = model.ecg_model(ecg).pooler_output
-        assert torch.equal(
-            model.get_ecg_features(ecg_embeds=embeds).pooler_output, model.get_ecg_features(ecg).pooler_output
-        )
+        assert torch.equal(model.get_ecg_features(ecg_embeds=embeds), model.get_ecg_features(ecg))
     with pytest.raises(ValueError, match="needs input_values or ecg_embeds: found neither"):
         model.get_ecg_features()

@@ -87,7 +87,7 @@ class TestOwnTower:
         model.save_pretrained(tmp_path)
         loaded = AutoModel.from_pretrained(tmp_path).eval()
         assert type(loaded.ecg_model) is TOWERS[model.config.ecg_config.model_type].model_class
-        assert torch.equal(loaded.get_ecg_features(ecg).pooler_output, model.get_ecg_features(ecg).pooler_output)
+        assert torch.equal(loaded.get_ecg_features(ecg), model.get_ecg_features(ecg))
 
     def test_classifier_of_a_dual_encoder(self, preset, ecg, tmp_path):
         model = dual_encoder(encoder_config(preset, n_samples=512))
@@ -138,7 +138,7 @@ class TestForeignTower:
         model.save_pretrained(tmp_path)
         loaded = EcgClipModel.from_pretrained(tmp_path).eval()
         assert SignalSpec.of(loaded.config) == SignalSpec(n_samples=512)
-        assert torch.equal(loaded.get_ecg_features(ecg).pooler_output, model.get_ecg_features(ecg).pooler_output)
+        assert torch.equal(loaded.get_ecg_features(ecg), model.get_ecg_features(ecg))
         tower = load_tower(str(tmp_path))
         assert type(tower) is ForeignModel and torch.equal(tower.project.weight, model.ecg_model.project.weight)
 

@@ -132,7 +132,7 @@ def test_phrases_that_cannot_be_compared(analyser, signal, words, message):
 def test_nearest_reports(analyser, signal):
     analysis = analyser.analyse(record_of(signal))
     with torch.inference_mode():
-        embeds = analyser.zero_shot.model.get_ecg_features(analysis.input_values).pooler_output[0].numpy()
+        embeds = analyser.zero_shot.model.get_ecg_features(analysis.input_values)[0].numpy()
     expected = sorted(analyser.reports.text_embeds @ embeds, reverse=True)
     assert [one["similarity"] for one in analysis.nearest] == pytest.approx(expected[:5], abs=1e-6)
     assert analysis.reports_source == "simulated"

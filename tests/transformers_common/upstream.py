@@ -47,9 +47,7 @@ def fetch() -> None:
     if (ARCHIVES / f"transformers-{__version__}" / "tests").is_dir():
         return
     options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", str(ARCHIVES)]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, f"transformers=={__version__}"], check=True
-    )
+    subprocess.run([sys.executable, "-m", "pip", "download", *options, f"transformers=={__version__}"], check=True)
     with tarfile.open(ARCHIVES / f"transformers-{__version__}.tar.gz") as archive:
         tests = [member for member in archive.getmembers() if member.name.split("/")[1:2] == ["tests"]]
         archive.extractall(ARCHIVES, members=tests, filter="data")
