@@ -17,6 +17,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
+from common.checksums import SUMS_FILE
 from common.commands import exit_status
 from common.hub_access import (
     HubAccessError,
@@ -62,6 +63,7 @@ PUBLISHED = (
     "*.png",
     "report_index.npz",  # of space/index_reports.py
     EVAL_RESULTS,
+    SUMS_FILE,
 )
 # A file of an earlier push that this one does not have would be read beside the new ones.
 STALE = (
@@ -73,6 +75,7 @@ STALE = (
     "*_ecgclip.py",
     "report_index.npz",
     EVAL_RESULTS,
+    SUMS_FILE,
 )
 
 
