@@ -124,7 +124,7 @@ def text_embeddings(contrastive: ContrastiveArguments, data: DataArguments, mode
     """Returns what `data_scripts.embed_reports` made of the reports; errors as in [`load_text_table`]."""
     folder = contrastive.text_table_dir or data.dataset_name_or_path
     name = contrastive.text_model_name_or_path
-    return TextEmbeddings(load_text_table(folder, name, contrastive.text_pooling, model.text_model))
+    return TextEmbeddings(load_text_table(folder, name, contrastive.text_pooling, model.text_model, data.verify))
 
 
 def build_model(
@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     output_dir = Path(args.output_dir)
 
     # ---- 3 exam table and model
-    table = open_table(data.dataset_name_or_path, data.dataset_revision)
+    table = open_table(data.dataset_name_or_path, data.dataset_revision, data.verify)
     signal, measured = table.schema.signal, MultiLabel(table.schema.labels)  # by zero-shot classification
     config = encoder_config(encoder, signal)
     feature_extractor = load_feature_extractor(encoder, config)

@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     output_dir = Path(args.output_dir)
 
     # ---- 3 data
-    table = open_table(data.dataset_name_or_path, data.dataset_revision)
+    table = open_table(data.dataset_name_or_path, data.dataset_revision, data.verify)
     signal = table.schema.signal
     targets = targets_of(classification, table.schema)
     splits = read_splits(data, table.splits, targets)

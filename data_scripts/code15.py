@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from datasets.utils import tqdm
 
+from common.checksums import unchanged
 from common.commands import exit_status
 from common.writing import remove, written_aside
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, ReportSettings
@@ -202,14 +203,14 @@ def read_part_rows(
         `exam_id` 0, which are no exams, and rejections of rows with `exam_id` 0 that hold a tracing.
 
     Raises:
-        `ValueError`: for a part that is no HDF5 file, is truncated, or has other contents; naming it.
+        `ValueError`: for a part that is no HDF5 file, is truncated, has other contents or changes; naming it.
     """
     named = set(index["trace_file"]) - {""}
     zipped = {f"{path.stem}.hdf5" for path in folder.glob("exams_part*.zip")}
     parts = sorted(named | zipped | {path.name for path in folder.glob("exams_part*.hdf5")}, key=_natural_order)
     parts = [part for part in parts if part_path(folder, part).is_file()]
     pieces, rejected, n_zero_rows = [], [], 0
-    with ThreadPoolExecutor(num_proc) as executor:
+    with unchanged(*(part_path(folder, part) for part in parts)), ThreadPoolExecutor(num_proc) as executor:
         found = executor.map(lambda part: _rows_of_part(part_path(folder, part), work_dir), parts)
         for part, rows in zip(
             parts, tqdm(found, desc="Reading exam ids", unit=" parts", total=len(parts)), strict=True

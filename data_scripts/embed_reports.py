@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,12 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.utils import tqdm
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 
+from common.checksums import verify_data, write_checksums
 from common.commands import exit_status
 from common.writing import written_aside
-from data_scripts.tables.schema import load_exam_table, text_features
+from data_scripts.tables.schema import load_exam_table, refuse_chained_name, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
+from modeling_ecgclip.hub_ecgclip import load_verified
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
@@ -102,6 +105,7 @@ def load_text_encoder(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTra
 
     Raises:
         `FileNotFoundError`: where there is no such folder, or model or tokenizer cannot be found in it or on the Hub.
+        `ValueError`: where the weights differ from the digest in the folder's `SHA256SUMS`.
     """
     path = Path(name_or_path)
     if not path.is_dir() and (path.is_absolute() or str(name_or_path).startswith(".") or len(path.parts) > 2):
@@ -110,7 +114,8 @@ def load_text_encoder(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTra
         raise FileNotFoundError(f"text model {name_or_path}: no config.json in this folder")
     try:
         # In the checkpoint's own, perhaps half precision, embeddings would differ from device to device.
-        model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+        load = partial(AutoModel.from_pretrained, name_or_path, dtype=torch.float32)
+        model = load_verified(load, name_or_path)
         return model, AutoTokenizer.from_pretrained(name_or_path)
     except OSError as error:
         raise FileNotFoundError(f"text model {name_or_path}: found neither here nor on the Hub: {error}") from error
@@ -150,7 +155,8 @@ def distinct_reports(table: DatasetDict, name: str) -> dict[int, str]:
 
 
 def text_table_folder(dataset_folder: str | Path, text_model: str | Path, pooling: str) -> Path:
-    """Returns where the text table of a text model lies beside an exam table."""
+    """Returns where the text table of a text model lies beside an exam table; errors as in [`refuse_chained_name`]."""
+    refuse_chained_name(Path(dataset_folder))
     name = str(text_model).rstrip("/")
     name = Path(name).resolve().name if Path(name).is_dir() else name
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", name)
@@ -158,7 +164,11 @@ def text_table_folder(dataset_folder: str | Path, text_model: str | Path, poolin
 
 
 def load_text_table(
-    dataset_folder: str | Path, text_model: str | Path, pooling: str = "mean", model: PreTrainedModel | None = None
+    dataset_folder: str | Path,
+    text_model: str | Path,
+    pooling: str = "mean",
+    model: PreTrainedModel | None = None,
+    verify: bool = True,
 ) -> Dataset:
     """
     Returns the text table that `embed_reports` wrote: `report_id`, `report`, `text_embeds` (float32, fixed size).
@@ -168,10 +178,12 @@ def load_text_table(
         text_model (`str` or `Path`): As it was named when embedding.
         pooling (`str`, defaults to `"mean"`): `"mean"` or `"cls"`.
         model (`PreTrainedModel`, *optional*): The text encoder, to check that these are its embeddings.
+        verify (`bool`, defaults to `True`): Compare its files with their `SHA256SUMS`, where there is one.
 
     Raises:
         `FileNotFoundError`: where there is no such text table; the message has the command that makes it.
-        `ValueError`: where the table was made with other weights than those of `model`.
+        `ValueError`: where the table was made with other weights than those of `model`, or a file differs from its
+            digest.
     """
     folder = text_table_folder(dataset_folder, text_model, pooling)
     if not (folder / RECORD_FILE).is_file():
@@ -179,6 +191,8 @@ def load_text_table(
             f"no text table {folder}: make it with python -m data_scripts.embed_reports "
             f"--dataset_name_or_path {dataset_folder} --text_model_name_or_path {text_model} --text_pooling {pooling}"
         )
+    if verify:
+        verify_data(folder)
     record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     if model is not None and record["fingerprint"] != weights_fingerprint(model):
         raise ValueError(
@@ -199,6 +213,7 @@ class EmbedArguments:
     output_dir: str | None = field(
         default=None, metadata={"help": "where text_table/ goes; the exam table's own folder where left out"}
     )
+    verify: bool = field(default=True, metadata={"help": "compare the exam table's files with its SHA256SUMS first"})
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -218,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     dataset, text_model = arguments.dataset_name_or_path, arguments.text_model_name_or_path
     model, tokenizer = load_text_encoder(text_model)
-    reports = distinct_reports(load_exam_table(dataset), dataset)
+    reports = distinct_reports(load_exam_table(dataset, verify=arguments.verify), dataset)
     folder = text_table_folder(arguments.output_dir or dataset, text_model, arguments.text_pooling)
     record = {
         "text_model": folder.name.removesuffix(f"-{arguments.text_pooling}"),
@@ -228,13 +243,27 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "width": model.config.hidden_size,
         "count": len(reports),
     }
-    if (folder / RECORD_FILE).is_file() and json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")) == record:
+    if _holds(folder, record):
         print(f"{folder} holds these {len(reports)} embeddings already")
         return record
     embeds = embed_texts(list(reports.values()), model, tokenizer, arguments.text_pooling, arguments.batch_size)
     write_text_table(folder, reports, embeds, record)
     print(f"{len(reports)} distinct reports, {record['width']} numbers each, written to {folder}")
     return record
+
+
+def _holds(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether a text table is there already, and whole; one that is damaged is written anew."""
+    try:
+        if json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")) != record:
+            return False
+        verify_data(folder)
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        print(f"embedding again: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def write_text_table(folder: Path, reports: dict[int, str], embeds: np.ndarray, record: dict[str, Any]) -> None:
@@ -258,6 +287,7 @@ def write_text_table(folder: Path, reports: dict[int, str], embeds: np.ndarray, 
     with written_aside(folder) as aside:
         table.save_to_disk(str(aside))
         (aside / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_checksums(aside)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedToken
 
 from common.commands import exit_status
 from data_scripts.tables.schema import load_exam_table
+from modeling_ecgclip.hub_ecgclip import state_saved_model
 
 
 # Of learning from masked words, as BERT does it.
@@ -122,6 +123,7 @@ def make_text_model(
     else:
         BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    state_saved_model(folder)
 
 
 def main() -> None:

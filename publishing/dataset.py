@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from datasets.utils import tqdm
 from datasets.utils.py_utils import convert_file_size_to_int
 from transformers import HfArgumentParser
 
+from common.checksums import SUMS_FILE, file_digest, read_checksums, verify_data, write_checksums
 from common.commands import exit_status
 from common.hub_access import check_repo_id, open_repository, publish_folder
 from common.writing import put_in_place, remove, written_aside
@@ -33,6 +35,7 @@ from data_scripts.tables.schema import (
     conversion_record,
     exam_columns,
     load_exam_table,
+    refuse_chained_name,
     schema_of,
 )
 from publishing.dataset_card import check_record, dataset_card, table_facts
@@ -44,7 +47,7 @@ ROWS_PER_GROUP = 128
 ENCODING = {"ecg.list.element": "DELTA_BINARY_PACKED"}
 REPEATING_COLUMNS = ["source", "sex"]
 DIGEST_KEY = "ecgclip.rows_sha256"
-OWN_FILES = ("README.md", "conversion.json", "rejected.csv")
+OWN_FILES = ("README.md", "conversion.json", "rejected.csv", SUMS_FILE)
 BUILD_SUFFIX = ".incomplete"
 
 
@@ -62,6 +65,7 @@ class PublishArguments:
     public: bool = field(default=False, metadata={"help": "show the data set to everybody"})
     max_shard_size: str = field(default="500MB", metadata={"help": "size of a file, before compression"})
     include_text_table: bool = field(default=False, metadata={"help": "publish the embeddings of the reports too"})
+    verify: bool = field(default=True, metadata={"help": "compare the exam table's files with its SHA256SUMS first"})
     license: str | None = field(
         default=None, metadata={"help": "the Hub's id of the licence, for sources whose licence is not known"}
     )
@@ -107,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if arguments.repo_id:
         open_repository(arguments.repo_id, "dataset", arguments.public)  # fails before an hour of writing
     name = arguments.dataset_name_or_path
-    table = load_exam_table(name)
+    table = load_exam_table(name, verify=arguments.verify)
     write_publication(
         table,
         arguments.folder,
@@ -147,10 +151,10 @@ def write_publication(
     licence: str | None = None,
 ) -> None:
     """
-    Writes an exam table as Parquet files with a card.
+    Writes an exam table as Parquet files with a card and the digests of all files (`SHA256SUMS`).
 
     The folder appears when it is whole. What an interrupted call, or an earlier publication in the same place, wrote
-    is used again where it holds the same rows.
+    is used again where it holds the same rows and is what was written.
 
     Args:
         table (`DatasetDict`): From [`load_exam_table`].
@@ -196,11 +200,14 @@ def write_publication(
     dataset = repo_id or f"./{folder.name}"
     card = dataset_card(facts, record, files, sizes, repo_id, dataset, licence, text_tables, digest)
     (build / "README.md").write_text(str(card).rstrip() + "\n", encoding="utf-8")
+    written = {path for of_split in files.values() for path in of_split}
+    write_checksums(build, known={path: digest for path, digest in read_checksums(build).items() if path in written})
     put_in_place(build, folder)
 
 
 def check_publication_folder(folder: Path) -> None:
-    """Raises `FileExistsError` where a folder holds anything that no publication writes."""
+    """Raises `FileExistsError` where a folder holds anything that no publication writes; of a name, `ValueError`."""
+    refuse_chained_name(folder)
     if not folder.exists():
         return
     paths = (
@@ -244,6 +251,7 @@ def write_shards(
     digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     for split, path, start, stop in tqdm(shards, desc="Writing Parquet", unit=" files"):
         digests[split].append(write_shard(table[split], start, stop, build / path, earlier / path))
+        write_checksums(build, [path])
     return files, combined_digest(digests)
 
 
@@ -259,7 +267,7 @@ def write_shard(rows: Dataset, start: int, stop: int, path: Path, earlier: Path)
         earlier (`Path`): A file that may hold the same rows.
     """
     schema = schema_of(rows)
-    candidates = [file for file in (path, earlier) if stated_digest(file) is not None]
+    candidates = [file for file in (path, earlier) if stated_digest(file) is not None and is_whole(file)]
     if candidates:
         digests = b"".join(row_digests(group, schema) for group in _row_groups(rows, start, stop))
         for file in candidates:
@@ -289,6 +297,20 @@ def write_shard(rows: Dataset, start: int, stop: int, path: Path, earlier: Path)
     return digests
 
 
+def is_whole(path: Path) -> bool:
+    """
+    Tells whether a Parquet file of a publication is what was written there; says so where it is not.
+
+    Of files that earlier releases wrote, nothing is known.
+    """
+    folder = path.parents[1]
+    stated = read_checksums(folder).get(path.relative_to(folder).as_posix())
+    if stated is None or file_digest(path) == stated:
+        return stated is not None
+    print(f"{path} is not what was written there (expected SHA-256 {stated}): written anew", file=sys.stderr)
+    return False
+
+
 def stated_digest(path: Path) -> str | None:
     """Returns what a Parquet file of a publication says of its rows; None for no file, a broken or another one."""
     try:
@@ -304,6 +326,7 @@ def copy_text_tables(source_folder: Path | None, build: Path) -> list[dict[str, 
 
     Raises:
         `FileNotFoundError`: where there are none; the message has the command that makes them.
+        `ValueError`: for a file that differs from its digest.
     """
     records = sorted((source_folder / TEXT_TABLE_FOLDER).glob(f"*/{RECORD_FILE}")) if source_folder else []
     if not records:
@@ -314,6 +337,7 @@ def copy_text_tables(source_folder: Path | None, build: Path) -> list[dict[str, 
         )
     tables = []
     for path in records:
+        verify_data(path.parent)
         shutil.copytree(path.parent, build / TEXT_TABLE_FOLDER / path.parent.name)
         tables.append({"name": path.parent.name} | json.loads(path.read_text(encoding="utf-8")))
     return tables

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 
+from common.checksums import write_checksums
 from common.commands import exit_status
 from common.files import public_name, write_json
 from common.writing import written_aside
@@ -291,6 +292,7 @@ def export(args: ExportArguments) -> dict[str, Any]:
         record |= {"checks": checks, "bytes": sum((folder / name).stat().st_size for name in MODEL_FILES[args.format])}
         record["versions"] = {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
         write_json(folder / EXPORT_RECORD, record)
+        write_checksums(folder)
     return record
 
 

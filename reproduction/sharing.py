@@ -40,8 +40,12 @@ def share(held: Mapping[str, torch.Tensor]) -> None:
 
 
 @functools.cache
-def open_table(name_or_path: str, revision: str | None) -> ExamTable:
-    """Returns the table that all runs read, opened once in a process, with what is held of it."""
-    table = ExamTable.load(name_or_path, revision)
+def open_table(name_or_path: str, revision: str | None, verify: bool = False) -> ExamTable:
+    """
+    Returns the table that all runs read, opened once in a process, with what is held of it.
+
+    Its digests are not compared here, whatever `verify` says: `reproduce.py` does so once before the first run.
+    """
+    table = ExamTable.load(name_or_path, revision, verify=False)
     table.held.update(_of_this_process)
     return table

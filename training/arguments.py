@@ -21,6 +21,13 @@ class DataArguments:
     dataset_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub."}
     )
+    verify: bool = field(
+        default=True,
+        metadata={
+            "help": "Compare the files of a table and of its text embeddings with their SHA256SUMS before the first "
+            "step; each is read once for it."
+        },
+    )
     train_fraction: float = field(
         default=1.0,
         metadata={

@@ -1,6 +1,7 @@
 """From the exam table to batches on the device, without Python work for each sample."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -50,9 +51,14 @@ class ExamTable:
     held: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, name_or_path: str, revision: str | None = None) -> "ExamTable":
-        """Returns the table of a folder or of a data set on the Hub; errors as in [`load_exam_table`]."""
-        splits = load_exam_table(name_or_path, revision)
+    def load(cls, name_or_path: str, revision: str | None = None, verify: bool = True) -> "ExamTable":
+        """
+        Returns the table of a folder or of a data set on the Hub; arguments and errors as in [`load_exam_table`].
+
+        Of several processes on a machine the first compares digests; its error ends the others.
+        """
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        splits = load_exam_table(name_or_path, revision, verify=verify and first)
         record = conversion_record(name_or_path, revision)
         return cls(name_or_path, revision, splits, record, schema_of(splits, record))
 
@@ -61,7 +67,7 @@ class ExamTable:
         return next((held for name, held in self.held.items() if self.splits[name] is rows), None)
 
 
-OpenTable = Callable[[str, str | None], ExamTable]  # by folder or Hub id, and revision
+OpenTable = Callable[[str, str | None, bool], ExamTable]  # by folder or Hub id, revision, and whether to verify
 
 
 class TextEmbeddings:

@@ -5,7 +5,7 @@ writes them in any number of processes, and run.py, which makes a whole table of
 """
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.checksums import FileState
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
 from data_scripts.text.headings import check_headings
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, canonical_lead_name
@@ -23,6 +24,7 @@ from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError, UnstatedError
 
 
 INDEPENDENT = "independent"  # of --leads
+RECORD_SUFFIXES = ("", ".hea", ".dat", ".mat")  # of the files of one recording, behind its location
 # A mean this far from zero is an electrode's offset: the waves of a heart beat average to tenths of a millivolt.
 OFFSET_MV = 1.0
 
@@ -170,6 +172,8 @@ class EcgBuilder(abc.ABC):
         self.config = config
         self.work_dir = Path(work_dir)
         self.num_proc = num_proc
+        # Of parts that are files, as they were when the exams were listed.
+        self.states: dict[Path, FileState | None] = {}
 
     @abc.abstractmethod
     def plan(self) -> ExamPlan:
@@ -185,8 +189,23 @@ class EcgBuilder(abc.ABC):
         """
 
     def part_path(self, part: str) -> Path:
-        """Returns the file or folder that holds a part; a killed run is not continued where it has changed."""
+        """Returns the file or folder that holds a part."""
         return Path(self.config.source_dir, part)
+
+    def source_files(self, exams: Sequence[Mapping[str, Any]]) -> list[Path]:
+        """
+        Returns the files that hold the recordings of exams; what was made of others is no longer theirs.
+
+        Args:
+            exams (`list[dict]`): Rows of the plan, with `part` and `location`.
+        """
+        parts = {part: self.part_path(part) for part in {exam["part"] for exam in exams}}
+        files = {path for path in parts.values() if not path.is_dir()}
+        for exam in exams:
+            if parts[exam["part"]].is_dir():
+                record = f"{self.config.source_dir}/{exam['location']}".removesuffix(".hea")
+                files |= {Path(f"{record}{suffix}") for suffix in RECORD_SUFFIXES}
+        return sorted(files)
 
     def unpacked_bytes(self, part: str) -> int:
         """Returns what a part takes on disk while it is read: above 0, one process reads the whole of it."""

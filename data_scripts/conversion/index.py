@@ -1,10 +1,10 @@
 """The CSV that lists a source's exams: read as text, checked, and errors that name the exam."""
 
-import hashlib
 from pathlib import Path
 
 import pandas as pd
 
+from common.checksums import file_digest, unchanged
 from data_scripts.text.cells import blanked
 
 
@@ -14,15 +14,17 @@ def read_index(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
     Raises:
         `FileNotFoundError`: where there is no such file.
-        `ValueError`: for a file without rows or without one of `columns`.
+        `ValueError`: for a file without rows or without one of `columns`, or that changes meanwhile.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; --source_dir must hold it")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            head = file.readline()
-        separator = ";" if head.count(";") > head.count(",") else "\t" if "\t" in head and "," not in head else ","
-        index = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
+        with unchanged(path):
+            with path.open(encoding="utf-8-sig") as file:
+                head = file.readline()
+            separator = ";" if head.count(";") > head.count(",") else "\t" if "\t" in head and "," not in head else ","
+            settings = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "header": None}
+            index = pd.read_csv(path, sep=separator, **settings)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, {_not_utf8(path)}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -54,8 +56,7 @@ def _not_utf8(path: Path) -> str:
 
 def file_version(path: Path) -> str:
     """Returns name and sha256 of the file that states what a source holds: sources seldom state a version."""
-    with path.open("rb") as file:
-        return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{path.name} sha256:{file_digest(path)}"
 
 
 def numbers(cells: pd.Series, path: Path, exam_ids: pd.Series) -> pd.Series:

@@ -25,13 +25,21 @@ import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, Features, load_from_disk
 from transformers import HfArgumentParser
 
+from common.checksums import SUMS_FILE, FileState, file_digest, file_state, verify_data, write_checksums
 from common.markdown import markdown_table
 from common.project import project_modules
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.conversion import shards
 from data_scripts.conversion.builder import EcgBuilder, SourceSettings, kind_of_flag
 from data_scripts.tables.digest import combined_digest
-from data_scripts.tables.schema import SPLITS, ExamSchema, check_exam_table, check_patients, label_counts
+from data_scripts.tables.schema import (
+    SPLITS,
+    ExamSchema,
+    check_exam_table,
+    check_patients,
+    label_counts,
+    refuse_chained_name,
+)
 from data_scripts.text.words_left import lines_of
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
@@ -60,6 +68,10 @@ class ConversionArguments:
     max_rejected_fraction: float = field(
         default=0.1,
         metadata={"help": "fail above this share of rejected exams among those whose recording is present"},
+    )
+
+    verify: bool = field(
+        default=True, metadata={"help": "compare the source with its SHA256SUMS, where it has one, before it is read"}
     )
 
     def __post_init__(self) -> None:
@@ -101,8 +113,9 @@ def run_conversion(
     Converts a source into the exam table `arguments.output_dir` and returns what `conversion.json` says.
 
     The folder appears when it is whole: the Arrow files and `dataset_dict.json` (`load_from_disk`), `README.md`
-    (`load_dataset`), `rejected.csv` and `conversion.json`. After a kill, a full disk or Ctrl-C the same call goes on
-    with the shards that are not finished, provided that source, settings and code are the same; else it starts over.
+    (`load_dataset`), `rejected.csv`, `conversion.json` and `SHA256SUMS`. After a kill, a full disk, Ctrl-C or a part
+    that cannot be read the same call goes on with the shards that are not finished, or whose part of the source was
+    changed, provided that settings, code and the source's list of exams are the same; else it starts over.
 
     Args:
         builder_class (`type[EcgBuilder]`): The converter.
@@ -114,7 +127,8 @@ def run_conversion(
         `FileExistsError`: where the output folder exists, and is not an exam table that may be overwritten.
         `BlockingIOError`: where another run writes the same table.
         `OSError`: for a full disk; what is finished stays for the next run.
-        `ValueError`: for a source that cannot be read, or more rejected exams than allowed.
+        `ValueError`: for a source that cannot be read, changes meanwhile or differs from its `SHA256SUMS`, or more
+            rejected exams than allowed.
     """
     source_dir, output_dir = Path(settings.source_dir), Path(arguments.output_dir)
     if not source_dir.is_dir():
@@ -132,8 +146,8 @@ def incomplete_table(output_dir: Path) -> Iterator[Path]:
     """
     Yields the folder in which a table is made, and gives it its name when the block ends.
 
-    Where an `OSError` or Ctrl-C ends the block, the folder stays for the next run if `work/shards` holds a finished
-    shard; else it is removed.
+    Where an error or Ctrl-C ends the block, the folder stays for the next run if `work/shards` holds a finished shard;
+    else it is removed.
 
     Args:
         output_dir (`Path`): Of the table.
@@ -149,7 +163,7 @@ def incomplete_table(output_dir: Path) -> Iterator[Path]:
             yield folder
             shutil.rmtree(folder / WORK)
             put_in_place(folder, output_dir)
-        except (OSError, KeyboardInterrupt):
+        except BaseException:
             n_finished = len(list((folder / WORK / "shards").glob("*.json")))
             keep = n_finished > 0
             if keep:
@@ -162,24 +176,30 @@ def incomplete_table(output_dir: Path) -> Iterator[Path]:
 
 def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) -> dict[str, Any]:
     """Fills the incomplete folder, checks it, and returns what `conversion.json` says."""
+    if arguments.verify:
+        verify_data(builder.config.source_dir, present=True)
     plan = builder.plan()
     table = shards.plan_table(plan)
     schema = ExamSchema(builder.config.signal(), plan.labels, plan.target_names)
     n_found, facts, rejected = plan.found, plan.facts, [asdict(record) for record in plan.rejected]
     n_planned = len(rejected)
     parts = sorted(set(table["part"].to_pylist()))
+    builder.states = {path: file_state(path) for path in map(builder.part_path, parts) if not path.is_dir()}
     plan_path, planned = folder / WORK / "plan.arrow", shards.plan_shards(table)
     del plan  # hundreds of megabytes of Python text, of which each process would get a copy
     with written_aside(plan_path) as aside, pa.OSFile(str(aside), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
     del table
-    continue_or_start(folder, _identity(builder, schema, plan_path, parts))
+    continue_or_start(folder, _identity(builder, schema, plan_path))
+    _tell_changes(folder / WORK / "states.json", builder.states)
     _check_space(builder, schema, folder, planned, parts)
     records = shards.run_shards(builder, folder, plan_path, schema, planned, arguments.num_proc)
     digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+    of_files: dict[str, str] = {}
     for record in records:
         rejected += record["rejected"]
+        of_files |= record["files"]
         for split, of_shard in record["digests"].items():
             digests[split].append(bytes.fromhex(of_shard))
     digest = combined_digest(digests)
@@ -189,11 +209,15 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
         raise RuntimeError(
             f"{builder.config.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
         )
-    _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
-    check_exam_table(made, arguments.output_dir)
+    try:
+        _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
+        check_exam_table(made, arguments.output_dir)
+    except ValueError:
+        remove(folder / WORK / "shards")  # the next run would find the same
+        raise
     record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": digest})
     _write_rejected(folder, rejected)
-    write_record(folder, record)
+    write_record(folder, record, of_files)
     return record
 
 
@@ -219,22 +243,28 @@ def _only_run(path: Path) -> Iterator[None]:
         yield
 
 
-def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path, parts: Sequence[str]) -> dict[str, Any]:
-    """What must be the same for finished shards to be those that this run would write."""
-    found = {part: path.stat() for part in parts if (path := builder.part_path(part)).exists()}
-    source = hashlib.sha256(json.dumps([(p, one.st_size, one.st_mtime_ns) for p, one in found.items()]).encode())
-    with plan_path.open("rb") as file:
-        plan = hashlib.file_digest(file, "sha256")
+def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path) -> dict[str, Any]:
+    """What must be the same for finished shards to be those that this run would write; each states its own source."""
     settings = {name: value for name, value in asdict(builder.config).items() if name != "source_dir"}
     return {
         "converter": type(builder).__name__,
         "settings": settings,
         "schema": schema.to_dict(),
-        "plan": plan.hexdigest(),
-        "parts": source.hexdigest(),
+        "plan": file_digest(plan_path),
         "code": code_digest(sys.modules[type(builder).__module__]),
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def _tell_changes(path: Path, states: Mapping[Path, FileState | None]) -> None:
+    """Says which parts are not those of which an interrupted run left shards, and remembers these."""
+    now = {part.name: list(state) if state else None for part, state in states.items()}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for part in states:
+        if before.get(part.name, now[part.name]) != now[part.name]:
+            print(f"{part} was changed since the interrupted run: its exams are read again", file=sys.stderr)
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(now), encoding="utf-8")
 
 
 def code_digest(module: ModuleType) -> str:
@@ -279,6 +309,7 @@ def _check_space(
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
     """Refuses a folder that exists and is not an exam table which may be overwritten."""
+    refuse_chained_name(output_dir)
     if not output_dir.exists() or (output_dir.is_dir() and not any(output_dir.iterdir())):
         return
     if not (output_dir / "conversion.json").is_file():
@@ -410,11 +441,21 @@ def _write_rejected(folder: Path, rejected: list[dict[str, str]]) -> None:
         writer.writerows(rejected)
 
 
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Writes `conversion.json` and, for `load_dataset` and readers, `README.md`."""
+def write_record(folder: Path, record: dict[str, Any], known: dict[str, str] | None = None) -> None:
+    """
+    Writes `conversion.json`, for `load_dataset` and readers `README.md`, and last the digests of the table's files.
+
+    Args:
+        folder (`Path`): Of the table, which has all its other files.
+        record (`dict`): What `conversion.json` says.
+        known (`dict[str, str]`, *optional*): Digests of files, by path, that need not be computed again.
+    """
     text = json.dumps(record, indent=2, ensure_ascii=False)
     (folder / "conversion.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(record), encoding="utf-8")
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    remove(folder / SUMS_FILE)  # of a run that was killed at the end
+    write_checksums(folder, [path.as_posix() for path in files if path.parts[0] not in (WORK, SUMS_FILE)], known)
 
 
 def _readme(record: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ any number of processes, and any number of restarts, give the same table.
 """
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets.utils import tqdm
 
+from common.checksums import FileState, check_unchanged, file_digest, file_state
 from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.conversion.builder import EcgBuilder, ExamPlan, Rejection, standard_recording
@@ -135,9 +137,10 @@ class ShardWorker:
         records = []
         try:
             for shard in shards:
-                record = finished_record(self.folder, shard, self.schema)
+                states = source_states(self.builder, self._rows(shard))
+                record = finished_record(self.folder, shard, self.schema, digest_of(states))
                 if record is None:
-                    record = self._write(shard)
+                    record = self._write(shard, states)
                 else:
                     self._count(shard.stop - shard.start)
                 records.append(record)
@@ -145,9 +148,14 @@ class ShardWorker:
             self.builder.close_part()
         return records
 
-    def _write(self, shard: Shard) -> dict[str, Any]:
+    def _rows(self, shard: Shard) -> pa.Table:
+        return self.plan.slice(shard.start, shard.stop - shard.start)
+
+    def _write(self, shard: Shard, states: dict[Path, FileState | None]) -> dict[str, Any]:
         rejected: list[Rejection] = []
-        rows = self.plan.slice(shard.start, shard.stop - shard.start)
+        rows = self._rows(shard)
+        listed = {path: self.builder.states[path] for path in states.keys() & self.builder.states.keys()}
+        check_unchanged(listed)  # since the plan was made: its rows may be others by now
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(_ShardFile(self.folder / path, self.schema))
@@ -162,7 +170,10 @@ class ShardWorker:
                 if number % ROWS_PER_BLOCK == 0:
                     self._count(ROWS_PER_BLOCK)
             self._count(rows.num_rows % ROWS_PER_BLOCK)
+        check_unchanged(states)
         record = {
+            "source": digest_of(states),
+            "files": {path: file_digest(self.folder / path) for path in shard.files.values()},
             "rejected": [asdict(one) for one in rejected],
             "digests": {split: b"".join(file.digests).hex() for split, file in files.items()},
         }
@@ -243,24 +254,43 @@ def _naming(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
+def source_states(builder: EcgBuilder, rows: pa.Table) -> dict[Path, FileState | None]:
+    """Returns the state of each file that holds recordings of these rows of the plan."""
+    exams = rows.select(["part", "location"]).to_pylist()
+    return {path: file_state(path) for path in builder.source_files(exams)}
+
+
+def digest_of(states: dict[Path, FileState | None]) -> str:
+    """Returns files and their states in one text; where the source lies is left out, since it may be moved."""
+    return hashlib.sha256(json.dumps([(path.name, state) for path, state in states.items()]).encode()).hexdigest()
+
+
 def record_path(folder: Path, shard: Shard) -> Path:
     """Returns where the record of a finished shard lies: it is written last."""
     return folder / "work" / "shards" / f"{shard.number:06d}.json"
 
 
-def finished_record(folder: Path, shard: Shard, schema: ExamSchema) -> dict[str, Any] | None:
+def finished_record(folder: Path, shard: Shard, schema: ExamSchema, source: str) -> dict[str, Any] | None:
     """
     Returns the record of a shard, or `None` where it has to be written.
 
-    Its files are read again and compared, row by row, with the digests that the record states: a kill leaves no
-    record, but a power cut may leave one beside files that never reached the disk.
+    Its files are read again and compared, as a whole and row by row, with the digests that the record states: a kill
+    leaves no record, but a power cut may leave one beside files that never reached the disk.
+
+    Args:
+        folder, shard, schema: See [`ShardWorker`].
+        source (`str`): [`digest_of`] the files that hold its recordings: a shard made of others is not finished.
     """
     path = record_path(folder, shard)
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if record["source"] != source:
+            return None
         for split, file in shard.files.items():
+            if file_digest(folder / file) != record["files"][file]:
+                return None
             digests = b"".join(_digests_of(folder / file, schema))
             if digests.hex() != record["digests"][split]:
                 return None
@@ -288,14 +318,15 @@ def run_shards(
 
     Raises:
         `OSError`: for a full disk, and as `ChildProcessError` where a process was killed; what is finished stays.
-        `ValueError`: for a source that cannot be read.
+        `ValueError`: for a source that cannot be read, or changes meanwhile.
     """
     for split in SPLITS:
         (folder / split).mkdir(exist_ok=True)
     (folder / "work" / "shards").mkdir(exist_ok=True)
     if not shards:
         return []
-    groups = _groups(builder, pa.ipc.open_file(pa.memory_map(str(plan))).read_all()["part"], shards)
+    table = pa.ipc.open_file(pa.memory_map(str(plan))).read_all()
+    groups = _groups(builder, table["part"], shards)
     shared = (builder, folder, plan, schema, Value("q", 0), Value("b", 0))
     if num_proc == 1:
         executor, finish = ThreadPoolExecutor(1), ShardWorker(*shared).finish
@@ -314,7 +345,23 @@ def run_shards(
         finally:
             shared[5].value = 1
             executor.shutdown(cancel_futures=True)
+    _check_source(builder, table, shards, records)
     return [records[shard.number] for shard in shards]
+
+
+def _check_source(
+    builder: EcgBuilder, table: pa.Table, shards: Sequence[Shard], records: dict[int, dict[str, Any]]
+) -> None:
+    """Refuses a source that changed after some shards of it were written: then they are not of one state of it."""
+    check_unchanged(builder.states)
+    for shard in shards:
+        rows = table.slice(shard.start, shard.stop - shard.start)
+        if digest_of(source_states(builder, rows)) != records[shard.number]["source"]:
+            parts = ", ".join(str(builder.part_path(part)) for part in rows["part"].unique().to_pylist())
+            raise ValueError(
+                f"{parts}: changed while it was read: expected the files as they were when shard {shard.number} was "
+                "written, found others. Run the command again when nothing writes there any more"
+            )
 
 
 def _groups(builder: EcgBuilder, parts: pa.ChunkedArray, shards: Sequence[Shard]) -> list[list[Shard]]:

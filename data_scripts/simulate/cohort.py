@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from common.checksums import write_checksums
 from common.writing import written_aside
 from data_scripts.simulate.exam import (
     ID_STRIDE,
@@ -255,7 +256,7 @@ def write_cohort(
     progress: bool = True,
 ) -> dict:
     """
-    Write a simulated cohort: exams.csv, exams_partN.hdf5, reports.csv, measurements.csv and simulation.json.
+    Write a simulated cohort: exams.csv, exams_partN.hdf5, reports.csv, measurements.csv, simulation.json, SHA256SUMS.
 
     The same settings give the same data in every file, whatever `num_proc`. Memory does not grow with the
     number of exams.
@@ -314,4 +315,5 @@ def write_cohort(
             "numpy": np.__version__,
         }
         (aside / "simulation.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_checksums(aside)
     return summary

@@ -26,6 +26,7 @@ from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from common.checksums import verify_data
 from common.hub_access import one_line_errors
 from modeling_ecgclip.labels_ecgclip import CODE_LABELS, UNKNOWN_LABEL, Label, labels_named
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SignalSpec
@@ -268,7 +269,7 @@ def _column(rows: Dataset | pa.Table, name: str) -> pa.Array:
 
 
 def load_exam_table(
-    name_or_path: str | Path, revision: str | None = None, streaming: bool = False
+    name_or_path: str | Path, revision: str | None = None, streaming: bool = False, verify: bool = True
 ) -> DatasetDict | IterableDatasetDict:
     """
     Returns the three splits of an exam table, checked.
@@ -278,15 +279,21 @@ def load_exam_table(
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
         streaming (`bool`, defaults to `False`):
             Read rows as they are asked for, without a local copy. Columns are then checked, patients are not, since
-            that would read the whole table.
+            that would read the whole table; nor are digests.
+        verify (`bool`, defaults to `True`):
+            Compare the files of a folder with its `SHA256SUMS`, where it has one: they are read once for it.
 
     Raises:
         `FileNotFoundError`: where a local folder is named that does not exist.
-        `ValueError`: for missing splits or columns, columns of another type, or a patient in two splits.
+        `ValueError`: for missing splits or columns, columns of another type, a patient in two splits, a file that
+            differs from its digest, or `::` in the path.
         `HubAccessError`: where the Hub refuses, or is not reached.
     """
     folder = Path(name_or_path)
+    refuse_chained_name(folder)
     if folder.is_dir():
+        if verify and not streaming:
+            verify_data(folder)
         if (folder / "dataset_dict.json").is_file():
             table = load_from_disk(str(folder))
             if streaming:
@@ -309,6 +316,22 @@ def load_exam_table(
         add_empty_splits(table, conversion_record(name_or_path, revision))
     check_exam_table(table, str(name_or_path))
     return table
+
+
+def refuse_chained_name(folder: Path) -> None:
+    """
+    Refuses the path of a table that `datasets` would take for a chain of file systems, which it parts at `::`.
+
+    Every path of a table comes here before anything is read or written there.
+
+    Raises:
+        `ValueError`: naming the path.
+    """
+    if "::" in str(folder):
+        raise ValueError(
+            f"{folder}: expected the path of a table without '::', which the library datasets reads as a chain of "
+            "file systems: rename the folder"
+        )
 
 
 def conversion_record(name_or_path: str | Path, revision: str | None = None) -> dict[str, Any] | None:

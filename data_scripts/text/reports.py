@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.checksums import unchanged
 from data_scripts.text.cells import blanked
 from data_scripts.text.folding import fold
 from data_scripts.text.headings import check_headings, find_headings, opening_heading
@@ -221,7 +222,8 @@ def read_report_table(path: str | Path) -> Iterator[pd.DataFrame]:
 
     Raises:
         `FileNotFoundError`: where there is no such file.
-        `ValueError`: for another kind of file, missing columns, text that is not UTF-8, or an exam with two reports.
+        `ValueError`: for another kind of file, missing columns, text that is not UTF-8, an exam with two reports, or a
+            file that changes meanwhile.
     """
     path = Path(path)
     if not path.is_file():
@@ -231,14 +233,15 @@ def read_report_table(path: str | Path) -> Iterator[pd.DataFrame]:
         raise ValueError(f"report table {path}: expected {' or '.join(readers)}, found {path.suffix or 'no suffix'}")
     seen: set[str] = set()
     try:
-        for piece in readers[path.suffix.lower()](path):
-            ids = id_strings(piece["exam_id"])
-            twice = ids[ids.duplicated() | ids.isin(seen)]
-            if len(twice):
-                raise ValueError(f"report table {path}: exam {twice.iloc[0]} has more than one report")
-            seen.update(ids)
-            reports = blanked(piece["report"].fillna("").astype(str).astype(object))
-            yield pd.DataFrame({"exam_id": ids, "report": reports})
+        with unchanged(path):
+            for piece in readers[path.suffix.lower()](path):
+                ids = id_strings(piece["exam_id"])
+                twice = ids[ids.duplicated() | ids.isin(seen)]
+                if len(twice):
+                    raise ValueError(f"report table {path}: exam {twice.iloc[0]} has more than one report")
+                seen.update(ids)
+                reports = blanked(piece["report"].fillna("").astype(str).astype(object))
+                yield pd.DataFrame({"exam_id": ids, "report": reports})
     except UnicodeDecodeError as error:
         raise ValueError(f"report table {path}: expected UTF-8 text, found {error.object[error.start]:#x}") from error
     except (pd.errors.ParserError, pa.ArrowInvalid) as error:

@@ -14,6 +14,7 @@ class Noise(EcgBuilder):
 
     patients = [str(i) for i in range(40)]
     found = 40
+    located = False  # whether each exam has files of its own
 
     def plan(self):
         columns = {
@@ -24,7 +25,7 @@ class Noise(EcgBuilder):
             "sex": None,
             "report": None,
             "part": ["a"] * 20 + ["b"] * 20,
-            "location": "",
+            "location": [f"{'ab'[i // 20]}/{i}" if self.located else "" for i in range(40)],
         }
         exams = pd.DataFrame(columns | dict.fromkeys(LABEL_NAMES, -1))
         return ExamPlan(exams, "noise", self.found, facts={"source": "noise"})

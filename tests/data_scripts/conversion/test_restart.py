@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 
@@ -119,7 +120,7 @@ def test_a_torn_shard_is_recognised_and_written_again(interrupted, tmp_path, fil
     assert record["digest"] == interrupted
 
 
-def test_other_settings_or_another_source_start_over(interrupted, tmp_path, capsys, monkeypatch):
+def test_other_settings_start_over_and_another_part_is_read_again(interrupted, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(Noise.fails, 35, disk_full)
     with pytest.raises(OSError, match="No space left"):
         convert_noise(tmp_path, repair_nan=True)
@@ -128,7 +129,9 @@ def test_other_settings_or_another_source_start_over(interrupted, tmp_path, caps
     Noise.fails.clear()
     (tmp_path / "a").write_text("now the part is another file")
     record, read = finish(tmp_path, repair_nan=True)
-    assert read == list(range(40)) and record["digest"] == interrupted
+    # The shards of exams 0 to 19 are of part a; that of 20 to 29 is of b and was finished.
+    assert read == [*range(20), *range(30, 40)] and record["digest"] == interrupted
+    assert f"{tmp_path / 'a'} was changed since the interrupted run" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, request):
@@ -167,14 +170,57 @@ def test_two_runs_never_write_the_same_table(interrupted, tmp_path, monkeypatch)
     assert finish(tmp_path)[1] == list(range(30, 40))
 
 
-def test_an_error_of_the_source_leaves_nothing(tmp_path):
-    def unreadable():
-        raise ValueError("part b: not readable")
+def unreadable():
+    raise ValueError("part b: not readable")
 
+
+def test_an_error_of_the_source_keeps_what_is_finished(tmp_path):
     Noise.fails[35] = unreadable
     with pytest.raises(ValueError, match="part b: not readable"):
         convert_noise(tmp_path)
+    Noise.fails.clear()
+    Noise.read.clear()
+    assert finish(tmp_path)[1] == list(range(30, 40))
+
+
+def test_an_error_before_the_first_shard_leaves_nothing(tmp_path):
+    Noise.fails[5] = unreadable
+    with pytest.raises(ValueError, match="part b: not readable"):
+        convert_noise(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("exam", [25, 35])
+def test_a_source_that_changes_while_it_is_read_is_refused_by_name(tmp_path, exam):
+    """Within a shard, and after a shard of the same part was finished."""
+    part = tmp_path / "b"
+    part.write_text("before")
+    Noise.fails[exam] = lambda: part.write_text("after a while")
+    message = f"{part}: changed while it was read: expected 6 bytes of .*, found 13 bytes"
+    with pytest.raises(ValueError, match=message):
+        convert_noise(tmp_path)
+    assert not (tmp_path / "out").exists()
+    Noise.fails.clear()
+    Noise.read.clear()
+    assert finish(tmp_path)[1] == list(range(20, 40))  # all of that part, nothing of the other
+
+
+def test_records_that_change_while_they_are_read_are_noticed(tmp_path, monkeypatch):
+    """Of a part that is a folder, the files of each exam count."""
+    monkeypatch.setattr(Noise, "located", True)
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+    record = tmp_path / "a" / "3.dat"
+    record.write_text("before")
+    Noise.fails[15] = lambda: record.write_text("after")  # its shard is finished by then
+    with pytest.raises(ValueError, match=f"{tmp_path / 'a'}: changed while it was read"):
+        convert_noise(tmp_path)
+    Noise.fails[5] = lambda: record.write_text("again")
+    with pytest.raises(ValueError, match=f"{record}: changed while it was read"):
+        convert_noise(tmp_path)
+    Noise.fails.clear()
+    Noise.read.clear()
+    assert finish(tmp_path)[1] == list(range(10))
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +281,40 @@ def test_killed_before_the_last_renaming_it_starts_over(archive, tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["out.incomplete"]
     assert code15.main(command(archive, tmp_path / "out"))["kept"] == 157
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_truncated_part_costs_none_of_the_others(archive, tmp_path, monkeypatch, capsys):
+    """Damaged between two runs: it is named, the others' shards stay, and what was repaired is read again."""
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 20)
+    source = tmp_path / "source"
+    shutil.copytree(archive, source)
+    expected = code15.main([*command(source, tmp_path / "whole")])
+    part = source / "exams_part1.hdf5"
+    content = part.read_bytes()
+    read = code15.Code15.read_recordings
+
+    def truncated_meanwhile(self, exams):
+        if exams[0]["part"] == part.name:
+            part.write_bytes(content[:-100_000])
+        return read(self, exams)
+
+    arguments = ["--source_dir", str(source), "--output_dir", str(tmp_path / "out")]
+    message = f"{part}: not a readable HDF5 file, or truncated"
+    with monkeypatch.context() as patched:
+        patched.setattr(code15.Code15, "read_recordings", truncated_meanwhile)
+        with pytest.raises(ValueError, match=message):
+            code15.main(arguments)
+    finished = tmp_path / "out.incomplete" / "work" / "shards"
+    assert sorted(path.name for path in finished.iterdir()) == [f"00000{number}.json" for number in range(5)]
+    with pytest.raises(ValueError, match=message):
+        code15.main(arguments)
+    assert len(list(finished.iterdir())) == 5
+    part.write_bytes(content)
+    again = []
+    monkeypatch.setattr(code15.Code15, "read_recordings", lambda self, exams: again.extend(exams) or read(self, exams))
+    assert code15.main(arguments) == expected
+    assert {exam["part"] for exam in again} == {part.name}
+    assert f"{part} was changed since the interrupted run" in capsys.readouterr().err
 
 
 def convert_slowly(folder, output):
