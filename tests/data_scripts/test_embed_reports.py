@@ -8,6 +8,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 
+from common.checksums import SUMS_FILE, verify_checksums, write_checksums
 from data_scripts.code15 import main as convert_code15
 from data_scripts.embed_reports import (
     distinct_reports,
@@ -19,6 +20,7 @@ from data_scripts.embed_reports import (
     weights_fingerprint,
 )
 from data_scripts.tables.schema import load_exam_table
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 
 
 TEXTS = ["onda p normal", "q", "desvio do eixo do qrs para a direita e para cima", "onda p normal e st normal"]
@@ -86,6 +88,34 @@ def test_each_distinct_report_is_embedded_once(exam_table, text_model_folder, ca
     assert "holds these 4 embeddings already" in capsys.readouterr().out
     assert run(exam_table, text_model_folder, "--text_pooling", "cls")["pooling"] == "cls"
     assert len(load_text_table(exam_table, text_model_folder, "cls")) == 4
+
+
+def test_a_flipped_bit_of_each_file_is_refused_and_embedded_again(exam_table, text_model_folder, capsys):
+    record = run(exam_table, text_model_folder)
+    folder = exam_table / "text_table" / "toy-bert-mean"
+    names = verify_checksums(folder)
+    assert sorted(names) == sorted({path.name for path in folder.iterdir()} - {SUMS_FILE})
+    for name in names:
+        content = (folder / name).read_bytes()
+        flip_bit(folder / name, len(content) // 2)
+        with pytest.raises(ValueError, match=f"{folder / name}: expected SHA-256"):
+            load_text_table(exam_table, text_model_folder)
+        (folder / name).write_bytes(content)
+    flip_bit(folder / "data-00000-of-00001.arrow", -100)
+    assert load_text_table(exam_table, text_model_folder, verify=False)
+    assert run(exam_table, text_model_folder) == record
+    assert "embedding again: " in capsys.readouterr().err
+    assert len(load_text_table(exam_table, text_model_folder)) == 4
+
+
+def test_a_flipped_bit_of_a_table_is_refused_before_its_reports_are_embedded(exam_table, text_model_folder):
+    rows = exam_table / "train" / "data-00000-of-00001.arrow"
+    flip_bit(rows, -1000)
+    write_checksums(exam_table)
+    flip_bit(rows, -1000)
+    with pytest.raises(ValueError, match=f"{rows}: expected SHA-256"):
+        run(exam_table, text_model_folder)
+    assert run(exam_table, text_model_folder, "--no_verify")["count"] == 4
 
 
 def test_other_weights_under_the_same_name_are_noticed(exam_table, text_model_folder, tmp_path):

@@ -3,7 +3,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM
 
+from common.checksums import read_checksums
+from data_scripts.embed_reports import load_text_encoder
 from data_scripts.make_text_model import learn_masked_words, make_text_model, train_tokenizer
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 
 
 TEXTS = [f"onda {wave} em {lead}" for wave in "PQRST" for lead in ("V1", "V2", "V3")] + ["ritmo sinusal regular"]
@@ -29,3 +32,16 @@ def test_a_made_model_loads_and_only_steps_move_its_weights(steps, tmp_path):
     assert any(moved) == bool(steps)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
     assert np.ndim(tokenizer("onda P em V1")["input_ids"]) == 1
+
+
+def test_a_flipped_bit_of_the_weights_is_refused_by_whoever_embeds_with_it(tmp_path):
+    make_text_model(TEXTS, tmp_path / "a", hidden_size=32)
+    make_text_model(TEXTS[:5], tmp_path / "a", hidden_size=64)  # made again, it states what is there now
+    model, tokenizer = load_text_encoder(tmp_path / "a")
+    assert model.config.hidden_size == 64 and {"config.json", "tokenizer.json"} <= set(read_checksums(tmp_path / "a"))
+    flip_bit(tmp_path / "a" / "model.safetensors", -1)
+    with pytest.raises(ValueError, match="model.safetensors: expected SHA-256"):
+        load_text_encoder(tmp_path / "a")
+    model.save_pretrained(tmp_path / "a")  # not by this project: it knows of no digests
+    with pytest.raises(ValueError, match="correct or remove its line in .*SHA256SUMS"):
+        load_text_encoder(tmp_path / "a")

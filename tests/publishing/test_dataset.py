@@ -10,6 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict, load_dataset
 from huggingface_hub import DatasetCard
 
+from common.checksums import SUMS_FILE, verify_checksums
 from data_scripts.code15 import main as convert_code15
 from data_scripts.tables.digest import table_digest
 from data_scripts.tables.schema import SPLITS, ExamSchema, load_exam_table
@@ -19,6 +20,7 @@ from publishing import dataset
 from publishing.dataset_card import table_facts
 from tests.conftest import PROJECT
 from tests.loopback_hub import LoopbackHub
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 
 
 SHARD_SIZE, SHARD_BYTES = "2500KB", 2_500_000  # 25 exams: the 90 of the training split need four files
@@ -82,7 +84,8 @@ def test_files(published):
     shards = [f"data/train-{i:05d}-of-00004.parquet" for i in range(4)]
     shards += [f"data/{split}-{i:05d}-of-00002.parquet" for split in ("test", "validation") for i in range(2)]
     expected = ["README.md", "conversion.json", "rejected.csv", "text_table/toy-mean/text_table.json", *shards]
-    assert names == sorted(expected)
+    assert names == sorted([*expected, SUMS_FILE])
+    assert verify_checksums(published) == sorted(expected)
     assert [path.name for path in published.parent.iterdir()] == ["made"]
 
 
@@ -194,7 +197,7 @@ def test_card_states_the_table_s_own_signal_labels_and_targets(other_table, tmp_
     assert table_digest(load_exam_table(tmp_path / "made", streaming=True)) == table_digest(table)
 
 
-def test_writing_again_uses_what_is_there(table, published, tmp_path, monkeypatch):
+def test_writing_again_uses_what_is_there(table, published, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "made"
     written = []
     true_write = dataset.pq.ParquetWriter
@@ -221,6 +224,23 @@ def test_writing_again_uses_what_is_there(table, published, tmp_path, monkeypatc
     dataset.write_publication(table, folder, "exams", max_shard_bytes=SHARD_BYTES)
     assert written == []
 
+    # One bit in a page of numbers: the file still opens, and states the digest of the true rows.
+    damaged = folder / "data" / "train-00001-of-00004.parquet"
+    flip_bit(damaged, damaged.stat().st_size // 2)
+    with pytest.raises(ValueError, match=f"{damaged}: expected SHA-256"):
+        load_exam_table(folder)
+    dataset.write_publication(table, folder, "exams", max_shard_bytes=SHARD_BYTES)
+    assert written == ["train-00001-of-00004.incomplete.parquet"]
+    assert f"{damaged} is not what was written there" in capsys.readouterr().err
+    assert damaged.read_bytes() == (published / "data" / damaged.name).read_bytes() and verify_checksums(folder)
+
+    # What an earlier release published states no digests: nothing is known of its files.
+    written.clear()
+    (folder / SUMS_FILE).unlink()
+    dataset.write_publication(table, folder, "exams", max_shard_bytes=SHARD_BYTES)
+    assert len(written) == 8 and verify_checksums(folder)
+
+    written.clear()
     fewer = DatasetDict({split: table[split].select(range(20)) for split in SPLITS})
     dataset.write_publication(fewer, folder, "exams", max_shard_bytes=SHARD_BYTES)
     assert len(written) == 3
@@ -359,9 +379,9 @@ def test_interrupted_push_is_repeated_in_one_private_commit(session, published):
     assert not any(token in output for token in hub.rights)
 
     files = hub.files(NAME)
-    assert len(files) == 8 + 4
+    assert len(files) == 8 + 5
     for path in published.rglob("*"):
-        if path.is_file() and path.name != "README.md":
+        if path.is_file() and path.name not in ("README.md", SUMS_FILE):
             assert files[path.relative_to(published).as_posix()] == path.read_bytes()
     cards = [(published / "README.md").read_text().replace("./made", "clinic/exams"), files["README.md"].decode()]
     assert cards[0].split("Embeddings of")[0] == cards[1].split("Embeddings of")[0]

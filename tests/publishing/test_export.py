@@ -18,6 +18,7 @@ from tests.simulated import simulated
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f'{package} is not installed: pip install "ecgclip[export]"')
 
+from common.checksums import SUMS_FILE, verify_checksums  # noqa: E402
 from modeling_ecgclip import (  # noqa: E402
     EcgClassificationPipeline,
     EcgFeatureExtractor,
@@ -29,6 +30,7 @@ from modeling_ecgclip import (  # noqa: E402
 from modeling_ecgclip.exported_ecgclip import MODEL_FILES, ExportedEcgClassifier, ExportedEcgConfig  # noqa: E402
 from publishing import export as exporting  # noqa: E402
 from publishing.export import ExportArguments, export, main, write_onnx  # noqa: E402
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit  # noqa: E402
 
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -183,6 +185,30 @@ def test_saved_again_it_is_the_same(exports, tmp_path):
     again = AutoModelForAudioClassification.from_pretrained(tmp_path / "copy", trust_remote_code=True)
     assert torch.equal(again(some_ecgs()).logits, model(some_ecgs()).logits)
     assert (tmp_path / "copy" / "export.json").is_file()
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_flipped_bit_of_each_file_is_noticed(exports, form, tmp_path, monkeypatch):
+    from modeling_ecgclip import hub_ecgclip
+
+    warned = []
+    monkeypatch.setattr(hub_ecgclip.logger, "warning", warned.append)
+    folder = tmp_path / "export"
+    shutil.copytree(exports(form, "float32"), folder)
+    names = verify_checksums(folder)
+    assert sorted(names) == sorted({path.name for path in folder.iterdir()} - {SUMS_FILE})
+    for name in MODEL_FILES[form]:
+        content = (folder / name).read_bytes()
+        flip_bit(folder / name, len(content) // 2)
+        with pytest.raises(ValueError, match=f"{name}: expected SHA-256"):
+            AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True)
+        (folder / name).write_bytes(content)
+    assert not warned
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    model = ExportedEcgClassifier.from_pretrained(folder)
+    assert len(warned) == 1 and "config.json" in warned[0]
+    model.save_pretrained(folder)
+    assert ExportedEcgClassifier.from_pretrained(folder) and len(warned) == 1
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.checksums import SUMS_FILE, verify_checksums
 from data_scripts import code15
 from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
 from data_scripts.simulate import cohort as cohort_module
@@ -16,6 +17,7 @@ from data_scripts.simulate.cohort import EXAM_COLUMNS, MEASUREMENT_COLUMNS, REPO
 from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 
 
 SETTINGS = CohortSettings(num_exams=110, seed=6, prevalence_scale=3.0, exams_per_part=40)
@@ -146,7 +148,7 @@ def test_marks_are_of_the_stored_tracings_and_change_no_other_file(tmp_path):
     for name, num_proc in (("one", 1), ("two", 2)):
         write_cohort(tmp_path / name, replace(settings, marks=True), num_proc=num_proc, progress=False)
         for path in (tmp_path / "plain").iterdir():
-            if path.name != "simulation.json":
+            if path.name not in ("simulation.json", SUMS_FILE):
                 assert path.read_bytes() == (tmp_path / name / path.name).read_bytes()
     for part in (0, 1):
         file = f"marks_part{part}.parquet"
@@ -191,6 +193,19 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     with pytest.raises(ValueError, match="holds no simulation.json"):
         write_cohort(tmp_path, CohortSettings(num_exams=2, seed=1), progress=False)
     assert (tmp_path / "letters.txt").read_text() == "mine"
+
+
+def test_a_flipped_bit_of_each_file_is_refused_by_whoever_converts_it(tmp_path):
+    settings = CohortSettings(num_exams=12, seed=6, exams_per_part=6)
+    write_cohort(tmp_path / "raw", settings, progress=False)
+    names = verify_checksums(tmp_path / "raw")
+    assert sorted(names) == sorted({path.name for path in (tmp_path / "raw").iterdir()} - {SUMS_FILE})
+    for name in names:
+        content = (tmp_path / "raw" / name).read_bytes()
+        flip_bit(tmp_path / "raw" / name, len(content) // 2)
+        with pytest.raises(ValueError, match=f"{name}: expected SHA-256"):
+            code15.main(["--source_dir", str(tmp_path / "raw"), "--output_dir", str(tmp_path / "exams")])
+        (tmp_path / "raw" / name).write_bytes(content)
 
 
 def test_an_earlier_simulation_is_replaced(tmp_path):
