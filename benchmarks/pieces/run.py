@@ -1,12 +1,13 @@
 """
 How long do smaller pieces take, which no other benchmark measures?
 
-    python benchmarks/pieces/run.py [layouts] [augmentation] [bootstrap] [publication]
+    python benchmarks/pieces/run.py [layouts] [augmentation] [bootstrap] [publication] [checksums]
 
-Measures all four, or those that are named, and ends in one line of JSON.
+Measures all five, or those that are named, and ends in one line of JSON.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -21,14 +22,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from datasets import Array2D, Dataset, Features, List, Value, load_from_disk
+from transformers import AutoModelForAudioClassification
 
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from data_scripts.tables.schema import ecg_array  # noqa: E402 (the path comes first)
+from common.checksums import file_digest  # noqa: E402 (the path comes first)
+from data_scripts.tables.schema import ecg_array  # noqa: E402
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals  # noqa: E402
+from modeling_ecgclip.hub_ecgclip import verify_saved_files  # noqa: E402
+from modeling_ecgclip.pretrained_ecgclip import pretrained_folder  # noqa: E402
 from modeling_ecgclip.signal_ecgclip import SignalSpec  # noqa: E402
 from training.augmentation import Augmentation  # noqa: E402
 
@@ -101,6 +107,27 @@ def bootstrap(n_exams: int = 40_000, n_labels: int = 6) -> dict[str, float]:
     return result
 
 
+def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
+    """MB of a file digested in a second of processor time; what the default classifier takes to load and compare."""
+    path = folder / "bytes"
+    path.write_bytes(np.random.default_rng(0).bytes(n_bytes))
+
+    def xxh3() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+    digest = median_seconds(partial(file_digest, path), turns=3)
+    model = pretrained_folder("cls")
+    load = median_seconds(partial(AutoModelForAudioClassification.from_pretrained, model), turns=3)
+    verify = median_seconds(partial(verify_saved_files, model), turns=3)
+    return {
+        "sha256_mb_per_cpu_s": round(n_bytes / 1e6 / digest),
+        "xxh3_128_mb_per_cpu_s": round(n_bytes / 1e6 / median_seconds(xxh3, turns=3)),
+        "load_model_ms": round(1000 * load, 1),
+        "of_it_verify_ms": round(1000 * verify, 1),
+    }
+
+
 def own_mebibytes(process: subprocess.Popen[str]) -> float:
     """Largest memory of a process that is no file's (`RssAnon` of Linux), until it ends."""
     peak = 0
@@ -149,6 +176,7 @@ def main() -> None:
         "augmentation": lambda _: augmentation(),
         "bootstrap": lambda _: bootstrap(),
         "publication": publication,
+        "checksums": checksums,
     }
     parser = argparse.ArgumentParser(description=str(__doc__).strip().splitlines()[0])
     parser.add_argument("pieces", nargs="*", help=f"of {', '.join(pieces)}; all where none is named")
