@@ -6,7 +6,6 @@ import logging
 import re
 import time
 import uuid
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from email.message import Message
 from http import HTTPStatus
 from typing import Any
@@ -31,7 +30,6 @@ PATHS = (*PREDICTING, "/health", "/ready", "/metrics")
 EXPECTED = "expected POST / or GET /health, /ready or /metrics"
 MAX_HEADERS = 100
 PART = 65_536  # bytes of an answer that are sent at once
-WRITE_PARTS_PER_S = 1  # the slowest client that is waited for, once it reads at all
 # What is read and thrown away of a refused body, so that the answer reaches a client that is still sending.
 DRAIN_BYTES = 2**20
 DRAIN_S = 1.0
@@ -56,8 +54,6 @@ class Application:
 
     def __init__(self, engine: Engine):
         self.engine = engine
-        # Text that is made of results holds the interpreter; one at a time leaves most of it to everything else.
-        self.texts = ThreadPoolExecutor(1, thread_name_prefix="text")
         routes = [
             Route("/", self.health, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
@@ -91,7 +87,7 @@ class Application:
         self.engine.in_flight += 1
         try:
             await self._route(scope, receive, send_known)
-        except (ClientDisconnect, TimeoutError):  # the client left, or does not read
+        except ClientDisconnect:
             status = status or 499
         finally:
             self.engine.in_flight -= 1
@@ -138,17 +134,17 @@ class Application:
         address = self._address(request)
         with self.engine.bodies(address) as bodies:
             body = await self._body(request, length, bodies)
-            head = {"content_type": _content_type(request), "query": request.url.query}
+            query = request.scope["query_string"].decode("latin-1")
+            head = {"content_type": _content_type(request), "query": query}
             try:
-                prepared, outputs = await self.engine.compute(address, head, body)
+                status, answer = await self.engine.answer(address, head, body, request.state.request_id)
             except Full as error:
                 raise RefusedRequest(503, "Busy", "as many requests are waiting as may") from error
-            except CancelledError as error:
-                raise RefusedRequest(503, "Busy", "the server is stopping") from error
-        loop = asyncio.get_running_loop()
-        status, answer = await loop.run_in_executor(
-            self.texts, self.engine.answer_text, prepared, outputs, request.state.request_id
-        )
+            # A handler of another project may raise anything; its message may quote a recording.
+            except Exception as error:
+                logger.error("%s: %s", request.state.request_id, type(error).__name__)
+                message = "the request could not be answered; the server's log says why"
+                raise RefusedRequest(500, "InternalError", message) from error
         return Answer(status, answer, self.engine, address)
 
     def _address(self, request: Request) -> str:
@@ -176,7 +172,7 @@ class Application:
 
 
 class Answer(Response):
-    """An answer that its client takes in time, and that counts as long as it has not."""
+    """An answer, which counts as long as its client has not taken it; its connection says how long that may be."""
 
     def __init__(self, status: int, body: bytes, engine: Engine, address: str):
         super().__init__(body, status, {"content-type": "application/json"})
@@ -192,12 +188,11 @@ class Answer(Response):
             await _refusal(Request(scope, receive, send), refused)(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(self.engine.settings.write_timeout_s + size / PART / WRITE_PARTS_PER_S):
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                for start in range(0, size, PART):
-                    part = bytes(self.body[start : start + PART])
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for start in range(0, size, PART):
+                part = bytes(self.body[start : start + PART])
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.engine.answers.give(self.address, size)
 

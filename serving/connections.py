@@ -58,12 +58,15 @@ class Connections:
                 if slowest is None:
                     return False
                 slowest.refuse(HTTPStatus.REQUEST_TIMEOUT, "Timeout", "others came while the request was being sent")
+                self.leave(slowest)  # now, and not when it is closed
         return False
 
     def leave(self, connection: "LimitedProtocol") -> None:
-        """Forgets a connection that was admitted."""
-        self.shares.give(connection.share)
+        """Forgets a connection, where it was admitted."""
         self.sending.pop(connection, None)
+        if connection.admitted:
+            connection.admitted = False
+            self.shares.give(connection.share)
 
 
 class LimitedProtocol(H11Protocol):
@@ -92,9 +95,7 @@ class LimitedProtocol(H11Protocol):
         self._stop_waiting()
         if self._writing is not None:
             self._writing.cancel()
-        if self.admitted:
-            self.admitted = False
-            self.limits.leave(self)
+        self.limits.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

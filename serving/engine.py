@@ -4,21 +4,26 @@ import asyncio
 import contextlib
 import functools
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 import torch
 
+from modeling_ecgclip.prepared_request_ecgclip import error_answer
 from serving.batching import Batches
 from serving.metrics import Metrics
 from serving.readers import Readers, ToRead
 from serving.reading import with_request
 from serving.settings import Settings
-from serving.shares import Full, Shares
+from serving.shares import FairThreads, Full, Shares
+
+
+logger = logging.getLogger("serve")
 
 
 class Taken:
@@ -55,7 +60,9 @@ class Engine:
         self.handler: Any = None
         self.readers: Readers | None = None
         self.batches: Batches | None = None
-        self._whole: ThreadPoolExecutor | None = None
+        self._whole: FairThreads | None = None
+        # Text that is made of results holds the interpreter: two at a time, and one of an address.
+        self._texts = FairThreads(2, at_once=1)
         self._loaded = threading.Event()
         self.metrics.watch("requests_waiting", "Requests accepted and not computed yet", lambda: self.requests.taken)
         self.metrics.watch("request_bytes", "Bytes of requests in memory", lambda: self.body_bytes.taken)
@@ -83,7 +90,7 @@ class Engine:
             for output in inner.outputs:  # finds out now how bits stay the same, and not in somebody's request
                 inner.network(output, np.zeros((2, *inner.input_shape), np.float32))
         else:
-            self._whole = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="whole")
+            self._whole = FairThreads(self.settings.workers)
         self._loaded.set()
 
     def not_ready(self, queue: bool = True) -> str | None:
@@ -103,43 +110,49 @@ class Engine:
         finally:
             taken.shares.give(address, taken.amount)
 
-    async def compute(self, address: str, head: dict[str, str], body: bytes) -> tuple[Any, list[torch.Tensor]]:
+    async def answer(self, address: str, head: dict[str, str], body: bytes, request_id: str) -> tuple[int, bytes]:
         """
-        Returns a prepared request and the network's outputs for its ECGs, or an answer and none.
+        Returns the status and the JSON of the answer to a request.
+
+        Args:
+            address (`str`): Whose it is.
+            head (`dict`): `content_type` and `query`.
+            body (`bytes`): As it was sent.
+            request_id (`str`): Which errors name.
 
         Raises:
             [`Full`]: where as many requests wait as may.
         """
         self.requests.take(address)
         try:
-            if self.readers is None or self.batches is None:
-                loop = asyncio.get_running_loop()
-                whole = functools.partial(with_request, self.handler, **head, body=body)
-                return await loop.run_in_executor(self._whole, whole), []
-            prepared = await asyncio.wrap_future(self.readers.submit(address, ToRead(head, body)))
-            output = getattr(prepared, "output", None)
-            if output is None:
-                return prepared, []
-            futures: list[Future] = [
-                self.batches.submit(address, output, ecg.pop("input_values")) for ecg in prepared.ecgs
-            ]
-            outputs = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
-            failed = next((one for one in outputs if isinstance(one, BaseException)), None)
-            if failed is not None:
-                raise failed
-            return prepared, list(outputs)
+            prepared, outputs = await self._computed(address, head, body)
+            text = functools.partial(self._text, prepared, outputs, request_id)
+            return await asyncio.wrap_future(self._texts.submit(address, text))
         finally:
             self.requests.give(address)
 
-    def answer_text(self, prepared: Any, outputs: list[torch.Tensor], request_id: str) -> tuple[int, bytes]:
-        """
-        Returns the status and the JSON of an answer.
+    async def _computed(self, address: str, head: dict[str, str], body: bytes) -> tuple[Any, list[torch.Tensor]]:
+        """A prepared request and the network's outputs for its ECGs; or an answer, and no outputs."""
+        if self._whole is not None:
+            whole = functools.partial(with_request, self.handler, **head, body=body)
+            return await asyncio.wrap_future(self._whole.submit(address, whole)), []
+        assert self.readers is not None and self.batches is not None
+        prepared = await asyncio.wrap_future(self.readers.submit(address, ToRead(head, body)))
+        output = getattr(prepared, "output", None)
+        if output is None:
+            return prepared, []
+        futures: list[Future] = [
+            self.batches.submit(address, output, ecg.pop("input_values")) for ecg in prepared.ecgs
+        ]
+        outputs = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        failed = next((one for one in outputs if isinstance(one, BaseException)), None)
+        if failed is not None:  # a defect of ours; its message may quote a recording
+            logger.error("computing failed: %s", type(failed).__name__)
+            return error_answer("InternalError", "the request could not be answered; the server's log says why"), []
+        return prepared, list(outputs)
 
-        Args:
-            prepared ([`PreparedRequest`]): Or the answer, where there is one already.
-            outputs (`list[torch.Tensor]`): The network's.
-            request_id (`str`): Which errors name.
-        """
+    def _text(self, prepared: Any, outputs: list[torch.Tensor], request_id: str) -> tuple[int, bytes]:
+        """The status and the JSON of an answer, or of a prepared request's."""
         answer = self.handler.answer(prepared, outputs) if hasattr(prepared, "ecgs") else prepared
         failed = answer.get("error") if isinstance(answer, dict) else None
         if failed:
@@ -152,11 +165,9 @@ class Engine:
 
     def stop(self) -> None:
         """Ends processes and threads."""
-        for part in (self.readers, self.batches):
+        for part in (self.readers, self.batches, self._whole, self._texts):
             if part is not None:
                 part.stop()
-        if self._whole is not None:
-            self._whole.shutdown()
 
 
 __all__ = ["Engine", "Full"]

@@ -170,6 +170,9 @@ class Readers:
             if request.result.set_running_or_notify_cancel():
                 request.result.set_result(self._read(number, request))
             self.waiting.done(address)
+            if self._readers[number] is None:  # before somebody waits for it
+                with contextlib.suppress(RuntimeError, OSError):
+                    self._readers[number] = self._start(number)
 
     def _read(self, number: int, request: ToRead) -> PreparedRequest | dict[str, Any]:
         try:

@@ -40,6 +40,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stops in good order; at once when asked twice. uvicorn would end by the signal when all is done."""
         if self.engine.draining or self._loop is None:
+            self.lost = self.engine.in_flight
             self.should_exit = self.force_exit = True
         else:
             self.stop()

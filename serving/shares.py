@@ -4,7 +4,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
 
 Item = TypeVar("Item")
@@ -122,4 +123,44 @@ class FairQueue(Generic[Item]):
         return None
 
 
-__all__ = ["FairQueue", "Full", "Shares"]
+class FairThreads:
+    """
+    Threads that do what is asked of them, addresses by turns.
+
+    Args:
+        n_threads (`int`): How many.
+        at_once (`int`, *optional*): So many things of one address are done at a time; no limit where left out.
+    """
+
+    def __init__(self, n_threads: int, at_once: int | None = None):
+        self._waiting: FairQueue[tuple[Future, Callable[[], Any]]] = FairQueue(at_once)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(n_threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, address: str, step: Callable[[], Any]) -> Future:
+        """Returns the future of what `step` returns or raises."""
+        result: Future = Future()
+        self._waiting.push(address, (result, step))
+        return result
+
+    def stop(self) -> None:
+        """Ends the threads after what they do now; what waits is cancelled."""
+        for result, _ in self._waiting.close():
+            result.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (found := self._waiting.pop()) is not None:
+            address, (result, step) = found
+            if result.set_running_or_notify_cancel():
+                try:
+                    result.set_result(step())
+                # Whoever waits for it gets it; the thread goes on.
+                except BaseException as error:
+                    result.set_exception(error)
+            self._waiting.done(address)
+
+
+__all__ = ["FairQueue", "FairThreads", "Full", "Shares"]

@@ -8,7 +8,7 @@ import time
 def test_a_request_has_an_id(serve_obedient, ask):
     with serve_obedient(readers=1) as (_, port):
         assert ask(port, 1.0, headers={"X-Request-ID": "bed-4.17"})[1]["x-request-id"] == "bed-4.17"
-        for odd in ("a" * 65, "a b", "<b>", ""):
+        for odd in ("a" * 65, "a b", "<b>", "", "\x1b[31m"):
             assert re.fullmatch("[0-9a-f]{32}", ask(port, 1.0, headers={"X-Request-ID": odd})[1]["x-request-id"])
         status, headers, answer = ask(port, path="/nowhere", headers={"X-Request-ID": "bed-5"})
         assert (status, headers["x-request-id"], answer["error"]["request_id"]) == (404, "bed-5", "bed-5")

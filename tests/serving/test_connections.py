@@ -38,7 +38,7 @@ def test_clients_that_never_read_are_cut_off(serve_obedient, ask):
 
 def test_a_client_that_reads_slowly_but_reads_gets_it_all(serve_obedient):
     with serve_obedient(write_timeout_s=1) as (_, port), socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(request(1.0, filler=2_000_000).replace(b"Host: x", b"Connection: close"))
+        connection.sendall(request(1.0, filler=2_000_000).replace(b"Host: x", b"Host: x\r\nConnection: close"))
         answer = b""
         while block := connection.recv(65_536):
             answer += block
@@ -69,7 +69,7 @@ def test_addresses_of_a_proxy_are_its_clients(serve_obedient, ask):
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
         for number, connection in enumerate(held):
             told = b"X-Forwarded-For: 1.2.3.4, 10.0.0.%d" % number
-            connection.sendall(request(1.0).replace(b"Host: x", told))
+            connection.sendall(request(1.0).replace(b"Host: x", b"Host: x\r\n" + told))
         for connection in held:
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
             connection.close()
@@ -81,7 +81,7 @@ def test_addresses_of_a_proxy_are_its_clients(serve_obedient, ask):
         b"GET http://[::1/health HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET nothing HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: \x07\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: \x00\r\n\r\n",
         b"\x1b]0;owned\x07\r\n\r\n",
         b"GET /\r\n\r\n",
     ],

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from serving.shares import FairQueue, Full, Shares
+from serving.shares import FairQueue, FairThreads, Full, Shares
 
 
 def test_shares_are_limited_in_all_and_for_each():
@@ -62,3 +62,16 @@ def test_waiting_ends_with_an_item_and_with_the_queue():
     queue.push("a", 3)
     assert queue.close() == [3]
     assert queue.pop() is None
+
+
+def test_threads_do_what_is_asked_and_say_what_went_wrong():
+    threads = FairThreads(2, at_once=1)
+    running = threading.Event()
+    slow = threads.submit("a", lambda: running.wait(10))
+    behind = threads.submit("a", lambda: "after it")
+    assert threads.submit("b", lambda: 1).result(10) == 1
+    assert isinstance(threads.submit("b", lambda: 1 / 0).exception(10), ZeroDivisionError)
+    assert not behind.done()
+    running.set()
+    assert slow.result(10) is True and behind.result(10) == "after it"
+    threads.stop()
