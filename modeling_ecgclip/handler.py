@@ -31,3 +31,8 @@ class EndpointHandler:
     def __call__(self, data: dict[str, Any]) -> Any:
         """Returns the answer to a request: `data` holds `inputs` and optionally `parameters`."""
         return self.handler(data)
+
+    @staticmethod
+    def preparer_class(path: str) -> Any:
+        """Returns what reads requests for the model in a folder, without its weights."""
+        return get_class_from_dynamic_module("prepared_request_ecgclip.RequestPreparer", path)(path)

@@ -6,49 +6,28 @@ Requests, answers and limits are described in docs/endpoint.md of the project.
 import hashlib
 import json
 import threading
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, Pipeline, pipeline
-from transformers.utils import logging
 
 from .hub_ecgclip import MEASUREMENT_TASK
 from .labels_ecgclip import is_positive
-from .limits_ecgclip import MAX_REQUEST_BYTES, MAX_REQUEST_LABELS, shorten
-from .pipeline_ecgclip import EcgFeatureExtractionPipeline, EcgMeasurementPipeline
-from .requests_ecgclip import (
-    ERROR_TYPES,
-    SETTING_NAMES,
-    RequestError,
-    quote,
-    read_flag,
-    read_inputs,
-    read_settings,
-    read_text,
-    read_whole_number,
-)
+from .limits_ecgclip import MAX_REQUEST_BYTES
+from .pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, EcgFeatureExtractionPipeline, EcgMeasurementPipeline
+from .prepared_request_ecgclip import TASKS, PreparedRequest, RequestPreparer, or_error
+from .requests_ecgclip import ERROR_TYPES
+from .same_bits_ecgclip import SIZES, SIZES_OF_GPU, SameBits
 
 
-logger = logging.get_logger(__name__)
-
-# The first that a folder offers is what it answers with, unless a request names another.
-TASKS = ("ecg-classification", "zero-shot-ecg-classification", "ecg-feature-extraction", MEASUREMENT_TASK)
-_TASK_PARAMETERS = {
-    "ecg-classification": ("top_k", "thresholds", "return_measurements", "abstain", "return_thresholds"),
-    "zero-shot-ecg-classification": ("candidate_labels", "hypothesis_template"),
-    "ecg-feature-extraction": (),
-    MEASUREMENT_TASK: (),
-}
 # Beside the first, with the same weights rather than another copy of them.
 _FURTHER_PIPELINES = {
     "ecg-feature-extraction": EcgFeatureExtractionPipeline,
     MEASUREMENT_TASK: EcgMeasurementPipeline,
 }
-_READING_FLAGS = ("allow_missing_leads", "repair_nan")
-_BATCH_SIZE = 32
 _WEIGHTS = ("*.safetensors", "*.onnx", "openvino_model.*")
 
 
@@ -57,7 +36,11 @@ class EndpointHandler:
     Answers requests with the model of a folder, as its pipelines do.
 
     A request that cannot be answered gets `{"error": {"type": ..., "message": ...}}` and never an exception; `type` is
-    one of `error_types`. Nothing of a request is logged or kept. It may be called from several threads.
+    one of `error_types`. Nothing of a request is logged or kept. It may be called from several threads. An ECG gets
+    the same bits alone and among others.
+
+    A call does three steps one after the other, which a server may do in processes and threads of their own:
+    `preparer` reads and checks, [`network`] computes, [`answer`] says.
 
     Args:
         path (`str`): Folder or repository id of a model saved by this project. Its code is run.
@@ -67,6 +50,8 @@ class EndpointHandler:
         max_request_bytes (`int`): What a server should refuse to read beyond.
         model_info (`dict[str, str]`): `architecture`, `task` and `version`, which tells any two sets of weights and
             their calibrations apart.
+        input_shape (`tuple[int, int]`): Leads and samples of what the network reads of one ECG.
+        outputs (`tuple[str, ...]`): What [`network`] can be asked for.
 
     Raises:
         `ValueError`: for a folder that offers none of the project's pipelines.
@@ -74,13 +59,12 @@ class EndpointHandler:
 
     error_types = dict(ERROR_TYPES)
     max_request_bytes = MAX_REQUEST_BYTES
+    # Makes the first step of a folder without its weights.
+    preparer_class = RequestPreparer
 
     def __init__(self, path: str = ""):
         config = AutoConfig.from_pretrained(path, trust_remote_code=True)
-        offered = getattr(config, "custom_pipelines", None) or {}
-        tasks = [task for task in TASKS if task in offered]
-        if not tasks:
-            raise ValueError(f"{path}: expected a model that offers one of {', '.join(TASKS)}: found none")
+        tasks = RequestPreparer.tasks_of(config, path)
         task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone
         first = pipeline(task, model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
         self.pipelines: dict[str, Pipeline] = {tasks[0]: first}
@@ -93,6 +77,16 @@ class EndpointHandler:
             "task": tasks[0],
             "version": getattr(config, "_commit_hash", None) or _digest_of_weights(Path(path), config),
         }
+        self.preparer = RequestPreparer(path, first.model.config, first.feature_extractor)
+        self.input_shape = (len(first.feature_extractor.lead_names), first.feature_extractor.input_samples)
+        sizes = SIZES_OF_GPU if first.device.type == "cuda" else SIZES
+        networks = {"logits": "ecg-classification", "embeds": "ecg-feature-extraction"}
+        self._networks = {
+            output: SameBits(self._network_of(output, self.pipelines[of]), sizes)
+            for output, of in networks.items()
+            if of in self.pipelines
+        }
+        self.outputs = tuple(self._networks)
         # Decoding runs in parallel; the model itself uses all cores, and pipelines promise nothing about threads.
         self._one_at_a_time = threading.Lock()
 
@@ -115,130 +109,78 @@ class EndpointHandler:
             `list` or, of measurements, `dict`; with `with_model` `{"model": dict, "results": ...}` (of embeddings with
             `quality`), or `{"error": dict}`.
         """
-        try:
-            return self._answer(data)
-        except RequestError as error:
-            return _error(error.error_type, str(error))
-        # The one place where everything is caught: a defect of ours must neither end the server nor show whoever sent
-        # the request its inside. It is logged without its message, which may quote a recording.
-        except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            logger.error("request failed: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
-            return _error("InternalError", "the request could not be answered; the server's log says where it failed")
+        prepared = self.preparer(data)
+        return or_error(self._whole_answer, prepared) if isinstance(prepared, PreparedRequest) else prepared
 
-    def _answer(self, data: Any) -> Any:
-        if not isinstance(data, Mapping) or "inputs" not in data or set(data) - {"inputs", "parameters"}:
-            found = shorten(", ".join(map(str, data))) if isinstance(data, Mapping) else type(data).__name__
-            raise RequestError(
-                "InvalidRequest", f"expected a dictionary with inputs and optionally parameters: found {found}"
-            )
-        given = {} if data.get("parameters") is None else data["parameters"]
-        if not isinstance(given, Mapping):
-            raise RequestError("InvalidRequest", f"expected parameters as a dictionary: found {type(given).__name__}")
-        task = self.model_info["task"] if given.get("task") is None else given["task"]
-        if not isinstance(task, str) or task not in self.pipelines:
-            raise RequestError(
-                "InvalidParameter", f"expected task as one of {', '.join(self.pipelines)}: found {quote(task)}"
-            )
-        arguments, thresholds, with_model = self._read_parameters(given, task)
-        ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"))
-        results = self._run(task, ecgs, arguments)
+    def _whole_answer(self, prepared: PreparedRequest) -> Any:
+        with self._one_at_a_time:
+            if prepared.output is None:
+                return self._answer(prepared, [])
+            values = np.concatenate([ecg["input_values"] for ecg in prepared.ecgs])
+            return self._answer(prepared, list(self.network(prepared.output, values)))
+
+    def network(self, output: str, input_values: np.ndarray) -> torch.Tensor:
+        """
+        Returns what the network makes of some ECGs: float32 `(ECGs, labels or width)`, in the processor's memory.
+
+        Args:
+            output (`str`): One of `outputs`: `"logits"` or `"embeds"`.
+            input_values (`np.ndarray` of shape `(ECGs, leads, samples)`): float32, of any requests.
+        """
+        with torch.inference_mode():
+            return self._networks[output](torch.from_numpy(input_values))
+
+    def answer(self, prepared: PreparedRequest, outputs: list[torch.Tensor]) -> Any:
+        """
+        Returns the answer to a request, or `{"error": ...}`; never raises.
+
+        Args:
+            prepared ([`PreparedRequest`]): From `preparer`.
+            outputs (`list[torch.Tensor]`): Of [`network`] for each of its ECGs; empty where it asks for none.
+        """
+        return or_error(self._answer, prepared, outputs)
+
+    def _answer(self, prepared: PreparedRequest, outputs: list[torch.Tensor]) -> Any:
+        results = self._results(prepared, outputs)
         beside: dict[str, Any] = {}
-        if task == "ecg-feature-extraction":  # numbers have no place for what is doubtful
-            quality = [result["quality"] for result in results]
-            results = [result["embedding"] for result in results]
-            beside = {"quality": quality if several else quality[0]}
-        for result in results if thresholds else ():
+        if prepared.task == "ecg-feature-extraction":  # numbers have no place for what is doubtful
+            quality = [ecg["quality"] for ecg in prepared.ecgs]
+            beside = {"quality": quality if prepared.several else quality[0]}
+        for result in results if prepared.thresholds else ():
             for label in result["labels"] if isinstance(result, dict) else result:
-                if label["label"] in thresholds:
-                    label["positive"] = is_positive(label["score"], thresholds[label["label"]])
-        answer = results if several else results[0]
-        return {"model": dict(self.model_info), "results": answer, **beside} if with_model else answer
+                if label["label"] in prepared.thresholds:
+                    label["positive"] = is_positive(label["score"], prepared.thresholds[label["label"]])
+        answer = results if prepared.several else results[0]
+        return {"model": dict(self.model_info), "results": answer, **beside} if prepared.with_model else answer
 
-    def _run(self, task: str, ecgs: list[dict[str, Any]], arguments: dict[str, Any]) -> list[Any]:
-        if task == "ecg-feature-extraction":
-            arguments = {**arguments, "return_quality": True}
-        try:
-            with self._one_at_a_time:
-                return self.pipelines[task](ecgs, batch_size=min(len(ecgs), _BATCH_SIZE), **arguments)
-        except (ValueError, TypeError) as error:
-            # The feature extractor names the ECG that it refuses; anything else is a defect.
-            if str(error).startswith("inputs"):
-                raise RequestError("InvalidEcg", str(error)) from error
-            raise
+    def _results(self, prepared: PreparedRequest, outputs: list[torch.Tensor]) -> list[Any]:
+        """The result of each ECG, by the pipeline of the task."""
+        of_task: Any = self.pipelines[prepared.task]
+        options = dict(prepared.options)
+        texts: torch.Tensor | None = None
+        if prepared.task == "zero-shot-ecg-classification":
+            template = options.pop("hypothesis_template", DEFAULT_HYPOTHESIS_TEMPLATE)
+            texts = of_task.embed([template.replace("{}", label) for label in options["candidate_labels"]])
+        elif prepared.task == "ecg-feature-extraction":
+            options = {"return_quality": True}
+        results = []
+        for number, ecg in enumerate(prepared.ecgs):
+            found = {name: ecg[name] for name in ("quality", "measurements") if name in ecg}
+            if texts is not None:
+                with torch.inference_mode():
+                    found["logits_per_ecg"] = of_task.compare(outputs[number][None].to(texts.device), texts)
+            elif prepared.output is not None:
+                found[prepared.output] = outputs[number][None]
+            result = of_task.postprocess(found, **options)
+            results.append(result["embedding"] if prepared.task == "ecg-feature-extraction" else result)
+        return results
 
-    def _read_parameters(self, given: Mapping[str, Any], task: str) -> tuple[dict[str, Any], dict[str, float], bool]:
-        """Arguments of the pipeline, thresholds by label, and whether the answer names the model."""
-        allowed = ("task", "with_model", *_READING_FLAGS, *SETTING_NAMES, *_TASK_PARAMETERS[task])
-        unknown = [str(name) for name in given if name not in allowed]
-        if unknown:
-            raise RequestError(
-                "InvalidParameter",
-                f"{task} takes the parameters {', '.join(allowed)}: found {shorten(', '.join(unknown))}",
-            )
-        if given.get("thresholds") is not None:
-            self._check_decides()
-        readers: dict[str, tuple[Callable[[Any], Any], str]] = {
-            name: (read_flag, "true or false")
-            for name in ("with_model", "return_measurements", "abstain", "return_thresholds", *_READING_FLAGS)
-        }
-        readers |= {
-            "top_k": (read_whole_number, "a whole number of at least 1"),
-            "thresholds": (self._read_thresholds, "a dictionary of the model's labels and numbers from 0 to 1"),
-            "candidate_labels": (
-                _read_labels,
-                f"a list of 1 to {MAX_REQUEST_LABELS} different texts, or one text with commas",
-            ),
-            "hypothesis_template": (_read_template, "a text that holds {} once"),
-        }
-        arguments: dict[str, Any] = {}
-        for name, (read, expected) in readers.items():
-            if given.get(name) is None:
-                continue
-            try:
-                arguments[name] = read(given[name])
-            except (ValueError, TypeError, OverflowError) as error:
-                raise RequestError("InvalidParameter", f"expected {name} as {expected}") from error
-        if arguments.get("abstain") and getattr(self.pipelines[task].model.config, "abstention", None) is None:
-            raise RequestError("InvalidParameter", "this model has no bounds to abstain by: leave abstain out")
-        if task == "zero-shot-ecg-classification" and "candidate_labels" not in arguments:
-            raise RequestError(
-                "InvalidParameter", f"{task} needs the parameter candidate_labels: the texts to choose from"
-            )
-        return arguments, arguments.pop("thresholds", {}), arguments.pop("with_model", False)
+    @staticmethod
+    def _network_of(output: str, of_task: Any) -> Any:
+        def network(input_values: torch.Tensor) -> torch.Tensor:
+            return of_task.forward({"input_values": input_values, "quality": [], "name": ""})[output].float()
 
-    def _check_decides(self) -> None:
-        """Refuses thresholds for outputs that are no labels side by side."""
-        problem = self.pipelines["ecg-classification"].model.config.problem_type
-        if problem != "multi_label_classification":
-            raise RequestError(
-                "InvalidParameter",
-                f"thresholds are for models that decide on each label by itself: this one's problem_type is {problem}",
-            )
-
-    def _read_thresholds(self, value: Any) -> dict[str, float]:
-        labels = self.pipelines["ecg-classification"].model.config.id2label or {}
-        pairs: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else [(None, None)]
-        for label, threshold in pairs:
-            if label not in labels.values() or isinstance(threshold, bool) or not 0 <= threshold <= 1:
-                raise ValueError(label)
-        return dict(value)
-
-
-def _read_labels(value: Any) -> list[str]:
-    labels = [label.strip() for label in value.split(",")] if isinstance(value, str) else value
-    if not isinstance(labels, list | tuple) or not 1 <= len(labels) <= MAX_REQUEST_LABELS:
-        raise ValueError(value)
-    labels = [read_text(label) for label in labels]
-    if len(set(labels)) != len(labels):
-        raise ValueError(value)
-    return labels
-
-
-def _read_template(value: Any) -> str:
-    if read_text(value).count("{}") != 1:
-        raise ValueError(value)
-    return value
+        return network
 
 
 def _digest_of_weights(folder: Path, config: Any) -> str:
@@ -253,10 +195,6 @@ def _digest_of_weights(folder: Path, config: Any) -> str:
                 while block := file.read(2**20):
                     digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def _error(error_type: str, message: str) -> dict[str, Any]:
-    return {"error": {"type": error_type, "message": message}}
 
 
 __all__ = ["TASKS", "EndpointHandler"]

@@ -1,7 +1,6 @@
 """The pipelines: `ecg-classification`, `zero-shot-ecg-classification`, `ecg-feature-extraction`, `ecg-measurement`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from transformers.utils import logging
 from .feature_extraction_ecgclip import StandardEcg
 from .hub_ecgclip import check_preprocessing, save_for_hub
 from .labels_ecgclip import decision, is_positive
-from .measure_record_ecgclip import measure_record
+from .preparation_ecgclip import EcgPreparation
 from .processing_ecgclip import EcgClipProcessor
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
-from .training_statistics_ecgclip import input_properties, unlike_training
 from .visualization_ecgclip import plot_ecg
 
 
@@ -132,9 +130,12 @@ class EcgPipeline(Pipeline):
         `quality`, a list of what is doubtful, see the class.
         """
         record = read_ecg(inputs, exam_id, sampling_rate, lead_names, unit)
-        standard = self.standardize(record, allow_missing_leads, repair_nan)
-        features = self.feature_extractor.features([standard], return_tensors="pt")
-        return {"input_values": features["input_values"], "quality": standard.quality, "name": record.name}
+        return _tensors(self.preparation.model_input(record, allow_missing_leads, repair_nan))
+
+    @property
+    def preparation(self) -> EcgPreparation:
+        """What makes the model's input of an ECG, and needs no model."""
+        return EcgPreparation(self.model.config, self.feature_extractor)
 
     def standardize(
         self, record: EcgRecord, allow_missing_leads: bool | None = None, repair_nan: bool | None = None
@@ -147,28 +148,7 @@ class EcgPipeline(Pipeline):
             record (`EcgRecord`): From `read_ecg`.
             allow_missing_leads, repair_nan (`bool`, *optional*): As in the class.
         """
-        standard = self.feature_extractor.standardize(
-            record.signal,
-            record.sampling_rate,
-            record.lead_names,
-            record.unit,
-            record.name,
-            allow_missing_leads,
-            repair_nan,
-        )
-        config = self.model.config
-        statistics = getattr(getattr(config, "ecg_config", config), "training_statistics", None)
-        if statistics is None:
-            return standard
-        found = input_properties(self.feature_extractor.window(standard.signal), standard.sampling_rate)
-        unlike = unlike_training(found, self.feature_extractor.lead_names, statistics)
-        return replace(standard, findings=[*standard.findings, *unlike])
-
-    def _measured(self, record: EcgRecord, repair_nan: bool | None = None) -> dict[str, Any]:
-        """The measurements of an ECG as JSON has them, and what is doubtful about it."""
-        repair_nan = self.feature_extractor.repair_nan if repair_nan is None else repair_nan
-        measurements, standard = measure_record(record, repair_nan)
-        return {"measurements": measurements.to_dict(), "quality": standard.quality}
+        return self.preparation.standardize(record, allow_missing_leads, repair_nan)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Saves model, preprocessing and code, all pipelines of the model included; see [`save_for_hub`]."""
@@ -215,10 +195,7 @@ class EcgClassificationPipeline(EcgPipeline):
             stated: Further arguments of [`EcgPipeline`].
         """
         record, reading = _read(inputs, stated)
-        prepared = super().preprocess(record, **reading)
-        if return_measurements:
-            prepared["measurements"] = self._measured(record, reading.get("repair_nan"))["measurements"]
-        return prepared
+        return _tensors(self.preparation.model_input(record, **reading, with_measurements=return_measurements))
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         beside = {name: value for name, value in model_inputs.items() if name in ("quality", "measurements")}
@@ -362,23 +339,26 @@ class ZeroShotEcgClassificationPipeline(EcgPipeline):
         if template.count("{}") != 1:
             raise ValueError(f"hypothesis_template must hold {{}} once, where the label goes: found {template!r}")
         # Once for all ECGs, and not part of the batch: collating would mix labels up.
-        text_embeds = self._embed([template.replace("{}", label) for label in labels])
+        text_embeds = self.embed([template.replace("{}", label) for label in labels])
         return super().__call__(inputs, candidate_labels=labels, text_embeds=text_embeds, **kwargs)
 
     def _sanitize_parameters(self, text_embeds: torch.Tensor | None = None, **kwargs: Any) -> Any:
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         return preprocess, forward if text_embeds is None else {"text_embeds": text_embeds}, postprocess
 
-    def _embed(self, texts: list[str]) -> torch.Tensor:
-        """(texts, projection_dim), on the model's device."""
+    def embed(self, texts: list[str]) -> torch.Tensor:
+        """Returns the embeddings of texts, (texts, projection_dim), on the model's device."""
         tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         with self.device_placement(), torch.no_grad():
             return self.model.get_text_features(**tokens.to(self.device))
 
     def _forward(self, model_inputs: dict[str, Any], text_embeds: torch.Tensor) -> dict[str, Any]:
         ecg_embeds = self.model.get_ecg_features(input_values=model_inputs["input_values"])
-        logits = self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T
-        return {"logits_per_ecg": logits, "quality": model_inputs["quality"]}
+        return {"logits_per_ecg": self.compare(ecg_embeds, text_embeds), "quality": model_inputs["quality"]}
+
+    def compare(self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Returns how well each ECG fits each text: logits (ECGs, texts) of embeddings (n, projection_dim)."""
+        return self.model.logit_scale.exp() * ecg_embeds @ text_embeds.T
 
     def postprocess(self, model_outputs: dict[str, Any], candidate_labels: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Returns `{"score", "label"}` for each candidate, the most probable first; `quality` where it is doubtful."""
@@ -454,7 +434,7 @@ class EcgMeasurementPipeline(EcgPipeline):
             stated: Further arguments of [`EcgPipeline`].
         """
         record, reading = _read(inputs, stated)
-        return self._measured(record, **reading)
+        return self.preparation.measured(record, **reading)
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         return model_inputs
@@ -462,6 +442,11 @@ class EcgMeasurementPipeline(EcgPipeline):
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
         """Returns `{"measurements": dict, "quality": list}`: those of [`EcgMeasurements.to_dict`], see the class."""
         return {name: model_outputs[name] for name in ("measurements", "quality")}
+
+
+def _tensors(prepared: dict[str, Any]) -> dict[str, Any]:
+    """What preparing gives, with the model's input as a tensor."""
+    return {**prepared, "input_values": torch.from_numpy(prepared["input_values"])}
 
 
 def _read(inputs: Any, arguments: dict[str, Any]) -> tuple[EcgRecord, dict[str, Any]]:

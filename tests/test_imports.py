@@ -19,7 +19,7 @@ ROOMS = (
     ("data_scripts.conversion", "data_scripts.simulate"),
     ("data_scripts",),
     ("training",),
-    ("publishing", "reproduction", "space"),
+    ("publishing", "reproduction", "serving", "space"),
     ("train_clip", "train_cls"),
     ("app", "reproduce", "serve"),
     ("pretrained",),  # the default's folders, whose code is the installed package

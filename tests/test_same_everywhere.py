@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 import zipfile
@@ -36,6 +35,8 @@ from modeling_ecgclip import (  # noqa: E402
 )
 from modeling_ecgclip.handler_ecgclip import EndpointHandler  # noqa: E402
 from publishing.export import main as export_main  # noqa: E402
+from serving.server import EndpointServer  # noqa: E402
+from serving.settings import Settings  # noqa: E402
 from space.analysis import Analyser  # noqa: E402
 from space.uploads import Form, read_upload  # noqa: E402
 from tests.simulated import simulated  # noqa: E402
@@ -165,13 +166,10 @@ def zipped(path):
 @pytest.fixture(scope="module")
 def server(folders):
     """A function from a request to the answer of `serve.py`."""
-    server = serve.EndpointServer(("127.0.0.1", 0), serve.load_handler(str(folders[0])), timeout_s=60)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield over_http(server.server_address[1])
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    server = EndpointServer("127.0.0.1", 0, Settings(timeout_s=60, readers=1, workers=1))
+    server.load(serve.load_handler(str(folders[0])), str(folders[0]))
+    with server.running() as port:
+        yield over_http(port)
 
 
 @pytest.fixture(scope="module")

@@ -418,7 +418,7 @@ class TestErrors:
         def fails(*args, **kwargs):
             raise RuntimeError("patient 4711 had [0.5, 0.7]")
 
-        monkeypatch.setitem(handler.pipelines, "ecg-classification", fails)
+        monkeypatch.setattr(handler.pipelines["ecg-classification"], "postprocess", fails)
         monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
         library = logging.getLogger(EndpointHandler.__module__)
         library.addHandler(caplog.handler)

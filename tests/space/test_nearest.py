@@ -55,7 +55,7 @@ def test_command_embeds_the_table(models):
 def test_embeddings_are_those_of_the_pipeline(analyser):
     reports = list(REPORTS)
     embeds = embed_reports(analyser.zero_shot.model, analyser.zero_shot.tokenizer, reports)
-    one_by_one = torch.cat([analyser.zero_shot._embed([report]) for report in reports]).numpy()
+    one_by_one = torch.cat([analyser.zero_shot.embed([report]) for report in reports]).numpy()
     np.testing.assert_allclose(embeds, one_by_one, atol=1e-5)
 
 

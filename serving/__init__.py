@@ -1,0 +1,1 @@
+"""The server behind `serve.py`: requests read in processes of their own, ECGs of many through the network together."""

@@ -1,0 +1,228 @@
+"""The processes that read requests, and the watch over what each takes: whoever takes too much is replaced."""
+
+import contextlib
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modeling_ecgclip.prepared_request_ecgclip import PreparedRequest, error_answer
+from serving.reading import PREPARED, READY, read_for_ever
+from serving.settings import MEBIBYTE, Settings
+from serving.shares import FairQueue
+
+
+logger = logging.getLogger("serve")
+
+LOOK_S = 0.05  # how often a process that reads is looked at
+START_S = 120.0  # for a process to start; where nothing is loaded yet it imports torch and transformers
+# What processes start from: what takes long to import is imported once, and shared.
+PRELOADED = ["serving.reading", "modeling_ecgclip.handler_ecgclip"]
+
+
+@dataclass
+class ToRead:
+    """
+    A request that waits to be read.
+
+    Args:
+        head (`dict`): `content_type` and `query`.
+        body (`bytes`): As it was sent.
+        result (`Future`): Of a `PreparedRequest`, or of `{"error": ...}`.
+    """
+
+    head: dict[str, str]
+    body: bytes
+    result: Future = field(default_factory=Future)
+
+
+class ReaderFailed(Exception):
+    """A process that ended, or was ended, while it read: the answer to the request, and why."""
+
+    def __init__(self, reason: str, answer: dict[str, Any]):
+        super().__init__(reason)
+        self.reason, self.answer = reason, answer
+
+
+class Reader:
+    """
+    One process that reads requests. For one thread.
+
+    Args:
+        folder (`str`): Of the model.
+        settings ([`Settings`]): What a request may take.
+        temporary (`Path`): Where files of requests may lie.
+    """
+
+    def __init__(self, folder: str, settings: Settings, temporary: Path):
+        self.settings, self.temporary = settings, temporary
+        temporary.mkdir(exist_ok=True)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        self.connection, far_end = context.Pipe()
+        self.process = context.Process(target=read_for_ever, args=(far_end, folder, str(temporary)), daemon=True)
+        self.process.start()
+        far_end.close()
+        try:
+            if not self.connection.poll(START_S) or self.connection.recv_bytes() != READY:
+                raise EOFError
+        except (EOFError, OSError) as error:
+            self.stop()
+            raise RuntimeError(f"{folder}: a process that reads requests did not start") from error
+
+    def read(self, request: ToRead) -> PreparedRequest | dict[str, Any]:
+        """
+        Returns what a process makes of a request.
+
+        Raises:
+            [`ReaderFailed`]: when it took too much, or ended by itself; the reader is of no use afterwards.
+        """
+        watch = threading.Thread(target=self._send, args=(request,), daemon=True)
+        watch.start()  # a process that does not read would block whoever sends it much
+        began, cpu, memory = time.monotonic(), _cpu_s(self.process.pid), _memory_bytes(self.process.pid)
+        most = self.settings
+        try:
+            while not self.connection.poll(LOOK_S):
+                if _cpu_s(self.process.pid) - cpu > most.reader_cpu_s:
+                    raise self._too_much("time", f"{most.reader_cpu_s:g} s of processor time")
+                if time.monotonic() - began > most.reader_wall_s:
+                    raise self._too_much("time", f"{most.reader_wall_s:g} s")
+                if _memory_bytes(self.process.pid) - memory > most.reader_memory_mb * MEBIBYTE:
+                    raise self._too_much("memory", f"{most.reader_memory_mb:g} MiB of memory")
+            return unpacked(self.connection.recv_bytes)
+        except (EOFError, OSError) as error:
+            message = "the process that read the request ended: is a file in it damaged?"
+            raise ReaderFailed("ended", error_answer("InternalError", message)) from error
+
+    def stop(self) -> None:
+        """Kills the process, and removes what it was reading."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def _send(self, request: ToRead) -> None:
+        with contextlib.suppress(OSError, ValueError):  # it was killed
+            self.connection.send_bytes(json.dumps(request.head).encode())
+            self.connection.send_bytes(request.body)
+
+    def _too_much(self, reason: str, found: str) -> ReaderFailed:
+        message = f"expected a request that takes at most {found} to read: found one that takes more"
+        return ReaderFailed(reason, error_answer("TooLarge", message))
+
+
+class Readers:
+    """
+    Reads requests in several processes, addresses by turns; one address never has all of them.
+
+    Args:
+        folder (`str`): Of the model.
+        settings ([`Settings`]): How many, and what a request may take.
+        on_failure (`Callable`): Called with the reason whenever a process is replaced.
+    """
+
+    def __init__(self, folder: str, settings: Settings, on_failure: Callable[[str], None]):
+        self.folder, self.settings, self.on_failure = folder, settings, on_failure
+        self.waiting: FairQueue[ToRead] = FairQueue(max(1, settings.readers - 1))
+        self._temporary = tempfile.TemporaryDirectory(prefix="ecg-serve-", ignore_cleanup_errors=True)
+        self._readers: list[Reader | None] = [self._start(number) for number in range(settings.readers)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(settings.readers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, address: str, request: ToRead) -> Future:
+        """Returns the future of a request, which waits until a process is free."""
+        self.waiting.push(address, request)
+        return request.result
+
+    def stop(self) -> None:
+        """Ends all processes; what still waits is cancelled."""
+        for request in self.waiting.close():
+            request.result.cancel()
+        for thread in self._threads:
+            thread.join(1.0)
+        for reader in self._readers:
+            if reader is not None:
+                reader.stop()
+        for thread in self._threads:
+            thread.join(5.0)
+        self._temporary.cleanup()
+
+    def _start(self, number: int) -> Reader:
+        return Reader(self.folder, self.settings, Path(self._temporary.name, str(number)))
+
+    def _work(self, number: int) -> None:
+        while (next_one := self.waiting.pop()) is not None:
+            address, request = next_one
+            if request.result.set_running_or_notify_cancel():
+                request.result.set_result(self._read(number, request))
+            self.waiting.done(address)
+            if self._readers[number] is None:  # before somebody waits for it
+                with contextlib.suppress(RuntimeError, OSError):
+                    self._readers[number] = self._start(number)
+
+    def _read(self, number: int, request: ToRead) -> PreparedRequest | dict[str, Any]:
+        try:
+            reader = self._readers[number] = self._readers[number] or self._start(number)
+            return reader.read(request)
+        except ReaderFailed as error:
+            logger.warning("a process that read a request is replaced: %s", error.reason)
+            self.on_failure(error.reason)
+            reader.stop()
+            self._readers[number] = None
+            return error.answer
+        # Whatever else happens, the thread goes on for the requests that follow.
+        except Exception as error:
+            logger.error("reading failed: %s", type(error).__name__)
+            return error_answer("InternalError", "the request could not be read; the server's log says why")
+
+
+def unpacked(receive: Callable[[], bytes]) -> PreparedRequest | dict[str, Any]:
+    """
+    Returns what `serving.reading.packed` turned into bytes.
+
+    Args:
+        receive (`Callable`): Gives one part after the other.
+    """
+    first = receive()
+    fields = json.loads(first[1:])
+    if not first.startswith(PREPARED):
+        return fields
+    ecgs = []
+    for _ in range(fields.pop("n_ecgs")):
+        part = json.loads(receive())
+        values = {} if part["shape"] is None else {"input_values": np.frombuffer(receive(), np.float32)}
+        ecgs.append(part["about"] | {name: value.reshape(part["shape"]) for name, value in values.items()})
+    return PreparedRequest(**fields, ecgs=ecgs)
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Seconds of processor time that a process had; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        # The name of the command, in brackets, may hold spaces.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _memory_bytes(pid: int | None) -> int:
+    """Bytes of memory that a process holds; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+__all__ = ["Readers", "ToRead", "unpacked"]
