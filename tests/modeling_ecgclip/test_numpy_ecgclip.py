@@ -164,7 +164,14 @@ def codes(*numbers, order="<"):
 @pytest.mark.parametrize("key", ["lead_names", "unit"])
 @pytest.mark.parametrize(
     "texts",
-    [codes(0x110000), codes(0xFFFFFFFF), codes(0xD800), codes(0xDFFF), codes(0x110000, order=">"), np.array([b"\xff"])],
+    [
+        codes(0x110000),
+        codes(0xFFFFFFFF),
+        codes(0xD800),
+        codes(0xDFFF),
+        codes(0x110000, order=">"),
+        np.array([b"\xff"]),
+    ],
     ids=["beyond", "far beyond", "surrogate", "last surrogate", "big-endian", "bytes"],
 )
 def test_what_is_no_text_is_refused_by_name(tmp_path, ecg, key, texts):

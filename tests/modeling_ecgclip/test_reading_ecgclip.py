@@ -89,7 +89,9 @@ def test_half_precision_does_not_hold_the_limit_of_samples(unit):
     assert read_ecg(ecg, unit=unit).signal is ecg
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large"), RecursionError(), SystemError("invalid")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OverflowError("too large"), RecursionError(), SystemError("invalid")]
+)
 def test_what_a_reader_overlooks_has_a_name(tmp_path, monkeypatch, error):
     path = tmp_path / "ecg.npy"
     np.save(path, np.ones((12, 9)))
