@@ -10,12 +10,23 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .limits_ecgclip import MAX_FILE_BYTES, MAX_ZIP_DIRECTORY_BYTES, check_values, shorten
+from .limits_ecgclip import (
+    MAX_TEXT_LENGTH,
+    MAX_UNPACKED_BYTES,
+    MAX_ZIP_DIRECTORY_BYTES,
+    check_values,
+    shorten,
+    spend_unpacked,
+)
 
 
 # The end of a zip archive: signature, two disk numbers, members here and in all, bytes of the directory, its place,
 # bytes of the comment.
 _ZIP_END = struct.Struct("<4s4H2LH")
+_MAX_AXES = 32  # that numpy of any version has; the reader says how many an ECG has
+_CHARACTER_BYTES = 4
+_LAST_CHARACTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
+_BLOCK_BYTES = 1_000_000
 # What numpy raises for a damaged header, whose text it parses as Python.
 _HEADER_ERRORS = (
     ArithmeticError,
@@ -111,8 +122,7 @@ def read_member(
     member = f"{name}: {shorten(info.filename)}"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member}: expected an array stored or deflated: found compression {info.compress_type}")
-    if info.file_size > MAX_FILE_BYTES:
-        raise ValueError(f"{member}: expected at most {MAX_FILE_BYTES:,} bytes unpacked: found {info.file_size:,}")
+    spend_unpacked(info.file_size, member)
     try:
         with archive.open(info) as file:
             return read_array(file, member, kinds, max_values)
@@ -151,16 +161,45 @@ def read_array(file: Any, name: str, kinds: str = "fiu", max_values: int | None 
     if dtype.kind not in kinds or dtype.itemsize == 0:
         wanted = "numbers" if kinds == "fiu" else "text"
         raise ValueError(f"{name}: expected an array of {wanted}: found dtype {shorten(dtype)}")
-    if any(length < 0 for length in shape):
-        raise ValueError(f"{name}: expected lengths of 0 or more: found shape {shorten(shape)}")
-    check_values(shape, name)
+    # `True` is a whole number to numpy's reader.
+    if len(shape) > _MAX_AXES or any(isinstance(length, bool) or length < 0 for length in shape):
+        raise ValueError(f"{name}: expected at most {_MAX_AXES} lengths of 0 or more: found shape {shorten(shape)}")
+    check_values(tuple(max(length, 1) for length in shape), name)  # also beside an axis of length 0
     n_bytes = math.prod(shape) * dtype.itemsize
-    if n_bytes > MAX_FILE_BYTES or (max_values is not None and math.prod(shape) > max_values):
+    # One long text makes room for as many characters in the place of each other.
+    too_long = dtype.kind in "US" and dtype.itemsize > _CHARACTER_BYTES * MAX_TEXT_LENGTH
+    if too_long or n_bytes > MAX_UNPACKED_BYTES or (max_values is not None and math.prod(shape) > max_values):
         raise ValueError(f"{name}: expected a smaller array: found shape {shorten(shape)} of dtype {shorten(dtype)}")
-    data = bytearray(file.read(n_bytes))  # writable, unlike bytes
+    data = _read_bytes(file, n_bytes)
     if len(data) < n_bytes:
         raise ValueError(f"{name}: truncated: shape {shorten(shape)} takes {n_bytes:,} bytes: found {len(data):,}")
     return np.ndarray(shape, dtype, buffer=data, order="F" if fortran_order else "C")
 
 
-__all__ = ["check_zip_directory", "read_array", "read_member", "real_numbers"]
+def read_texts(array: np.ndarray, name: str) -> list[str]:
+    """
+    Returns the texts of an array of kind `"U"` or `"S"`, one behind the other.
+
+    Raises:
+        `ValueError`: for what is no text: numbers beyond Unicode or of no character, bytes that are not UTF-8.
+    """
+    if array.dtype.kind == "U":
+        codes = np.ascontiguousarray(array).ravel().view(f"{array.dtype.byteorder}u4")
+        if codes.max(initial=0) > _LAST_CHARACTER or ((codes >= _SURROGATES[0]) & (codes <= _SURROGATES[1])).any():
+            raise ValueError(f"{name}: expected text: found a number that is no character of Unicode")
+        return array.ravel().tolist()
+    try:
+        return [value.decode("utf-8") for value in array.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: expected text in UTF-8: found other bytes: {shorten(error)}") from error
+
+
+def _read_bytes(file: Any, n_bytes: int) -> bytearray:
+    """So many bytes, writable and only once in memory, or as many as there are."""
+    data = bytearray()
+    while len(data) < n_bytes and (block := file.read(min(_BLOCK_BYTES, n_bytes - len(data)))):
+        data += block
+    return data
+
+
+__all__ = ["check_zip_directory", "read_array", "read_member", "read_texts", "real_numbers"]

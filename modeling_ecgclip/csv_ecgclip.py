@@ -11,10 +11,10 @@ import numpy as np
 from .columns_ecgclip import Column, parse_column
 from .keys_ecgclip import fact_of
 from .leads_ecgclip import canonical_unit, parse_lead_name
-from .limits_ecgclip import MAX_CHANNELS, MAX_CSV_BYTES, check_file, check_values, shorten
+from .limits_ecgclip import MAX_CHANNELS, MAX_CSV_BYTES, check_file, check_values, shorten, spend_unpacked
 from .rates_ecgclip import roundest_between
 from .record_ecgclip import EcgRecord
-from .tables_ecgclip import TextTable, read_table
+from .tables_ecgclip import MAX_OTHER_COLUMNS, TextTable, read_table
 from .times_ecgclip import TimeAxis, axis_of_counts, axis_of_times, rises_evenly
 
 
@@ -63,12 +63,23 @@ def read_csv(path: str | Path) -> EcgRecord:
 
 
 def _decode(path: Path) -> str:
+    """
+    The text of a file in UTF-8, UTF-16, or one of the encodings of eight bits that Windows and older programs write.
+
+    These agree in all that stands in numbers, and in the signs of a unit; of other letters in a name nothing depends.
+    """
     content = path.read_bytes()
     try:
-        return content.decode("utf-16" if content.startswith(_UTF16_MARKS) else "utf-8-sig")
+        if content.startswith(_UTF16_MARKS):
+            return content.decode("utf-16")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return content.decode("cp1252")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: expected text in UTF-8: found another encoding, or no text: {shorten(error)}"
+            f"{path}: expected text in UTF-8, UTF-16 or Windows-1252: found another encoding, or no text: "
+            f"{shorten(error)}; save it as UTF-8"
         ) from error
 
 
@@ -88,6 +99,7 @@ def _record_of(table: TextTable) -> EcgRecord:
     if positions is not None and positions[-1] + 1 > signal.shape[1]:
         shape = (len(leads), int(positions[-1]) + 1)
         check_values(shape, table.where)
+        spend_unpacked(8 * shape[0] * shape[1], table.where)
         recorded, signal = signal, np.full(shape, np.nan)
         signal[:, positions] = recorded
     return EcgRecord(signal, rate, names, unit, table.where)
@@ -104,6 +116,12 @@ def _columns(table: TextTable) -> list[Column]:
         columns = [parse_column(name, unit) for name, unit in zip(table.names, units, strict=True)]
     except ValueError as error:
         raise ValueError(f"{table.where}, row {table.first_row - 1}: {error}") from error
+    n_others = sum(column.kind in ("time", "count", "unnamed") for column in columns)
+    if n_others > MAX_OTHER_COLUMNS:
+        raise ValueError(
+            f"{table.where}: expected at most {MAX_OTHER_COLUMNS} columns of times, counts or without a name: "
+            f"found {n_others}"
+        )
     return [_unnamed(table, at, column) if column.kind == "unnamed" else column for at, column in enumerate(columns)]
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .binary_ecgclip import clean_text, cut, read_whole, unpack
-from .limits_ecgclip import MAX_FILE_BYTES, shorten
+from .limits_ecgclip import MAX_UNPACKED_BYTES, shorten, spend_steps, spend_unpacked
 
 
 Dataset = dict[int, "bytes | memoryview | list[Dataset]"]
 
 MAX_ELEMENTS = 200_000  # in all; an ECG with a page of measurements has 4,000
 MAX_DEPTH = 12
+_STEPS_PER_ELEMENT = 5
 _PREAMBLE_BYTES = 128
 _MAGIC = b"DICM"
 _META_GROUP = 0x0002
@@ -46,6 +47,7 @@ class _Walk:
         self.left -= 1
         if self.left < 0:
             raise ValueError(f"{self.name}: expected at most {MAX_ELEMENTS:,} elements: found more")
+        spend_steps(_STEPS_PER_ELEMENT, self.name)
         group, element = unpack("<HH", self.data, at, self.name)
         tag = group << 16 | element
         if not explicit or group == 0xFFFE:
@@ -148,11 +150,10 @@ def read_elements(path: Path, sequences: frozenset[int]) -> Dataset:
 def _inflate(stored: memoryview, name: str) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        data = unpacker.decompress(stored, MAX_FILE_BYTES + 1)
+        data = unpacker.decompress(stored, MAX_UNPACKED_BYTES + 1)
     except zlib.error as error:
         raise ValueError(f"{name}: the deflated part is damaged: {error}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"{name}: expected at most {MAX_FILE_BYTES:,} bytes unpacked: found more")
+    spend_unpacked(len(data), name)
     if not unpacker.eof:
         raise ValueError(f"{name}: truncated: expected the end of the deflated part: found the end of the file")
     return data

@@ -20,13 +20,14 @@ from .binary_ecgclip import (
     standard_lead,
     voltage_unit,
 )
-from .limits_ecgclip import check_values, shorten
+from .limits_ecgclip import check_values, shorten, spend_steps
 from .record_ecgclip import EcgRecord
 from .signal_ecgclip import LEAD_NAMES
 
 
 MAX_SIGNALS = 256
 MAX_TIMED_RECORDS = 20_000  # whose onsets are read one by one
+_STEPS_PER_RECORD = 10
 _SIGNATURE = b"0       "
 _ANNOTATIONS = "EDF Annotations"
 # Fields of a signal, in the order of the header, and how many characters each has.
@@ -172,6 +173,7 @@ def _refuse_gaps(records: np.ndarray, signals: list[_Signal], duration: Fraction
             f"{name}: EDF+D: expected a channel {_ANNOTATIONS!r} that times at most {MAX_TIMED_RECORDS:,} data "
             f"records: found {'none' if keeper is None else f'{len(records):,} records'}"
         )
+    spend_steps(_STEPS_PER_RECORD * len(records), name)
     first = None
     for i, record in enumerate(records):
         stamp = record[keeper.start : keeper.start + keeper.samples].tobytes()[:64].split(b"\x14", 1)[0]

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from .limits_ecgclip import (
-    MAX_CHUNK_BYTES,
     MAX_CHUNKS,
     MAX_EXAMS,
-    MAX_FILE_BYTES,
+    MAX_TEXT_LENGTH,
+    MAX_UNPACKED_BYTES,
     READ_ERRORS,
     check_file,
     check_values,
     shorten,
+    spend_steps,
+    spend_unpacked,
 )
 from .record_ecgclip import EcgRecord
 from .signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
@@ -25,6 +27,9 @@ from .signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 # CODE-15% as published holds twice the millivolts; its preprocessing scaled them.
 CODE15_UNITS_PER_MV = 2.0
 HDF5_SUFFIXES = (".hdf5", ".h5")
+_IDS_AT_ONCE = 100_000  # of ids that lie in no chunks
+_STEPS_PER_CHUNK = 50  # to look one up costs that much
+_BLOCK_BYTES = 1_000_000
 
 
 def is_hdf5(head: bytes) -> bool:
@@ -62,7 +67,7 @@ def read_code15(path: str | Path, exam_id: int | str | None) -> EcgRecord:
     try:
         with h5py.File(path, "r") as file:
             exam_ids, tracings = (_own_dataset(file, dataset, str(path)) for dataset in ("exam_id", "tracings"))
-            row = _find_exam(_read_exam_ids(exam_ids, path), exam_id, path)
+            row = _find_exam(exam_ids, exam_id, path)
             if tracings.ndim != 3 or tracings.shape[2] != len(LEAD_NAMES):
                 raise ValueError(
                     f"{path}: expected tracings of shape (exams, samples, {len(LEAD_NAMES)}): found {tracings.shape}"
@@ -124,18 +129,6 @@ def _own_dataset(file: Any, name: str, path: str) -> Any:
     return dataset
 
 
-def _read_exam_ids(dataset: Any, path: str | Path) -> np.ndarray:
-    if dataset.ndim != 1 or dataset.dtype.kind not in "iuS" or dataset.size > MAX_EXAMS:
-        raise ValueError(
-            f"{path}: expected exam_id as at most {MAX_EXAMS:,} whole numbers or texts of fixed length: "
-            f"found shape {dataset.shape}, dtype {dataset.dtype}"
-        )
-    if dataset.nbytes > MAX_FILE_BYTES:
-        raise ValueError(f"{path}: expected exam_id of at most {MAX_FILE_BYTES:,} bytes: found {dataset.nbytes:,}")
-    _check_chunks(dataset, (slice(dataset.size),), str(path))
-    return dataset[:]
-
-
 def _check_chunks(dataset: Any, selection: tuple[slice, ...], path: str) -> None:
     """Refuses chunks that would unpack to more than they state: HDF5 inflates whatever is there."""
     import h5py
@@ -153,11 +146,14 @@ def _check_chunks(dataset: Any, selection: tuple[slice, ...], path: str) -> None
         for part, length in zip(selection, dataset.chunks, strict=True)
     ]
     n_chunks = math.prod(map(len, starts))
-    if chunk_bytes > MAX_CHUNK_BYTES or n_chunks > MAX_CHUNKS:
+    if chunk_bytes > MAX_UNPACKED_BYTES or n_chunks > MAX_CHUNKS:
         raise ValueError(
-            f"{path}: {dataset.name}: expected at most {MAX_CHUNKS:,} chunks of {MAX_CHUNK_BYTES:,} bytes to read: "
+            f"{path}: {dataset.name}: expected at most {MAX_CHUNKS:,} chunks of {MAX_UNPACKED_BYTES:,} bytes to read: "
             f"found {n_chunks:,} of {chunk_bytes:,}"
         )
+    spend_steps(_STEPS_PER_CHUNK * n_chunks, path)
+    for _ in range(n_chunks):
+        spend_unpacked(chunk_bytes, path)
     if h5py.h5z.FILTER_DEFLATE not in filters:
         return
     for start in itertools.product(*starts):
@@ -173,22 +169,57 @@ def _check_chunks(dataset: Any, selection: tuple[slice, ...], path: str) -> None
 
 
 def _inflates_beyond(stored: bytes, n_bytes: int) -> bool:
+    """Whether a stream holds more, found without room for it."""
+    unpacker = zlib.decompressobj()
+    found = 0
     try:
-        return len(zlib.decompressobj().decompress(stored, n_bytes + 1)) > n_bytes
+        while found <= n_bytes and (block := unpacker.decompress(stored, _BLOCK_BYTES)):
+            found += len(block)
+            stored = unpacker.unconsumed_tail
     except zlib.error:
         return False
+    return found > n_bytes
 
 
-def _find_exam(exam_ids: np.ndarray, exam_id: int | str, path: str | Path) -> int:
-    """Row of an exam in an HDF5 file."""
-    held = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in exam_ids]
-    rows = [row for row, value in enumerate(held) if value == str(exam_id)]
+def _find_exam(dataset: Any, exam_id: int | str, path: str | Path) -> int:
+    """Row of an exam in an HDF5 file, whose ids are read a chunk at a time."""
+    kind, n_exams = dataset.dtype.kind, dataset.size
+    if dataset.ndim != 1 or kind not in "iuS" or n_exams > MAX_EXAMS or dataset.dtype.itemsize > MAX_TEXT_LENGTH:
+        raise ValueError(
+            f"{path}: expected exam_id as at most {MAX_EXAMS:,} whole numbers or texts of fixed length: "
+            f"found shape {dataset.shape}, dtype {dataset.dtype}"
+        )
+    _check_chunks(dataset, (slice(n_exams),), str(path))
+    wanted = _as_stored(str(exam_id), dataset.dtype)
+    at_once = _IDS_AT_ONCE if dataset.chunks is None else dataset.chunks[0]
+    rows: list[int] = []
+    first: list[str] = []
+    n_found = 0
+    for start in range(0, n_exams, at_once):
+        held = dataset[start : start + at_once]
+        if not first:
+            first = [one.decode("utf-8", "replace") if kind == "S" else str(one) for one in held[:5].tolist()]
+        if wanted is not None:
+            found = start + np.flatnonzero(held == wanted)
+            n_found += len(found)
+            rows += found[:10].tolist()
     if not rows:
-        examples = ", ".join(map(shorten, held[:5])) + (", ..." if len(held) > 5 else "")
-        raise ValueError(f"{path}: exam {shorten(exam_id)} not found; the file holds {len(held)} exams: {examples}")
-    if len(rows) > 1:
-        raise ValueError(f"{path}: exam {exam_id} occurs {len(rows)} times, in rows {shorten(rows)}")
+        examples = ", ".join(map(shorten, first)) + (", ..." if n_exams > len(first) else "")
+        raise ValueError(f"{path}: exam {shorten(exam_id)} not found; the file holds {n_exams} exams: {examples}")
+    if n_found > 1:
+        raise ValueError(f"{path}: exam {shorten(exam_id)} occurs {n_found} times, in rows {shorten(rows)}")
     return rows[0]
+
+
+def _as_stored(exam_id: str, dtype: np.dtype) -> Any:
+    """An id as a file of ids of this kind holds it; `None` where it can hold no such id."""
+    if dtype.kind == "S":
+        return exam_id.encode("utf-8", "replace")
+    try:
+        number = dtype.type(int(exam_id))
+    except (ValueError, OverflowError):
+        return None
+    return number if str(number) == exam_id else None  # "007" is another id than 7
 
 
 __all__ = ["CODE15_UNITS_PER_MV", "HDF5_SUFFIXES", "code15_tracing_to_mv", "is_hdf5", "read_code15"]

@@ -4,16 +4,16 @@ Files and requests come from strangers. What they claim about their own size is 
 anything of that size is read or unpacked. A 12-lead ECG of 10 s at 500 Hz has 60,000 values.
 """
 
+import contextlib
 import math
 import zipfile
 import zlib
-from fractions import Fraction
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from .signal_ecgclip import SAMPLING_RATE
 
 
 # One file. An HDF5 file holds many exams of which one is read, so that only its parts are limited.
@@ -25,16 +25,18 @@ MAX_HEADER_LINE = 1_000  # before a regular expression sees it
 MAX_CHANNELS = 64
 MAX_ZIP_DIRECTORY_BYTES = 65_536  # some 500 members
 MAX_EXAMS = 2_000_000  # in one HDF5 file; CODE-15% as a whole has 345,779
-MAX_CHUNK_BYTES = 64_000_000  # HDF5 unpacks whole chunks
 MAX_CHUNKS = 10_000  # of one exam
+# What one file unpacks to, HDF5 by the chunk: eight bytes for each value of a request, and what stands around them.
+MAX_UNPACKED_BYTES = 67_108_864
 
 # One ECG.
 MAX_VALUES = 6_000_000  # leads times samples: 16 minutes of 12 leads at 500 Hz
 MAX_SECONDS = 3_600
 MIN_SAMPLING_RATE = 10.0  # Hz
 MAX_SAMPLING_RATE = 10_000.0  # Hz
-# Terms of the ratio of 400 Hz to a rate, which is taken as a fraction of at most 1,000 parts of a hertz.
-MAX_RESAMPLING_FACTOR = 1_000_000
+# Terms of the ratio of two rates: a filter of twenty times as many taps takes 50 MB and a tenth of a second. Where no
+# such fraction is exact, the closest is 20 parts in a million off at most, as recorders' clocks are.
+MAX_RATIO_TERM = 50_000
 # A single sample. Spikes of a pacemaker and codes of lost samples lie far below; what lies far above overflows.
 MAX_SAMPLE_MV = 1e6
 
@@ -43,15 +45,25 @@ MAX_REQUEST_BYTES = 33_554_432  # 32 MiB: 128 ECGs of 10 s as base64 of float32
 MAX_REQUEST_ECGS = 128
 MAX_REQUEST_VALUES = 8_000_000  # of all its ECGs together
 MAX_REQUEST_LABELS = 100  # candidates of zero-shot classification
+# Of all its ECGs together, kept or not. A step is some half a microsecond of Python: a cell of a table is one, a tag
+# of XML several. A product is one of a resampling filter, a nanosecond or two.
+MAX_REQUEST_UNPACKED_BYTES = 134_217_728
+MAX_REQUEST_STEPS = 20_000_000
+MAX_REQUEST_PRODUCTS = 2_000_000_000
+# Its JSON, counted before it is parsed. A list takes some 70 bytes of memory, a dictionary 200.
+MAX_REQUEST_LISTS = 1_000_000  # 128 ECGs of a list for each of 5,000 samples have 640,000
+MAX_REQUEST_TEXTS = 100_000  # settings, and names of leads
+MAX_REQUEST_DICTIONARIES = 1_000
 MAX_TEXT_LENGTH = 500  # characters of a label, a template, a name, or the message of an error
 
 # What reading a damaged file raises inside numpy, zipfile, h5py and other people's readers.
+BEYOND_MEASURE = (MemoryError, OverflowError, RecursionError, SystemError)
 READ_ERRORS = (
+    *BEYOND_MEASURE,
     ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -60,6 +72,68 @@ READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+# What the request that is being read may still take; none where no request is.
+_LEFT: ContextVar[dict[str, int] | None] = ContextVar("left", default=None)
+
+
+class TooLargeError(ValueError):
+    """What would take more memory or work than one ECG, or one request, may."""
+
+
+@contextlib.contextmanager
+def one_request() -> Iterator[None]:
+    """
+    Counts all that is unpacked and looked at within against the limits of one request.
+
+    Readers say what they are about to take by [`spend_unpacked`], [`spend_steps`] and [`spend_products`]; a file that
+    is read outside of a request has only its own limits.
+    """
+    token = _LEFT.set(
+        {
+            "bytes unpacked": MAX_REQUEST_UNPACKED_BYTES,
+            "steps (cells of tables, tags, codes)": MAX_REQUEST_STEPS,
+            "products for resampling": MAX_REQUEST_PRODUCTS,
+        }
+    )
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
+
+
+def spend_unpacked(n_bytes: int, name: str) -> None:
+    """
+    Takes memory for what a file holds in less: unpacked bytes, gaps.
+
+    Raises:
+        [`TooLargeError`]: naming the record, for more than one file, or the request, may take.
+    """
+    if n_bytes > MAX_UNPACKED_BYTES:
+        raise TooLargeError(f"{name}: expected at most {MAX_UNPACKED_BYTES:,} bytes unpacked: found {n_bytes:,}")
+    _spend("bytes unpacked", n_bytes, name)
+
+
+def spend_steps(n_steps: int, name: str) -> None:
+    """Takes so many steps of work in Python; raises as [`spend_unpacked`]."""
+    _spend("steps (cells of tables, tags, codes)", n_steps, name)
+
+
+def spend_products(n_products: int, name: str) -> None:
+    """Takes so many products of filters; raises as [`spend_unpacked`]."""
+    _spend("products for resampling", n_products, name)
+
+
+def _spend(what: str, amount: int, name: str) -> None:
+    left = _LEFT.get()
+    if left is None:
+        return
+    if amount > left[what]:
+        raise TooLargeError(
+            f"{name}: expected fewer {what} in all ECGs of a request: found {amount:,} more where {left[what]:,} are "
+            "left: send fewer at once"
+        )
+    left[what] -= amount
 
 
 def shorten(text: Any, length: int = 100) -> str:
@@ -89,9 +163,11 @@ def check_values(shape: tuple[int, ...], name: str) -> None:
     Raises:
         `ValueError`: naming the record.
     """
-    if math.prod(shape) > MAX_VALUES:
+    n_values = math.prod(shape)
+    if n_values > MAX_VALUES:
+        found = f"{n_values:,}" if n_values < 2**64 else "far more"
         raise ValueError(
-            f"{name}: expected one ECG of at most {MAX_VALUES:,} values: found {math.prod(shape):,}, shape {shape}"
+            f"{name}: expected one ECG of at most {MAX_VALUES:,} values: found {found}, shape {shorten(shape)}"
         )
 
 
@@ -138,42 +214,49 @@ def check_sampling_rate(sampling_rate: Any, shape: tuple[int, ...], name: str) -
             f"{name}: sampling_rate must lie between {MIN_SAMPLING_RATE:g} and {MAX_SAMPLING_RATE:g} Hz: "
             f"found {shorten(sampling_rate)}"
         )
-    ratio = Fraction(SAMPLING_RATE) / Fraction(rate).limit_denominator(1000)
-    if max(ratio.numerator, ratio.denominator) > MAX_RESAMPLING_FACTOR:
-        raise ValueError(
-            f"{name}: sampling_rate {sampling_rate} is none that a recorder has: state it to a whole hertz"
-        )
     seconds = max(shape, default=0) / rate
     if seconds > MAX_SECONDS:
         raise ValueError(f"{name}: expected at most {MAX_SECONDS} s: found {seconds:.0f} s at {rate:g} Hz")
 
 
 __all__ = [
+    "BEYOND_MEASURE",
     "MAX_CHANNELS",
     "MAX_CHUNKS",
-    "MAX_CHUNK_BYTES",
     "MAX_CSV_BYTES",
     "MAX_CSV_CELLS",
     "MAX_EXAMS",
     "MAX_FILE_BYTES",
     "MAX_HEADER_BYTES",
     "MAX_HEADER_LINE",
+    "MAX_RATIO_TERM",
     "MAX_REQUEST_BYTES",
+    "MAX_REQUEST_DICTIONARIES",
     "MAX_REQUEST_ECGS",
     "MAX_REQUEST_LABELS",
+    "MAX_REQUEST_LISTS",
+    "MAX_REQUEST_PRODUCTS",
+    "MAX_REQUEST_STEPS",
+    "MAX_REQUEST_TEXTS",
+    "MAX_REQUEST_UNPACKED_BYTES",
     "MAX_REQUEST_VALUES",
-    "MAX_RESAMPLING_FACTOR",
     "MAX_SAMPLE_MV",
     "MAX_SAMPLING_RATE",
     "MAX_SECONDS",
     "MAX_TEXT_LENGTH",
+    "MAX_UNPACKED_BYTES",
     "MAX_VALUES",
     "MAX_ZIP_DIRECTORY_BYTES",
     "MIN_SAMPLING_RATE",
     "READ_ERRORS",
+    "TooLargeError",
     "check_file",
     "check_samples",
     "check_sampling_rate",
     "check_values",
+    "one_request",
     "shorten",
+    "spend_products",
+    "spend_steps",
+    "spend_unpacked",
 ]

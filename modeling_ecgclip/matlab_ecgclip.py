@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .binary_ecgclip import clean_text, cut, make_metadata, read_whole, unpack
-from .limits_ecgclip import MAX_CHANNELS, MAX_VALUES, check_values, shorten
+from .limits_ecgclip import MAX_CHANNELS, MAX_VALUES, check_values, shorten, spend_steps, spend_unpacked
 from .record_ecgclip import EcgRecord
 
 
@@ -29,6 +29,7 @@ MAX_DEPTH = 4
 _NAME_BYTES = 4_096  # of a compressed variable are inflated to see its name
 _SIGNAL_BYTES = 8 * MAX_VALUES + 65_536  # of a compressed signal, and of any other variable, are inflated at most
 _VARIABLE_BYTES = 65_536
+_STEPS_PER_ELEMENT = 10
 _HEADER_BYTES = 128
 # dtypes of version 4 by the third digit of its type, and of version 5 by the type of an element.
 _V4_DTYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
@@ -193,6 +194,7 @@ def _inflate(stored: bytes | memoryview, max_bytes: int, name: str, whole: bool 
         raise ValueError(f"{name}: a compressed variable is damaged: {error}") from error
     if whole and len(data) > max_bytes:
         raise ValueError(f"{name}: expected a variable of at most {max_bytes:,} bytes: found one that unpacks to more")
+    spend_unpacked(len(data), name)
     return data
 
 
@@ -213,6 +215,7 @@ def _elements(data: bytes | memoryview, at: int, order: str, name: str, max_elem
     for _ in range(max_elements):
         if at >= len(data):
             return
+        spend_steps(_STEPS_PER_ELEMENT, name)
         element = _element(data, at, order, name)
         yield element
         at = element.end

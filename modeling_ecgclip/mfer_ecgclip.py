@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from .binary_ecgclip import SCP_LEADS, age_in_years, clean_text, common_unit, cut, make_metadata, read_whole, unpack
-from .limits_ecgclip import MAX_CHANNELS, check_values
+from .limits_ecgclip import MAX_CHANNELS, check_values, spend_steps
 from .record_ecgclip import EcgRecord
 
 
 MAX_DEFINITIONS = 20_000
 MAX_DEPTH = 4
+_STEPS_PER_DEFINITION = 5
+_STEPS_PER_FRAME = 20  # of a channel
 MAX_PIECES = 20_000  # frames times channels
 _PREAMBLE = 0x40
 # Definitions, by what follows the name of their constant MWF_ in the standard.
@@ -131,6 +133,7 @@ def _tagged(data: bytes, name: str, count: list[int]) -> Iterator[tuple[int, int
         count[0] += 1
         if count[0] > MAX_DEFINITIONS:
             raise ValueError(f"{name}: expected at most {MAX_DEFINITIONS:,} definitions: found more")
+        spend_steps(_STEPS_PER_DEFINITION, name)
         if tag == 0:  # fills or ends
             continue
         if tag == _ATT:
@@ -192,6 +195,7 @@ def _add(wave: bytes, frame: _Frame) -> None:
     name = frame.name
     if (len(frame.rhythm) + 1) * frame.n_channels > MAX_PIECES:
         raise ValueError(f"{name}: expected at most {MAX_PIECES:,} frames of a channel in all: found more")
+    spend_steps(_STEPS_PER_FRAME * frame.n_channels, name)
     parts = [frame.definitions(i) for i in range(frame.n_channels)]
     kinds = {frame.whole(part.get(_WFM, b"\0\0")[:2]) for part in parts}
     if _DOMINANT_BEAT in kinds:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays_ecgclip import check_zip_directory, read_array, read_member
+from .arrays_ecgclip import check_zip_directory, read_array, read_member, read_texts
 from .keys_ecgclip import fact_of
 from .leads_ecgclip import canonical_unit
 from .limits_ecgclip import MAX_CHANNELS, READ_ERRORS, check_file, shorten
@@ -132,8 +132,7 @@ def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
 
 
 def _read_texts(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> list[str]:
-    values = read_member(archive, info, name, "US", MAX_CHANNELS).ravel().tolist()
-    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+    texts = read_texts(read_member(archive, info, name, "US", MAX_CHANNELS), f"{name}: {info.filename}")
     if not texts:
         raise ValueError(f"{name}: expected text in {info.filename}: found none")
     return texts

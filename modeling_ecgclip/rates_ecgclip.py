@@ -3,11 +3,17 @@
 import math
 from fractions import Fraction
 
+from .limits_ecgclip import MAX_RATIO_TERM
+
 
 # A resampled ECG may end this part of a sample early or late: 25 microseconds at 400 Hz.
 MAX_DRIFT_SAMPLES = 0.01
 # Fractions of such numbers are taken as they are: any two whole rates up to this many hertz.
 MAX_EXACT_TERM = 1000
+# `scipy.signal.resample_poly` makes a filter of so many taps for each part of the larger term.
+_TAPS_PER_TERM = 20
+# To make a tap takes as long as so many products of it.
+_PRODUCTS_PER_TAP = 50
 
 
 def rational_rate_ratio(rate: float, target: float, n_samples: int) -> tuple[int, int]:
@@ -18,7 +24,8 @@ def rational_rate_ratio(rate: float, target: float, n_samples: int) -> tuple[int
     sample of the recording by more than `MAX_DRIFT_SAMPLES`. So 499.999 Hz costs what 500 Hz does. The filter of a
     polyphase resampling has some twenty times as many taps as the larger term; where that would become longer than
     what it filters, the closest fraction of terms up to twice the recording's length is taken, which moves no
-    sample by more than a quarter.
+    sample by more than a quarter. No term is beyond `MAX_RATIO_TERM`: the end of an hour may move by 0.07 s, which is
+    less than what a recorder's clock is off.
 
     Args:
         rate, target (`float`): Hz, above 0.
@@ -33,10 +40,23 @@ def rational_rate_ratio(rate: float, target: float, n_samples: int) -> tuple[int
         return exact.numerator, exact.denominator
     slack = Fraction(MAX_DRIFT_SAMPLES) / max(n_samples, 1)  # of the ratio: times n_samples, a drift of the output
     fraction = _simplest_between(ratio - min(slack, ratio / 2), ratio + slack)
-    largest = max(MAX_EXACT_TERM, 2 * math.ceil(n_samples * max(1.0, target / rate)))
+    largest = max(MAX_EXACT_TERM, min(2 * math.ceil(n_samples * max(1.0, target / rate)), MAX_RATIO_TERM))
     if max(fraction.numerator, fraction.denominator) > largest:
         fraction = ratio.limit_denominator(largest) if ratio < 1 else 1 / (1 / ratio).limit_denominator(largest)
     return fraction.numerator, fraction.denominator
+
+
+def resampling_products(n_leads: int, n_samples: int, rate: float, target: float) -> int:
+    """
+    Returns how much work it is to resample a recording, in products of its filter.
+
+    Args:
+        n_leads, n_samples (`int`): Of the recording.
+        rate, target (`float`): Hz, above 0.
+    """
+    up, down = rational_rate_ratio(rate, target, n_samples)
+    taps = _TAPS_PER_TERM * max(up, down) + 1 if up != down else 0
+    return n_leads * -(-n_samples * up // down) * -(-taps // up) + _PRODUCTS_PER_TAP * taps
 
 
 def _simplest_between(low: Fraction, high: Fraction) -> Fraction:
@@ -67,4 +87,4 @@ def roundest_between(low: float, high: float) -> float:
     return middle
 
 
-__all__ = ["MAX_DRIFT_SAMPLES", "MAX_EXACT_TERM", "rational_rate_ratio", "roundest_between"]
+__all__ = ["MAX_DRIFT_SAMPLES", "MAX_EXACT_TERM", "rational_rate_ratio", "resampling_products", "roundest_between"]

@@ -15,7 +15,7 @@ from .csv_ecgclip import read_csv
 from .formats_ecgclip import FORMATS, Format, format_named, format_of, formats_by_ending
 from .hdf5_ecgclip import HDF5_SUFFIXES, code15_tracing_to_mv, read_code15
 from .leads_ecgclip import UNITS_PER_MV, canonical_unit, only_leads, parse_lead_name
-from .limits_ecgclip import check_samples, check_sampling_rate, check_values, shorten
+from .limits_ecgclip import BEYOND_MEASURE, check_samples, check_sampling_rate, check_values, shorten
 from .numpy_ecgclip import read_npy, read_npz
 from .record_ecgclip import EcgRecord
 from .signal_ecgclip import LEAD_NAMES, N_SAMPLES, SAMPLING_RATE
@@ -81,9 +81,9 @@ def read_ecg(
         raise ValueError(
             f"{record.name}: expected an ECG of two axes, leads and samples: found shape {record.signal.shape}"
         )
+    check_values(record.signal.shape, record.name)
     record = only_leads(_complete(record, sampling_rate, lead_names, unit))
     shape = record.signal.shape
-    check_values(shape, record.name)
     check_sampling_rate(record.sampling_rate, shape, record.name)
     if record.unit is not None:  # else nothing can be said of a sample, and no feature extractor takes it
         check_samples(record.signal, UNITS_PER_MV[canonical_unit(record.unit, record.name)], record.name)
@@ -145,6 +145,8 @@ def _read_path(path: Path, exam_id: int | str | None) -> EcgRecord:
         return kind.read(path)
     except PermissionError as error:
         raise ValueError(f"{path}: expected a file that may be read: {error.strerror}") from error
+    except BEYOND_MEASURE as error:  # what a reader overlooked; its own errors say more
+        raise ValueError(f"{path}: not readable: found numbers or sizes beyond measure: {shorten(error)}") from error
 
 
 def _kind_of(path: Path) -> Format:

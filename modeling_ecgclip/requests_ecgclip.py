@@ -7,6 +7,7 @@ text is base64 or a table, nothing else.
 import base64
 import binascii
 import io
+import json
 import math
 import re
 import tempfile
@@ -24,16 +25,25 @@ from .formats_ecgclip import FORMATS as FILE_KINDS
 from .formats_ecgclip import format_named, format_of
 from .limits_ecgclip import (
     MAX_CHANNELS,
-    MAX_FILE_BYTES,
     MAX_REQUEST_BYTES,
+    MAX_REQUEST_DICTIONARIES,
     MAX_REQUEST_ECGS,
+    MAX_REQUEST_LISTS,
+    MAX_REQUEST_TEXTS,
     MAX_REQUEST_VALUES,
     MAX_TEXT_LENGTH,
     MAX_VALUES,
+    TooLargeError,
+    one_request,
     shorten,
+    spend_products,
+    spend_steps,
+    spend_unpacked,
 )
+from .rates_ecgclip import resampling_products
 from .reading_ecgclip import read_ecg
 from .record_ecgclip import EcgRecord
+from .signal_ecgclip import SAMPLING_RATE
 from .stated_ecgclip import UnstatedError, check_stated
 from .wfdb_header_ecgclip import FILE_NAME, main_header, read_header
 
@@ -51,6 +61,7 @@ ERROR_TYPES = {
 FILE_FORMATS = tuple(sorted(kind.name for kind in FILE_KINDS if kind.name != "wfdb"))
 RAW_FORMATS: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 FORMATS = (*FILE_FORMATS, *RAW_FORMATS, "wfdb")
+_STEPS_PER_FILE = 2_000  # of a WFDB record, which is written, found and opened
 _FILE_NAME = "ecg"  # of the temporary file; whoever sends a request chooses no name here
 
 
@@ -68,15 +79,51 @@ class RequestError(ValueError):
         self.error_type = error_type
 
 
-def read_inputs(inputs: Any, settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+def read_json(body: bytes) -> Any:
+    """
+    Returns what a body in JSON holds; lists, texts and values are counted before any of them is made.
+
+    Args:
+        body (`bytes`): In UTF-8.
+
+    Raises:
+        [`RequestError`]: for what is no JSON, and for more than a request of the allowed ECGs has.
+    """
+    # Without escapes, so that every quotation mark left begins or ends a text. What lies between two texts is counted.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    n_texts = plain.count(b'"') // 2
+    if n_texts > MAX_REQUEST_TEXTS:
+        raise RequestError("TooLarge", f"expected at most {MAX_REQUEST_TEXTS:,} texts in JSON: found {n_texts:,}")
+    between = plain.split(b'"')[::2]
+    for sign, limit, what in (
+        (b"[", MAX_REQUEST_LISTS, "lists"),
+        (b"{", MAX_REQUEST_DICTIONARIES, "dictionaries"),
+        (b",", MAX_REQUEST_VALUES + MAX_REQUEST_LISTS, "values"),
+    ):
+        count = sum(part.count(sign) for part in between)
+        if count > limit:
+            raise RequestError("TooLarge", f"expected at most {limit:,} {what} in JSON: found {count:,}")
+    del plain, between
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise RequestError("InvalidRequest", "expected a body in JSON, in UTF-8") from error
+
+
+def read_inputs(
+    inputs: Any, settings: Mapping[str, Any], target_rate: float = SAMPLING_RATE
+) -> tuple[list[dict[str, Any]], bool]:
     """
     Returns the ECGs of a request as the pipelines take them, and whether they came as a list.
+
+    What all of them take together, to be read and to be resampled, is counted before the work begins.
 
     Args:
         inputs: One ECG or a list of them. An ECG is a list of leads or of samples; a text (base64 of a file or of raw
             samples, or a table of separated values); bytes (the same, plain); or a dictionary with `ecg`, `data`, or
             `hea` and `dat`, and settings of its own.
         settings (`dict`): From [`read_settings`], for ECGs that have none of their own.
+        target_rate (`float`, defaults to 400): Hz to which the model's feature extractor resamples.
 
     Raises:
         [`RequestError`]: naming the ECG (`inputs`, `inputs[3]`).
@@ -86,23 +133,24 @@ def read_inputs(inputs: Any, settings: Mapping[str, Any]) -> tuple[list[dict[str
         raise RequestError("TooLarge", f"inputs: expected at most {MAX_REQUEST_ECGS} ECGs: found {len(items):,}")
     ecgs = []
     n_values = 0
-    for i, item in enumerate(items):
-        record = _read_one(item, settings, f"inputs[{i}]" if several else "inputs")
-        n_values += math.prod(record.signal.shape)
-        if n_values > MAX_REQUEST_VALUES:
-            raise RequestError(
-                "TooLarge",
-                f"inputs: expected at most {MAX_REQUEST_VALUES:,} values in all: found more by {record.name}",
+    with one_request():
+        for i, item in enumerate(items):
+            record = _read_one(item, settings, f"inputs[{i}]" if several else "inputs", target_rate)
+            n_values += math.prod(record.signal.shape)
+            if n_values > MAX_REQUEST_VALUES:
+                raise RequestError(
+                    "TooLarge",
+                    f"inputs: expected at most {MAX_REQUEST_VALUES:,} values in all: found more by {record.name}",
+                )
+            ecgs.append(
+                {
+                    "ecg": record.signal,
+                    "sampling_rate": record.sampling_rate,
+                    "lead_names": None if record.lead_names is None else list(record.lead_names),
+                    "unit": record.unit,
+                    "name": record.name,
+                }
             )
-        ecgs.append(
-            {
-                "ecg": record.signal,
-                "sampling_rate": record.sampling_rate,
-                "lead_names": None if record.lead_names is None else list(record.lead_names),
-                "unit": record.unit,
-                "name": record.name,
-            }
-        )
     return ecgs, several
 
 
@@ -218,8 +266,8 @@ def _split(inputs: Any) -> tuple[list[Any], bool]:
     return list(inputs), True
 
 
-def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
-    """One ECG in any of its forms."""
+def _read_one(item: Any, settings: Mapping[str, Any], name: str, target_rate: float) -> EcgRecord:
+    """One ECG in any of its forms, which can be resampled within the request's limits."""
     try:
         if isinstance(item, Mapping):
             record = _read_mapping(item, settings, name)
@@ -231,12 +279,22 @@ def _read_one(item: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
         raise RequestError("UnsupportedFormat", f"{name}: {error}") from error
     except (ValueError, TypeError, OverflowError, FileNotFoundError) as error:
         message = str(error)
-        raise RequestError("InvalidEcg", message if message.startswith(name) else f"{name}: {message}") from error
+        raise RequestError(_type_of(error), message if message.startswith(name) else f"{name}: {message}") from error
+    shape = record.signal.shape
     try:
-        check_stated(name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
+        check_stated(name, shape, record.sampling_rate, record.lead_names, record.unit)
+        if record.sampling_rate is not None and record.signal.size:
+            spend_products(resampling_products(min(shape), max(shape), record.sampling_rate, target_rate), name)
     except UnstatedError as error:
         raise RequestError("InvalidParameter", str(error)) from error
+    except TooLargeError as error:
+        raise RequestError("TooLarge", str(error)) from error
     return record
+
+
+def _type_of(error: Exception) -> str:
+    """The name of an error that a reader raised."""
+    return "TooLarge" if isinstance(error, TooLargeError) else "InvalidEcg"
 
 
 def _read_mapping(item: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> EcgRecord:
@@ -317,12 +375,16 @@ def _read(source: Any, settings: Mapping[str, Any], name: str) -> EcgRecord:
         message = str(error)
         if isinstance(source, Path):
             message = message.replace(str(source.with_name(_FILE_NAME)), name).replace(f"{source.parent}/", "")
-        raise RequestError("InvalidEcg", message if name in message else f"{name}: {message}") from error
+        raise RequestError(_type_of(error), message if name in message else f"{name}: {message}") from error
     return replace(record, name=name)
 
 
 def _numbers(leads: Sequence[Any], name: str) -> np.ndarray:
     """Lists of numbers of one length as an array; null is NaN."""
+    if len(leads) > MAX_REQUEST_LISTS:
+        raise RequestError(
+            "TooLarge", f"{name}: expected at most {MAX_REQUEST_LISTS:,} lists of numbers: found {len(leads):,}"
+        )
     for lead in leads:
         if not isinstance(lead, list | tuple):
             raise RequestError("InvalidEcg", f"{name}: expected a list of lists of numbers: found {quote(lead)} in it")
@@ -407,9 +469,8 @@ def _unpack_wfdb(content: bytes, name: str) -> dict[str, bytes] | None:
                 raise RequestError(
                     "InvalidEcg", f"{name}: expected members without folders: found {shorten(repr(strange))}"
                 )
-            n_bytes = sum(info.file_size for info in members)
-            if n_bytes > MAX_FILE_BYTES:
-                raise RequestError("TooLarge", f"{name}: expected at most {MAX_FILE_BYTES:,} bytes: found {n_bytes:,}")
+            spend_steps(_STEPS_PER_FILE * len(members), name)
+            spend_unpacked(sum(info.file_size for info in members), name)
             if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members):
                 raise RequestError("InvalidEcg", f"{name}: expected members stored or deflated")
             return {info.filename: archive.read(info) for info in members}
@@ -454,6 +515,7 @@ __all__ = [
     "quote",
     "read_flag",
     "read_inputs",
+    "read_json",
     "read_settings",
     "read_text",
     "read_whole_number",

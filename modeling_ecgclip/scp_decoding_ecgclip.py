@@ -123,7 +123,7 @@ def decode(stored: bytes | memoryview, count: int, tables: list[Table] | None, n
         words = words << np.uint64(8) | padded[i : i + len(words)]
     ahead = words.tolist()
     values: list[int] = []
-    at, end, table = 0, 8 * len(stored), tables[0]
+    at, end, table, n_switches = 0, 8 * len(stored), tables[0], 0
     while len(values) < count:
         if at >= end:
             raise ValueError(f"{name}: truncated: expected {count:,} samples: found {len(values):,}")
@@ -136,6 +136,9 @@ def decode(stored: bytes | memoryview, count: int, tables: list[Table] | None, n
             if not 1 <= code.value <= len(tables):
                 raise ValueError(f"{name}: expected one of {len(tables)} Huffman tables: found number {code.value}")
             table = tables[code.value - 1]
+            n_switches += 1
+            if n_switches > 2 * count:
+                raise ValueError(f"{name}: expected samples between changes of Huffman tables: found changes alone")
             continue
         extra = code.total_bits - code.prefix_bits
         value = code.value

@@ -21,7 +21,7 @@ from .binary_ecgclip import (
     read_whole,
     unpack,
 )
-from .limits_ecgclip import MAX_CHANNELS, check_values
+from .limits_ecgclip import MAX_CHANNELS, check_values, spend_steps, spend_unpacked
 from .record_ecgclip import EcgRecord
 from .scp_decoding_ecgclip import (
     MAX_CODED_VALUES,
@@ -120,6 +120,7 @@ def read_scp(path: str | Path) -> EcgRecord:
     start = min(lead.first for lead in leads)
     shape = (len(leads), max(lead.last for lead in leads) - start + 1)
     check_values(shape, name)
+    spend_unpacked(8 * shape[0] * shape[1], name)  # also of leads that begin or end apart
     signal = np.full(shape, np.nan)
     for row, lead, values in zip(signal, leads, signals, strict=True):
         row[lead.first - start : lead.last - start + 1] = values / 1000  # nV
@@ -200,15 +201,18 @@ def _decode(
             )
     zones = [_zones(lead, compression.zones if compression and rhythm.thinned else [], name) for lead in leads]
     counts = [stored_length(lead.length, kept, factor) for lead, kept in zip(leads, zones, strict=True)]
-    if tables is not None and sum(counts) > MAX_CODED_VALUES:
-        raise ValueError(f"{name}: expected at most {MAX_CODED_VALUES:,} coded samples: found {sum(counts):,}")
+    n_beat = round(1000 * compression.length_ms / beat.interval) if subtracted and beat and compression else 0
+    n_coded = sum(counts) + n_beat * len(leads)
+    if tables is not None and n_coded > MAX_CODED_VALUES:
+        raise ValueError(f"{name}: expected at most {MAX_CODED_VALUES:,} coded samples: found {n_coded:,}")
+    spend_steps(n_coded if tables is not None else 0, name)
+    check_values((n_beat, len(compression.beats) if compression else 0), name)
     signals = []
     for i, (lead, kept, count) in enumerate(zip(leads, zones, counts, strict=True)):
         what = f"{name}, lead {i + 1}"
         values = undo_differences(decode(rhythm.stored[i], count, tables, what), rhythm.differences, what)
         signal: np.ndarray = undo_thinning(values, lead.length, kept, factor) * rhythm.nanovolts
         if subtracted and beat is not None and compression is not None:
-            n_beat = round(1000 * compression.length_ms / beat.interval)
             reference = decode(beat.stored[i], n_beat, tables, f"{what}, reference beat")
             reference = undo_differences(reference, beat.differences, what) * beat.nanovolts
             add_beats(signal, lead.first, reference, compression.fiducial, compression.beats)

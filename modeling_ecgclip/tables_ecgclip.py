@@ -4,6 +4,7 @@ What stands in a table is decided here, what its columns mean in `columns_ecgcli
 """
 
 import csv
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from .columns_ecgclip import is_number, parse_column
 from .keys_ecgclip import fact_of
-from .limits_ecgclip import MAX_CSV_CELLS, shorten
+from .limits_ecgclip import MAX_CHANNELS, MAX_CSV_CELLS, shorten, spend_steps
 
 
 DELIMITERS = (";", "\t", "|", ",", " ")
@@ -24,6 +25,8 @@ _TAIL_LINES = 20
 _LOOKED_AT = 500
 # Of a table with a lead in each row; one with a sample in each row has a few.
 MAX_COLUMNS = 200_000
+MAX_OTHER_COLUMNS = 8  # beside leads: times, numbers of samples, blank ones
+_STEPS_PER_ODD_CELL = 4  # beyond the one of each: cells that are no plain numbers are looked at one by one
 _MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?"))
 _COMMENT = re.compile(r"\s*(?:#|%|//)[#%/]*\s*")
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?")
@@ -75,6 +78,7 @@ class TextTable:
         """Returns the cells of a column, numbers with a decimal point, blank ones as `""`."""
         if self.rows is not None:
             return [row[column] for row in self.rows]
+        spend_steps(self.n_columns * len(self.lines), self.where)
         cells = [split_line(line, self.delimiter)[column] for line in self.lines]
         return [cell.replace(",", ".") for cell in cells]  # where each is a plain number, a comma is a decimal sign
 
@@ -125,6 +129,7 @@ def read_table(text: str, where: str) -> TextTable:
     delimiter = stated or _delimiter(lines)
     first, width = _first_sample(lines, skipped, delimiter, where)
     start = _with_blank_rows(lines, first, width, delimiter)
+    lines = lines[: _end_of_rows(lines, width, delimiter)]
     above = _above(lines, skipped, start)
     names, units = _header(above, start, width, delimiter, where)
     if names is None and start == first and _is_numbering(lines[first:], delimiter, f"{where}, row {first + 1}"):
@@ -133,6 +138,7 @@ def read_table(text: str, where: str) -> TextTable:
     samples = lines[start:]
     if not samples:
         raise ValueError(f"{where}: found column names but no samples")
+    _check_size(len(samples), width, where)
     matrix = _plain_matrix(samples, delimiter)
     rows = None if matrix is not None else _rows(samples, delimiter, where, start + 1, names)
     texts = [(number, line) for number, line, _ in above]
@@ -145,7 +151,7 @@ def read_table(text: str, where: str) -> TextTable:
 def split_line(line: str, delimiter: str) -> list[str]:
     """Returns the cells of one line, without blanks and quotes around them."""
     if delimiter == " ":
-        cells = line.split()
+        cells = line.split(None, MAX_COLUMNS + 1)  # no line has more, which is then refused
     elif '"' in line:
         cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
     else:
@@ -154,7 +160,7 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def _lines(text: str, where: str) -> list[str]:
-    """The lines without blank ones at the end, however they end."""
+    """The lines without empty ones at the end, however they end."""
     if "\0" in text:
         raise ValueError(f"{where}: expected a table in text: found zero bytes")
     if "\r" in text:  # "\r\r\n" is what a text file makes of lines that end in "\r\n" already
@@ -162,10 +168,8 @@ def _lines(text: str, where: str) -> list[str]:
     cells = max(text.count(sign) for sign in DELIMITERS[:-1]) + text.count("\n")
     if cells > MAX_CSV_CELLS:
         raise ValueError(f"{where}: expected a table of at most {MAX_CSV_CELLS:,} cells: found {cells:,}")
-    lines = text.rstrip("\n ").split("\n") if text.endswith(("\n", " ")) else text.split("\n")
-    while lines and not lines[-1].strip(" \t"):
-        lines.pop()
-    if not lines:
+    lines = text.rstrip("\n ").split("\n")
+    if not any(line.strip(" \t") for line in lines):
         raise ValueError(f"{where}: the file is empty: expected one column per lead and one row per sample")
     if '"' in text:
         odd = next((row for row, line in enumerate(lines, start=1) if line.count('"') % 2), None)
@@ -176,6 +180,18 @@ def _lines(text: str, where: str) -> list[str]:
     return lines
 
 
+def _check_size(n_rows: int, n_columns: int, where: str) -> None:
+    """Refuses more cells than a table has, and one without a side that leads lie along, before cells are made."""
+    if n_rows * n_columns > MAX_CSV_CELLS:
+        raise ValueError(f"{where}: expected a table of at most {MAX_CSV_CELLS:,} cells: found {n_rows * n_columns:,}")
+    if min(n_rows, n_columns) > MAX_CHANNELS + MAX_OTHER_COLUMNS:
+        raise ValueError(
+            f"{where}: expected one column, or one row, for each of at most {MAX_CHANNELS} leads: "
+            f"found {n_rows:,} rows of {n_columns:,} columns"
+        )
+    spend_steps(n_rows * n_columns, where)
+
+
 def _stated_delimiter(lines: list[str]) -> tuple[str | None, int]:
     """What a line `sep=;` of Excel states, and how many lines that takes."""
     stated = re.fullmatch(r"\"?sep=(.)\"?", lines[0], re.IGNORECASE)
@@ -184,7 +200,7 @@ def _stated_delimiter(lines: list[str]) -> tuple[str | None, int]:
 
 def _delimiter(lines: list[str]) -> str:
     """What parts the last lines into cells, each of them a number or blank, and the same number of them."""
-    tail = [line for line in lines[-_TAIL_LINES:] if line.strip()]
+    tail = list(itertools.islice((line for line in reversed(lines) if line.strip()), _TAIL_LINES))
     for delimiter in DELIMITERS:
         rows = [split_line(line, delimiter) for line in tail]
         if len(rows[0]) > 1 and len(set(map(len, rows))) == 1 and all(map(_is_sample, rows)):
@@ -313,6 +329,14 @@ def _with_blank_rows(lines: list[str], first: int, width: int, delimiter: str) -
     return first
 
 
+def _end_of_rows(lines: list[str], width: int, delimiter: str) -> int:
+    """The line behind the last row, which may be one of separators alone: tabs, too, where they part as many cells."""
+    end = len(lines)
+    while not lines[end - 1].strip(" \t") and not (delimiter == "\t" and lines[end - 1].count("\t") == width - 1 > 0):
+        end -= 1
+    return end
+
+
 def _plain_matrix(lines: list[str], delimiter: str) -> np.ndarray | None:
     """All cells, where each is a plain number; None where they need a closer look."""
     if any(not line or line.isspace() for line in lines):
@@ -332,6 +356,7 @@ def _plain_matrix(lines: list[str], delimiter: str) -> np.ndarray | None:
 
 def _rows(lines: list[str], delimiter: str, where: str, first_row: int, names: list[str] | None) -> list[list[str]]:
     """The cells of all lines, as many in each, without columns that only a separator at the end of lines makes."""
+    spend_steps(_STEPS_PER_ODD_CELL * len(lines) * len(split_line(lines[0], delimiter)), where)
     rows: list[list[str]] = []
     for at, line in enumerate(lines):
         cells = split_line(line, delimiter)
@@ -404,4 +429,4 @@ def _ambiguous(cell: str, where: str) -> str:
     )
 
 
-__all__ = ["TextTable", "read_table", "split_line"]
+__all__ = ["MAX_OTHER_COLUMNS", "TextTable", "read_table", "split_line"]

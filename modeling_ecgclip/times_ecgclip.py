@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from .limits_ecgclip import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, shorten
+from .limits_ecgclip import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, shorten, spend_steps
 from .rates_ecgclip import roundest_between
 
 
@@ -20,6 +20,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:t| +)(\d\d:\d\d:\d\d)([.,]\d+)?(z|[+-]
 _FIRST_DAY = datetime(1800, 1, 1, tzinfo=UTC)
 # Times may have been kept as float32 before they were printed.
 _FLOAT32_STEP = 2.0**-24
+_STEPS_PER_CLOCK_TIME = 20
 # Fewer rows without a gap tell no rate, and fewer rows in all may rise evenly by chance.
 _MIN_STRETCH = 3
 _MIN_EVEN_ROWS = 5
@@ -100,6 +101,7 @@ def axis_of_times(cells: Sequence[str], unit: str | None, column: str, where: st
     """
     cells = [cell.lower() for cell in cells]
     if any(":" in cell for cell in cells):
+        spend_steps(_STEPS_PER_CLOCK_TIME * len(cells), where)
         cells, unit = [_of_clock(cell) for cell in cells], "s"
     rows, values = _numbers(cells, column, where, first_row)
     if len(values) < 2:

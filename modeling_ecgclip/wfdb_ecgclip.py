@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .leads_ecgclip import UNITS_PER_MV, canonical_unit, known_unit, parse_lead_name, without_channels
-from .limits_ecgclip import check_values, shorten
+from .limits_ecgclip import check_values, shorten, spend_unpacked
 from .record_ecgclip import EcgRecord
 from .wfdb_header_ecgclip import NOTHING, Header, Signal, header_lines, read_header, starts_header
 from .wfdb_samples_ecgclip import lost_code, read_samples
@@ -167,7 +167,10 @@ def _joined(master: Header, folder: Path, where: str) -> _Recording:
     if any((part.unit is None) != (first.unit is None) or part.per_frame != first.per_frame for _, _, part in parts):
         raise ValueError(f"{where}: expected segments alike in gains and rates: found different ones")
     units = {part.unit for _, _, part in parts}
-    signal = np.full((len(names), total * first.per_frame), np.nan)
+    shape = (len(names), total * first.per_frame)
+    check_values(shape, where)
+    spend_unpacked(8 * shape[0] * shape[1], where)  # gaps take no room in the files
+    signal = np.full(shape, np.nan)
     for start, length, part in parts:
         rows = [names.index(name) for name in part.names] if is_layout else slice(None)
         values = part.signal if len(units) == 1 or part.unit is None else part.signal / UNITS_PER_MV[part.unit]

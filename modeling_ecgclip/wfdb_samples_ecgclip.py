@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .limits_ecgclip import READ_ERRORS, check_file, check_values, shorten
+from .limits_ecgclip import READ_ERRORS, TooLargeError, check_file, check_values, shorten, spend_unpacked
 from .wfdb_header_ecgclip import NOTHING, Header, Signal
 
 
@@ -178,8 +178,11 @@ def _read_flac(path: Path, signals: Sequence[Signal], n_frames: int | None, wher
                     raise ValueError(f"expected {len(signals)} channels: found {sound.channels}, {sound.subtype}")
                 n_frames = (sound.frames - signals[0].offset) // per_frame if n_frames is None else n_frames
                 check_values((n_frames * per_frame, len(signals)), where)
+                spend_unpacked(4 * n_frames * per_frame * len(signals), where)
                 sound.seek(signals[0].offset)
                 steps = sound.read(n_frames * per_frame, dtype="int32", always_2d=True) >> 32 - bits
+        except TooLargeError:
+            raise
         except READ_ERRORS as error:
             raise ValueError(f"{where}: not a readable WFDB record: {path.name}: {shorten(error)}") from error
     if len(steps) < n_frames * per_frame:

@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 
-from .limits_ecgclip import MAX_CHANNELS, check_values
+from .limits_ecgclip import MAX_CHANNELS, check_values, spend_steps
 
 
 MAX_XLI_BYTES = 2_000_000  # packed; twelve leads of 11 s have 30,000
@@ -58,7 +58,8 @@ def _unpack_lzw(packed: bytes, n_bytes: int, name: str) -> bytes:
     """What LZW holds, which must be `n_bytes`."""
     bits = np.unpackbits(np.frombuffer(packed, np.uint8))
     whole = bits[: len(bits) // _CODE_BITS * _CODE_BITS].reshape(-1, _CODE_BITS)
-    codes = whole @ (1 << np.arange(_CODE_BITS - 1, -1, -1))
+    codes = whole @ (1 << np.arange(_CODE_BITS - 1, -1, -1, dtype=np.uint16))
+    spend_steps(len(codes), name)
     known = [bytes([byte]) for byte in range(256)]
     unpacked = bytearray()
     before = b""

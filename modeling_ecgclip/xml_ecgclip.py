@@ -5,8 +5,10 @@ is taken. `defusedxml` would do half of it (it knows no limits of size or depth)
 """
 
 import binascii
+import codecs
 import re
 import zlib
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +17,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from .limits_ecgclip import check_file, check_values, shorten
+from .limits_ecgclip import check_file, check_values, shorten, spend_steps, spend_unpacked
 
 
 MAX_XML_BYTES = 32_000_000  # as stored, and again unpacked where gzip wraps it
@@ -53,6 +55,9 @@ _ROOT = re.compile(r"<(?:[\w.-]{1,100}:)?([A-Za-z_][\w.-]{0,100})")
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?", re.ASCII)
 _NOT_IN_NUMBERS = re.compile(r"[^\d\s,.eE+-]", re.ASCII)
 _BLOCK = 1_000_000  # characters of samples that become numbers at a time
+# Bytes that become text at a time, which may take four times as many; expat looks at a long tag again with each block.
+_TEXT_BLOCK = 4_000_000
+_STEPS_PER_TAG = 4
 
 
 def read_xml(path: Path, root: str) -> Element:
@@ -73,19 +78,17 @@ def read_xml(path: Path, root: str) -> Element:
             its own, entities, inclusions, other processing instructions than a style sheet's, text that is not in the
             declared encoding.
     """
-    text = _read_text(path)
-    for count, limit, what in (
-        (text.count("<"), MAX_XML_TAGS, "tags"),
-        (text.count('"') + text.count("'"), MAX_XML_QUOTES, "quotation marks"),
-    ):
+    data, encoding = _read_bytes(path)
+    n_tags, n_quotes = data.count(b"<"), data.count(b'"') + data.count(b"'")
+    for count, limit, what in ((n_tags, MAX_XML_TAGS, "tags"), (n_quotes, MAX_XML_QUOTES, "quotation marks")):
         if count > limit:
             raise ValueError(f"{path}: expected XML of at most {limit:,} {what}: found {count:,}")
-    doctype = _DOCTYPE_BY_NAME.search(text, 0, SNIFFED_BYTES)
-    if doctype:
-        text = text[: doctype.start()] + text[doctype.end() :]
+    spend_steps(_STEPS_PER_TAG * (n_tags + n_quotes // 2), str(path))
     tree = _Tree(str(path))
     try:
-        tree.parser.Parse(text, True)
+        for text in _blocks_of_text(data, encoding, path):
+            tree.parser.Parse(text, False)
+        tree.parser.Parse("", True)
     except expat.ExpatError as error:
         raise ValueError(f"{path}: not readable as XML, or truncated: {error}") from error
     element = tree.builder.close()
@@ -218,6 +221,7 @@ def parse_samples(text: str, comma: bool, what: str, name: str) -> np.ndarray:
         cells = text[start : cut.start() if cut else len(text)].split("," if comma else None)
         count += len(cells)
         check_values((count,), name)
+        spend_steps(len(cells), name)
         try:
             blocks.append(np.array([float(cell) for cell in cells]))
         except ValueError as error:
@@ -295,8 +299,24 @@ class _Tree:
         raise ValueError(f"{self.name}: expected XML without entities: found one, which is refused")
 
 
-def _read_text(path: Path) -> str:
-    """Reads and decodes a file, of which no more than the limit is ever in memory."""
+def _blocks_of_text(data: bytes, encoding: str, path: Path) -> Iterator[str]:
+    """The text of a document in parts, without a document type that only names a file, and white space before all."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    for start in range(0, max(len(data), 1), _TEXT_BLOCK):
+        end = start + _TEXT_BLOCK
+        try:
+            text = decoder.decode(data[start:end], end >= len(data))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: expected text in {encoding}: found another encoding, or damage") from error
+        if start == 0:
+            text = text.lstrip()
+            doctype = _DOCTYPE_BY_NAME.search(text, 0, SNIFFED_BYTES)
+            text = text[: doctype.start()] + text[doctype.end() :] if doctype else text
+        yield text
+
+
+def _read_bytes(path: Path) -> tuple[bytes, str]:
+    """Reads a file, of which no more than the limit is ever in memory, and tells its encoding."""
     check_file(path, MAX_XML_BYTES)
     with path.open("rb") as file:
         data = file.read(MAX_XML_BYTES)
@@ -314,10 +334,7 @@ def _read_text(path: Path) -> str:
             raise ValueError(f"{path}: expected an encoding of XML that is known: found {shorten(repr(declared))}")
     elif declared and not encoding.replace("-", "").startswith(plain):
         raise ValueError(f"{path}: expected XML in one encoding: found {encoding}, declared as {shorten(declared)!r}")
-    try:
-        return data[len(mark) :].decode(encoding).lstrip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in {encoding}: found another encoding, or damage") from error
+    return data.removeprefix(mark), encoding
 
 
 def _unpack_gzip(data: bytes, path: Path) -> bytes:
@@ -328,6 +345,7 @@ def _unpack_gzip(data: bytes, path: Path) -> bytes:
         raise ValueError(f"{path}: not readable as gzip: {shorten(error)}") from error
     if len(unpacked) > MAX_XML_BYTES:
         raise ValueError(f"{path}: expected at most {MAX_XML_BYTES:,} bytes in gzip: found more")
+    spend_unpacked(len(unpacked), str(path))
     if not unpacker.eof or unpacker.unused_data:
         raise ValueError(f"{path}: expected one whole file in gzip: found a part of one, or more")
     return unpacked

@@ -2,9 +2,12 @@
 
 import contextlib
 import math
+import os
+import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,30 @@ def time_limit(name: str) -> Iterator[None]:
     # What runs in C is not interrupted.
     if time.monotonic() - started > CASE_LIMIT_S:
         raise TooSlowError(f"{name} took {time.monotonic() - started:.1f} s")
+
+
+def in_little_memory(work: Callable[[], str], n_bytes: int) -> str:
+    """
+    What `work` returns in a process of its own that may take so many bytes beyond what this one has; `"MemoryError"`
+    where that is too little.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * os.sysconf("SC_PAGE_SIZE") + n_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+            os.write(writing, work().encode()[:4000])
+        except BaseException as error:
+            os.write(writing, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read().decode()
+    os.waitpid(child, 0)
+    return answer
 
 
 def mutate(content: bytes, generator: np.random.Generator) -> bytes:

@@ -145,6 +145,39 @@ class TestDialects:
         record = read(tmp_path, ["I", "1.5", "", "2.5", "", ""])
         np.testing.assert_array_equal(record.signal, [[1.5, np.nan, 2.5]])
 
+    @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("cell", ["", " ", '""', "nan"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n", "\r"])
+    @pytest.mark.parametrize("with_time", [False, True])
+    def test_every_second_row_blank_does_not_double_the_rate(self, tmp_path, mv, separator, cell, end, with_time):
+        names, *rows = table(mv, separator=separator)
+        rows = [separator.join([cell] * 12) if at % 2 else row for at, row in enumerate(rows)]
+        lines = [names, *rows]
+        if with_time:
+            lines = [f"time_s{separator}{names}"]
+            lines += [f"{at / 500:.3f}{separator}{row}" for at, row in enumerate(rows)]
+        path = tmp_path / "ecg.csv"
+        path.write_bytes((end.join(lines) + 2 * end).encode())  # empty lines behind the last row are none
+        record = read_ecg(path)
+        expected = np.where(np.arange(mv.shape[1]) % 2, np.nan, mv)
+        np.testing.assert_array_equal(record.signal, expected)
+        assert record.sampling_rate == (500 if with_time else None)
+
+    @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("n", [1, 30])
+    def test_blank_rows_at_the_end_are_samples(self, tmp_path, mv, separator, n):
+        record = read(tmp_path, [*table(mv, separator=separator), *[separator * 11] * n, "", "  "])
+        np.testing.assert_array_equal(record.signal, np.pad(mv, ((0, 0), (0, n)), constant_values=np.nan))
+
+    def test_tabs_at_the_end_that_part_no_such_row_are_none(self, tmp_path, mv):
+        assert_read(read(tmp_path, [*table(mv, separator="\t"), "\t", "\t\t"]), mv)
+
+    @pytest.mark.parametrize("separator", [",", "\t", " "])
+    def test_every_second_line_empty_is_refused_by_its_row(self, tmp_path, mv, separator):
+        names, *rows = table(mv, separator=separator)
+        with pytest.raises(ValueError, match=r"ecg.csv, row 3: expected 12 columns: found an empty line"):
+            read(tmp_path, [names, *(line for row in rows for line in (row, ""))])
+
     def test_leads_in_rows(self, tmp_path):
         mv = np.random.default_rng(1).normal(size=(12, 500)).round(3)
         np.testing.assert_array_equal(read(tmp_path, table(mv.T, None)).signal, mv.T)
@@ -416,3 +449,40 @@ class TestTime:
 def test_refused_by_row(tmp_path, lines, message):
     with pytest.raises(ValueError, match=f"ecg.csv.*{message}"):
         read(tmp_path, lines)
+
+
+class TestEncodings:
+    @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-8", "utf-8-sig", "utf-16"])
+    def test_names_of_a_german_table(self, tmp_path, mv, encoding):
+        above = ["Gerät: Prüfstand 2, Größe 1,80 m", "Einheit;\u00b5V"]
+        names = ";".join(f"{name} (\u00b5V)" for name in LEAD_NAMES)
+        rows = [";".join(f"{value:.3f}".replace(".", ",") for value in row) for row in mv.T.tolist()]
+        path = tmp_path / "ecg.csv"
+        path.write_bytes("\r\n".join([*above, names, *rows]).encode(encoding))
+        record = read_ecg(path)
+        np.testing.assert_array_equal(record.signal, mv)
+        assert (record.lead_names, record.unit) == (LEAD_NAMES, "uV")
+
+    def test_bytes_of_no_text_say_what_to_do(self, tmp_path):
+        path = tmp_path / "ecg.csv"
+        path.write_bytes(b"I,II\n1,2\n\x81,\x9d\n")
+        with pytest.raises(ValueError, match=r"ecg.csv: expected text in UTF-8.* or no text: .*; save it as UTF-8"):
+            read_ecg(path)
+
+
+class TestSizes:
+    """Of tables as of all files: counted before they are looked at."""
+
+    @pytest.mark.parametrize(
+        ("lines", "found"),
+        [
+            (["1 2 " * 600] * 2000, "at most 2,000,000 cells: found 2,400,000"),
+            ([",".join(["1"] * 100)] * 200, "at most 64 leads: found 200 rows of 100 columns"),
+            (["1 " * 300_000], "at most 200,000 columns"),
+            (["I," + ",".join(["time"] * 9), *[",".join(["1"] * 10)] * 9], "at most 8 columns of times"),
+        ],
+        ids=["cells", "leads", "columns", "times"],
+    )
+    def test_more_than_an_ecg_has(self, tmp_path, lines, found):
+        with pytest.raises(ValueError, match=f"ecg.csv: expected .*{found}"):
+            read(tmp_path, lines)

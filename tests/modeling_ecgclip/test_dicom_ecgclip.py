@@ -211,7 +211,7 @@ def hostile(kind, content):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("bomb", "at most 100,000,000 bytes unpacked"),
+        ("bomb", "at most 67,108,864 bytes unpacked"),
         ("elements", "at most 200,000 elements"),
         ("items", "at most 200,000 elements"),
         ("deep", "at most 12 levels"),

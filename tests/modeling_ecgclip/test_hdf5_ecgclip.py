@@ -86,3 +86,41 @@ def test_sample(sample_data):
     with h5py.File(folder / "exams_part11.hdf5") as file:
         np.testing.assert_array_equal(values(record), file["tracings"][0].T / 2)
     assert record.signal.shape == (12, 2934)
+
+
+@pytest.mark.parametrize(
+    ("ids", "wanted", "row"),
+    [
+        (np.arange(250_000), 249_999, 249_999),
+        (np.arange(250_000), "7", 7),
+        (np.arange(250_000), "07", None),
+        (np.arange(250_000), "-0", None),
+        (np.arange(250_000), 10**30, None),
+        (np.arange(9, dtype=np.uint8), -1, None),
+        (np.array([b"007", b"7", b"x"]), "007", 0),
+        (np.array([b"007", b"7", b"x"]), 7, 1),
+        (np.array(["\u00e9".encode(), b"7"]), "\u00e9", 0),
+        (np.array([b"7", b"8"]), "\ud800", None),
+    ],
+)
+@pytest.mark.parametrize("chunks", [None, True])
+def test_ids_are_found_as_they_are_spelled(tmp_path, ids, wanted, row, chunks):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.create_dataset("exam_id", data=ids, chunks=chunks)
+        tracings = file.create_dataset("tracings", (len(ids), 4096, 12), "f4", chunks=(1, 4096, 12))
+        if row is not None:
+            tracings[row] = 2 * (row + 1)
+    if row is None:
+        with pytest.raises(ValueError, match=rf"a.hdf5: exam .* not found; the file holds {len(ids)} exams: "):
+            read_ecg(tmp_path / "a.hdf5", exam_id=wanted)
+    else:
+        assert (read_ecg(tmp_path / "a.hdf5", exam_id=wanted).signal == row + 1).all()
+
+
+def test_an_exam_in_every_row_is_told_in_short(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["exam_id"] = np.full(200_000, 7)
+        file.create_dataset("tracings", (200_000, 4096, 12), "f4", chunks=(1, 4096, 12))
+    with pytest.raises(ValueError, match="exam 7 occurs 200000 times, in rows") as caught:
+        read_ecg(tmp_path / "a.hdf5", exam_id=7)
+    assert len(str(caught.value)) < 400

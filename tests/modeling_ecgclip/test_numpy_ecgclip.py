@@ -1,6 +1,7 @@
 """Arrays in files, and archives of named arrays."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -124,3 +125,67 @@ def test_what_is_not_understood_is_refused_by_name(tmp_path, ecg, members, messa
     np.savez(tmp_path / "a.npz", ecg=ecg, **members)
     with pytest.raises(ValueError, match=f"a.npz.*{message}"):
         read_ecg(tmp_path / "a.npz")
+
+
+def npy_of(shape, descr="<f8", data=bytes(96_000)):
+    """A file whose header claims a shape, as text."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "(True, 1000)", "(12, True)", "(False, 3)", f"(0, {10**30})", f"({2**62}, 0)", f"(0, {2**63})", "(-1, 5)",
+        "(0, 6000000, 6000000, 6000000)", f"({10**3000}, {10**3000})", "(" + "1, " * 70 + ")", "(12, 1e3)", "12",
+        "(12, 10**9)", "((1, 2), 3)", "(None, 12)", "(12, 7000000)", "(12, 2000)",
+    ],
+)  # fmt: skip
+def test_shapes_that_no_array_has_are_refused_by_name(tmp_path, shape):
+    path = tmp_path / "ecg.npy"
+    path.write_bytes(npy_of(shape))
+    with pytest.raises(ValueError, match=r"ecg\.npy: ") as caught:
+        read_ecg(path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_shape_of_whole_numbers_is_read(tmp_path):
+    path = tmp_path / "ecg.npy"
+    path.write_bytes(npy_of("(12, 1000)"))
+    assert read_ecg(path).signal.shape == (12, 1000)
+
+
+def codes(*numbers, order="<"):
+    """Texts of one character each, which need be none of Unicode."""
+    return np.array(numbers, f"{order}u4").view(f"{order}U1")
+
+
+@pytest.mark.parametrize("key", ["lead_names", "unit"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        codes(0x110000),
+        codes(0xFFFFFFFF),
+        codes(0xD800),
+        codes(0xDFFF),
+        codes(0x110000, order=">"),
+        np.array([b"\xff"]),
+    ],
+    ids=["beyond", "far beyond", "surrogate", "last surrogate", "big-endian", "bytes"],
+)
+def test_what_is_no_text_is_refused_by_name(tmp_path, ecg, key, texts):
+    # Twelve of it, made as bytes: numpy itself fails on such a text.
+    whole = np.frombuffer(texts.tobytes() * 12, texts.dtype)
+    with zipfile.ZipFile(tmp_path / "ecg.npz", "w") as archive:
+        for name, array in (("ecg", ecg), (key, whole)):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array)
+    with pytest.raises(ValueError, match=rf"ecg\.npz: {key}\.npy: expected text"):
+        read_ecg(tmp_path / "ecg.npz")
+
+
+@pytest.mark.parametrize("dtype", ["<U3", ">U3", "S3"])
+def test_names_in_any_order_of_bytes(tmp_path, ecg, dtype):
+    np.savez(tmp_path / "ecg.npz", ecg=ecg, lead_names=np.array(LEAD_NAMES).astype(dtype))
+    assert read_ecg(tmp_path / "ecg.npz").lead_names == LEAD_NAMES

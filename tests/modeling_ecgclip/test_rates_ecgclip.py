@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from modeling_ecgclip.rates_ecgclip import MAX_DRIFT_SAMPLES, rational_rate_ratio, roundest_between
+from modeling_ecgclip.limits_ecgclip import MAX_RATIO_TERM
+from modeling_ecgclip.rates_ecgclip import (
+    MAX_DRIFT_SAMPLES,
+    MAX_EXACT_TERM,
+    rational_rate_ratio,
+    resampling_products,
+    roundest_between,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +34,29 @@ def test_any_rate_and_length_stays_cheap_and_true():
             n = max(1, round(seconds * rate))
             for target in (400, 100, 500):
                 up, down = rational_rate_ratio(rate, target, n)
-                drifts.append(abs(n * up / down - n * target / rate))
-                assert drifts[-1] <= 0.25, (rate, target, n)
-                assert max(up, down) <= max(1000, 2 * np.ceil(n * max(1, target / rate))), (rate, target, n)
+                n_out = n * target / rate
+                drifts.append(abs(n * up / down - n_out))
+                assert drifts[-1] <= max(0.25, n_out / MAX_RATIO_TERM), (rate, target, n)
+                largest = min(2 * np.ceil(n * max(1, target / rate)), MAX_RATIO_TERM)
+                assert max(up, down) <= max(MAX_EXACT_TERM, largest), (rate, target, n)
     assert np.mean(np.array(drifts) <= MAX_DRIFT_SAMPLES) > 0.9
+
+
+@pytest.mark.parametrize("rate", [400.00008, 400.0004, 10.00001, 10_000 / 3, 399.9997])
+def test_an_hour_at_a_rate_that_nobody_has_takes_no_long_filter(rate):
+    n = round(3600 * rate)
+    up, down = rational_rate_ratio(rate, 400, n)
+    assert max(up, down) <= MAX_RATIO_TERM  # 400.00008 Hz would be 2,880,000 parts, and 57 million taps
+    assert abs(n * up / down - n * 400 / rate) / (n * 400 / rate) <= 1 / MAX_RATIO_TERM
+
+
+@pytest.mark.parametrize(
+    ("rate", "products"), [(400, 0), (500, 12 * 4000 * 26), (100, 12 * 16_000 * 21), (1000, 12 * 1600 * 51)]
+)
+def test_the_work_of_resampling_is_counted(rate, products):
+    n_taps = 20 * max(rational_rate_ratio(rate, 400, 5000 if rate != 100 else 4000)) + 1
+    counted = resampling_products(12, 5000 if rate != 100 else 4000, rate, 400)
+    assert counted == 0 if not products else products <= counted <= 1.3 * products + 50 * n_taps
 
 
 @pytest.mark.parametrize("rate", [499.999, 500.004, 999.999, 333.333, 257.003, 499.98])

@@ -87,3 +87,18 @@ class TestSources:
 def test_half_precision_does_not_hold_the_limit_of_samples(unit):
     ecg = np.linspace(-2, 2, 240, dtype=np.float16).reshape(12, 20)
     assert read_ecg(ecg, unit=unit).signal is ecg
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OverflowError("too large"), RecursionError(), SystemError("invalid")]
+)
+def test_what_a_reader_overlooks_has_a_name(tmp_path, monkeypatch, error):
+    path = tmp_path / "ecg.npy"
+    np.save(path, np.ones((12, 9)))
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("modeling_ecgclip.arrays_ecgclip._read_bytes", fail)
+    with pytest.raises(ValueError, match=r"ecg\.npy: not readable: found numbers or sizes beyond measure"):
+        read_ecg(path)
