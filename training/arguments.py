@@ -322,6 +322,16 @@ class HubArguments:
             check_repo_id(self.hub_model_id if "/" in self.hub_model_id else f"user/{self.hub_model_id}")
 
 
+GROUPS: tuple[type, ...] = (
+    DataArguments,
+    EncoderArguments,
+    ContrastiveArguments,
+    ClassificationArguments,
+    TrainingArguments,
+    HubArguments,
+)
+
+
 def parse(argv: list[str] | None, description: str, *groups: type) -> tuple[Any, ...]:
     """
     Returns one filled dataclass for each of `groups`.
