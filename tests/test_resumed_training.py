@@ -2,13 +2,16 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from datasets import DatasetDict, load_from_disk
 
+import publishing.model
 import train_clip
 import train_cls
 from data_scripts import embed_reports
@@ -66,19 +69,15 @@ MOMENTS = {
     "after the model was saved": (train_cls, "write_results", 0),
     "before the record is written": (train_cls, "write_run_record", 0),
     "before the results are written": (train_cls, "finish_run", 0),
-    "after the results were written": ("publishing.model.finish_folder", None, 0),
-    "before the card is written": ("publishing.model.write_card", None, 0),
-    "before the requirements are written": ("publishing.model.write_requirements", None, 0),
+    "after the results were written": (publishing.model, "finish_folder", 0),
+    "before the card is written": (publishing.model, "write_card", 0),
+    "before the requirements are written": (publishing.model, "write_requirements", 0),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_whenever_a_command_died_it_ends_well_when_it_is_started_again(moment, whole, exam_table, tmp_path):
     owner, name, after = MOMENTS[moment]
-    if name is None:
-        import publishing.model
-
-        owner, name = publishing.model, owner.rsplit(".", 1)[1]
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Killed):
         dies(monkeypatch, owner, name, after)
@@ -105,9 +104,8 @@ def test_a_finished_command_says_so_and_changes_nothing(finished, exam_table, ca
     caplog.set_level("INFO")
     results = train_cls.main(arguments(exam_table, finished))
     assert results == json.loads((finished / "metrics.json").read_text())
-    assert f"this run is finished and its results lie in {finished}" in "\n".join(
-        r.getMessage() for r in caplog.records
-    )
+    said = "\n".join(one.getMessage() for one in caplog.records)
+    assert f"this run is finished and its results lie in {finished}" in said
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
@@ -144,16 +142,8 @@ def test_outputs_of_a_finished_run_that_are_not_whole_are_made_again(damage, who
 
 def test_what_changes_the_result_is_refused_and_nothing_is_touched(finished, exam_table, tmp_path):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    changed = [
-        "--learning_rate",
-        "0.1",
-        "--seed",
-        "4",
-        "--per_device_train_batch_size",
-        "8",
-        "--train_fraction",
-        "0.5",
-    ]
+    changed = ["--learning_rate", "0.1", "--seed", "4", "--per_device_train_batch_size", "8"]
+    changed += ["--train_fraction", "0.5"]
     listed = r"learning_rate: was 0\.001, is 0\.1"
     with pytest.raises(ValueError, match=listed) as error:
         train_cls.main(arguments(exam_table, finished, *changed))
@@ -168,8 +158,6 @@ def test_what_changes_the_result_is_refused_and_nothing_is_touched(finished, exa
 
 
 def test_another_table_is_refused_and_one_that_moved_is_not(finished, exam_table, tmp_path):
-    from datasets import DatasetDict, load_from_disk
-
     moved = shutil.copytree(exam_table, tmp_path / "moved")
     train_cls.main(arguments(moved, finished))
     table = load_from_disk(str(exam_table))
@@ -213,8 +201,6 @@ def test_stage_1_ends_well_too(exam_table, text_model, tmp_path):
 
 
 def test_a_planted_pickle_is_not_opened(finished, exam_table, tmp_path):
-    import pickle
-
     witness = tmp_path / "witness"
 
     class Opens:
