@@ -244,7 +244,7 @@ def _left_to_do(folder: Path, run: RunParts) -> str | None:
     try:
         finished = read_run(folder)
         verify_checksums(folder, [path.name for path in folder.glob("*.safetensors")])
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return f"its outputs are not whole and are made again: {error}"
     run.compare(finished.record, folder)
     return "it is now to end later: training goes on" if run.goes_beyond(finished.record) else None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import DatasetDict, load_from_disk
 
 import publishing.model
@@ -16,6 +17,7 @@ import train_clip
 import train_cls
 from data_scripts import embed_reports
 from tests.same_end import assert_same_end
+from tests.two_processes import run_two
 from training.checkpoints import BestWeights
 from training.loop import TrainingLoop
 
@@ -198,6 +200,31 @@ def test_stage_1_ends_well_too(exam_table, text_model, tmp_path):
         train_clip.main(arguments(exam_table, folder, *table, "--text_pooling", "cls"))
     with pytest.raises(ValueError, match="center_text: was False, is True"):
         train_clip.main(arguments(exam_table, folder, *table, "--center_text"))
+
+
+def _train_die_and_resume(rank, port, folder):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    table, folder = Path(folder, "table.txt").read_text(), Path(folder)
+    train_cls.main(arguments(table, folder / "whole", "--ema_decay", "0.9"))
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Killed):
+        dies(monkeypatch, BestWeights, "copy_to", after=1)  # beside the last checkpoint
+        train_cls.main(arguments(table, folder / "killed", "--ema_decay", "0.9"))
+    train_cls.main(arguments(table, folder / "killed", "--ema_decay", "0.9"))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_resume_to_the_same_end(exam_table, tmp_path):
+    (tmp_path / "table.txt").write_text(str(exam_table))
+    run_two(_train_die_and_resume, tmp_path)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    record = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert [part["steps"] for part in record["parts"]] == [[0, 3], [3, 6]] and record["num_processes"] == 2
+    last = tmp_path / "killed" / "checkpoints" / "step-00000006"
+    assert {path.name for path in last.glob("random_*")} == {"random_0.safetensors", "random_1.safetensors"}
+    with pytest.raises(ValueError, match="num_processes: was 2, is 1"):
+        train_cls.main(arguments(exam_table, tmp_path / "killed", "--ema_decay", "0.9"))
 
 
 def test_a_planted_pickle_is_not_opened(finished, exam_table, tmp_path):
