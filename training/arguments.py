@@ -270,8 +270,8 @@ class TrainingArguments:
     resume_from_checkpoint: str | None = field(
         default=None,
         metadata={
-            "help": "'latest' (or nothing there yet: from the start), or a checkpoint's folder. What changes the result "
-            "must be given as before; more steps may be asked for. A finished run is left as it is."
+            "help": "'latest' (or nothing there yet: from the start), or a checkpoint's folder. What changes the "
+            "result must be given as before; more steps may be asked for. A finished run is left as it is."
         },
     )
     overwrite_output_dir: bool = field(
