@@ -54,6 +54,8 @@ from training.targets import Targets, targets_of
 
 logger = get_logger(__name__)
 
+PREDICTIONS = "predictions.parquet"  # of the splits that did not train
+
 
 def check_together(classification: ClassificationArguments, data: DataArguments) -> None:
     """
@@ -141,7 +143,7 @@ def write_results(
             logger.info(f"{name} results\n{targets.table(metrics, name)}")
             break
     if predictions:
-        write_predictions(folder / "predictions.parquet", list(predictions.values()), targets.names)
+        write_predictions(folder / PREDICTIONS, list(predictions.values()), targets.names)
     figures = {"loss": plot_loss(history)}
     if "test" in predictions:
         figures |= targets.figures(predictions["test"], metrics)
@@ -179,7 +181,8 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     model = load_classifier(encoder, config, targets)
     given = data_fingerprints(table, splits) | encoder_fingerprint(encoder, model.ecg_model)
     run = RunParts.begin(accelerator, arguments, steps, given)
-    if (finished := finished_before(accelerator, args, run, hub)) is not None:
+    outputs = [PREDICTIONS] if len(splits) > 1 else []
+    if (finished := finished_before(accelerator, args, run, hub, outputs)) is not None:
         return finished
     trained: nn.Module = model
     exams: dict[str, Exams] = {**splits}

@@ -9,7 +9,7 @@ The repository is private unless --public is given. A push that was interrupted 
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -206,7 +206,11 @@ def finish_run(folder: Path, metrics: dict[str, Any], hub: HubArguments) -> None
 
 
 def finished_before(
-    accelerator: Accelerator, args: TrainingArguments, run: RunParts, hub: HubArguments
+    accelerator: Accelerator,
+    args: TrainingArguments,
+    run: RunParts,
+    hub: HubArguments,
+    outputs: Collection[str] = (),
 ) -> dict[str, Any] | None:
     """
     Returns the results of a run that its command finished before, or None where there is something left to do.
@@ -218,6 +222,7 @@ def finished_before(
         accelerator (`Accelerator`): Of the processes, each of which calls this.
         args (`TrainingArguments`), hub (`HubArguments`): The command line's.
         run (`RunParts`): What the run is given now.
+        outputs (`Collection[str]`): Files that it leaves, beside those that its card and its publication need.
 
     Raises:
         `ValueError`: where it was given something else that changes its result.
@@ -226,7 +231,7 @@ def finished_before(
     folder = Path(args.output_dir)
     if args.resume_from_checkpoint is None or not (folder / METRICS).is_file():
         return None
-    left = _left_to_do(folder, run)
+    left = _left_to_do(folder, run, outputs)
     if left is not None:
         logger.warning(f"{folder} holds a finished run, but {left}")
         return None
@@ -239,10 +244,12 @@ def finished_before(
     return metrics
 
 
-def _left_to_do(folder: Path, run: RunParts) -> str | None:
+def _left_to_do(folder: Path, run: RunParts, outputs: Collection[str]) -> str | None:
     """Why a run that has results is not taken for finished."""
     try:
         finished = read_run(folder)
+        if missing := [name for name in outputs if not (folder / name).is_file()]:
+            raise FileNotFoundError(f"missing {', '.join(missing)}")
         verify_checksums(folder, [path.name for path in folder.glob("*.safetensors")])
     except (OSError, ValueError) as error:
         return f"its outputs are not whole and are made again: {error}"
