@@ -179,11 +179,10 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
     model = load_classifier(encoder, config, targets)
-    given = data_fingerprints(table, splits) | encoder_fingerprint(encoder, model.ecg_model)
-    run = RunParts.begin(accelerator, arguments, steps, given)
-    outputs = [PREDICTIONS] if len(splits) > 1 else []
-    if (finished := finished_before(accelerator, args, run, hub, outputs)) is not None:
-        return finished
+    fingerprints = {**data_fingerprints(table, splits), **encoder_fingerprint(encoder, model.ecg_model)}
+    run = RunParts.begin(accelerator, arguments, steps, fingerprints)
+    if (done := finished_before(accelerator, args, run, hub, [PREDICTIONS] if len(splits) > 1 else [])) is not None:
+        return done
     trained: nn.Module = model
     exams: dict[str, Exams] = {**splits}
     # A frozen encoder reads each recording once.
