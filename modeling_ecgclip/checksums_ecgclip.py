@@ -58,8 +58,8 @@ def write_checksums(
     Args:
         folder (`str` or `os.PathLike`): Which holds the files.
         files (`Iterable[str]`, *optional*):
-            Paths below the folder whose lines are written anew, beside those that the file has already; left out: all
-            files of the folder and no other line.
+            Paths below the folder whose lines are written anew, beside those that the file has already of files that
+            are still there; left out: all files of the folder and no other line.
         known (`dict[str, str]`, *optional*): Digests by path that need not be computed again.
 
     Returns:
@@ -74,7 +74,8 @@ def write_checksums(
         found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
         names = sorted(path.as_posix() for path in found if path != Path(SUMS_FILE))
     else:
-        stated, names = read_checksums(folder), sorted(set(files))
+        names = sorted(set(files))
+        stated = {name: digest for name, digest in read_checksums(folder).items() if (folder / name).is_file()}
     for name in names:
         if "\n" in name or "\r" in name or "\\" in name:
             raise ValueError(f"{folder}: expected file names without line breaks and backslashes: found {name!r}")

@@ -3,6 +3,7 @@
 import inspect
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
 from .encoder_ecgclip import EcgForSignalClassification, EcgPreTrainedModel
+from .hub_ecgclip import load_verified
 from .labels_ecgclip import CODE_LABELS
 from .losses_ecgclip import clip_loss, siglip_loss
 from .towers_ecgclip import build_tower, classifier_class, load_tower, tower_config
@@ -213,9 +215,10 @@ class EcgClipModel(EcgPreTrainedModel):
         )
         model = cls(config)
         # In place, so that both towers read the joined configuration's parts.
-        text_model = AutoModel.from_pretrained(
-            text_model_name_or_path, dtype=model.dtype, **_without_pooler(text_config), **text_kwargs
+        load_text_model = partial(
+            AutoModel.from_pretrained, text_model_name_or_path, dtype=model.dtype, **_without_pooler(text_config)
         )
+        text_model = load_verified(partial(load_text_model, **text_kwargs), text_model_name_or_path, **text_kwargs)
         model.text_model.load_state_dict(text_model.state_dict())
         if not isinstance(ecg, PreTrainedConfig):
             model.ecg_model.load_state_dict(ecg.state_dict())

@@ -7,6 +7,7 @@ An encoder is any `PreTrainedModel` that takes `input_values` and gives `pooler_
 import copy
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecgclip import EcgEncoderConfig
-from .hub_ecgclip import state_offers
+from .hub_ecgclip import load_verified, state_offers, state_saved_model
 from .labels_ecgclip import calibrated
 from .losses_ecgclip import labelled_loss
 
@@ -69,8 +70,24 @@ class EcgPreTrainedModel(PreTrainedModel):
     tasks: ClassVar[tuple[str, ...]] = ()
     _is_for_inference = False
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As in transformers; the saved configuration also says which pipelines the folder serves."""
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # all that is not named here goes on as it is
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """
+        As in transformers, after a look at the files: weights that are not those which were saved are refused.
+
+        Raises:
+            `ValueError`: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
+        """
+        name = pretrained_model_name_or_path
+        load = partial(super().from_pretrained, name, *args, **kwargs)
+        return load() if name is None else load_verified(load, name, **kwargs)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], is_main_process: bool = True, *args: Any, **kwargs: Any
+    ) -> None:
+        """As in transformers; the configuration also says which pipelines the folder serves, `SHA256SUMS` digests."""
         if self._is_for_inference:
             raise ValueError(
                 "a copy made by for_inference() lacks the batch normalisations that its class has: save the model "
@@ -78,7 +95,14 @@ class EcgPreTrainedModel(PreTrainedModel):
             )
         if self.auto_classes:  # the code of other towers does not travel
             state_offers(self)
-        super().save_pretrained(save_directory, *args, **kwargs)
+        super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        if is_main_process:
+            state_saved_model(save_directory)
+
+    def _upload_modified_files(self, working_dir: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """With `push_to_hub=True` the upload is the end of transformers' saving: the digests must be there by then."""
+        state_saved_model(working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     def for_inference(self, dtype: torch.dtype | None = None) -> "EcgPreTrainedModel":
         """

@@ -20,14 +20,13 @@ from transformers.utils import cached_file
 
 from .configuration_ecgclip import EcgEncoderConfig
 from .encoder_ecgclip import recorded_values
-from .hub_ecgclip import state_offers
+from .hub_ecgclip import HUB_ARGUMENTS, saved_folder, state_offers, state_saved_model, verify_saved_files
 
 
 # The names that other exporters of transformers models use; the first of each is what the runtime opens.
 MODEL_FILES = {"onnx": ("model.onnx",), "openvino": ("openvino_model.xml", "openvino_model.bin")}
 EXPORT_RECORD = "export.json"
 INPUT_NAME, OUTPUT_NAME = "input_values", "logits"
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
 @strict
@@ -124,7 +123,8 @@ class ExportedEcgClassifier(PreTrainedModel):
 
         Raises:
             `OSError`: for a folder or repository without the model's files.
-            `ValueError`: for another `dtype`, or the folder of a model that was not exported.
+            `ValueError`: for another `dtype`, the folder of a model that was not exported, or a graph that is not the
+                one which was saved, naming the file and both digests.
             `ImportError`: where the runtime is not installed.
         """
         if dtype not in (None, "auto", "float32", torch.float32):
@@ -132,7 +132,7 @@ class ExportedEcgClassifier(PreTrainedModel):
                 f"dtype {dtype}: the precision of an exported model was chosen when it was exported; export it again "
                 "with another --precision"
             )
-        hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if kwargs.get(name) is not None}
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
         if config is None:
             config = cls.config_class.from_pretrained(pretrained_model_name_or_path, **hub)
         if config.model_type != cls.config_class.model_type:
@@ -141,6 +141,9 @@ class ExportedEcgClassifier(PreTrainedModel):
                 f"training.export ({cls.config_class.model_type})"
             )
         paths = [cached_file(pretrained_model_name_or_path, name, **hub) for name in MODEL_FILES[config.export_format]]
+        folder = saved_folder(pretrained_model_name_or_path, **hub)
+        if folder is not None:
+            verify_saved_files(folder)
         # `cached_file` raises for what is not there.
         return cls(config, Path(cast(str, paths[0])).parent, num_threads)
 
@@ -189,6 +192,7 @@ class ExportedEcgClassifier(PreTrainedModel):
             if (self.folder / name).is_file() and self.folder.resolve() != folder.resolve():
                 shutil.copyfile(self.folder / name, folder / name)
         write_configuration(self.config, folder)
+        state_saved_model(folder)
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
 

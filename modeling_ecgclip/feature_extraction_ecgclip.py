@@ -4,6 +4,7 @@ Training, evaluation, the pipelines and the conversion scripts all go through th
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 from transformers.utils import TensorType
 
 from .arrays_ecgclip import real_numbers
+from .hub_ecgclip import state_saved_settings
 from .leads_ecgclip import DERIVED_LEADS, UNITS_PER_MV, canonical_lead_name, canonical_unit
 from .missing_samples_ecgclip import Filled, fill_missing, missing_samples
 from .plausibility_ecgclip import Finding, examine
@@ -132,6 +134,12 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         for name, value in (("highpass_hz", self.highpass_hz), ("notch_hz", self.notch_hz)):
             if value is not None and not 0 < value < self.sampling_rate / 2:
                 raise ValueError(f"{name} must lie between 0 and {self.sampling_rate / 2} Hz: found {value!r}")
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a model's `SHA256SUMS` in the same folder states the new file."""
+        written = super().save_pretrained(save_directory, *args, **kwargs)
+        state_saved_settings(save_directory)
+        return written
 
     @classmethod
     def for_model(cls, config: Any, **kwargs: Any) -> "EcgFeatureExtractor":

@@ -3,11 +3,18 @@
 import copy
 import os
 import tempfile
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import cached_file, logging
+
+from .checksums_ecgclip import SUMS_FILE, read_checksums, verify_checksums, write_checksums
 from .signal_ecgclip import SignalSpec, check_same_signal
 
+
+logger = logging.get_logger(__name__)
 
 MEASUREMENT_TASK = "ecg-measurement"  # of every folder: it is the same whatever the model
 # A pipeline's "pt" names the Auto classes that load its model, each where those before it cannot; it may not be empty.
@@ -22,6 +29,13 @@ _PIPELINES = {
 }
 # A stale one of these would win over the one just written.
 _PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+# What a model's `SHA256SUMS` states. Weights are nobody's to edit; settings are, by hand or on the Hub's page.
+_WEIGHTS = ("model*.safetensors", "model.onnx", "openvino_model.bin", "openvino_model.xml")
+_CODE = ("*_ecgclip.py", "handler.py")
+_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab.*")
+_SAVED_BY_PREPROCESSOR = (*_PREPROCESSOR_FILES, *_TOKENIZER_FILES, *_CODE)
+_SAVED = (*_WEIGHTS, "model*.safetensors.index.json", "config.json", *_SAVED_BY_PREPROCESSOR)
 
 
 def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwargs: Any) -> Path:
@@ -31,7 +45,8 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
     A classifier's folder serves `AutoModelForAudioClassification`, `AutoModel` (its tower), and the pipelines
     `ecg-classification` and `ecg-feature-extraction`; that of an [`EcgClipModel`] serves `AutoModel` and the pipelines
     `zero-shot-ecg-classification` and `ecg-feature-extraction`; every folder serves `ecg-measurement`. Files are
-    written aside and then renamed; other files of the folder (a card, metrics) stay.
+    written aside and then renamed; other files of the folder (a card, metrics) stay. `SHA256SUMS` states the digests of
+    weights, settings and code, which loading compares.
 
     Args:
         model (`EcgPreTrainedModel`):
@@ -63,6 +78,92 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
     for name in set(_PREPROCESSOR_FILES) - set(written):
         (folder / name).unlink(missing_ok=True)
     return folder
+
+
+def state_saved_model(folder: str | os.PathLike[str]) -> None:
+    """Writes a model's `SHA256SUMS`: the digests of its weights, settings and code, and of nothing else."""
+    Path(folder, SUMS_FILE).unlink(missing_ok=True)
+    write_checksums(folder, [name for name in os.listdir(folder) if _is_one_of(name, _SAVED)])
+
+
+def state_saved_settings(folder: str | os.PathLike[str], *names: str) -> None:
+    """
+    Corrects the `SHA256SUMS` of a model's folder after settings were saved there; without the file there is nothing.
+
+    Args:
+        folder (`str` or `os.PathLike`): Of a model, or of a preprocessor alone.
+        names (`str`): The files that were written; left out, those that a preprocessor writes.
+    """
+    if os.path.isfile(os.path.join(folder, SUMS_FILE)):
+        names_or_patterns = names or _SAVED_BY_PREPROCESSOR
+        write_checksums(folder, [name for name in os.listdir(folder) if _is_one_of(name, names_or_patterns)])
+
+
+def verify_saved_files(folder: str | os.PathLike[str], but: Iterable[str] = ()) -> list[str]:
+    """
+    Compares the files of a saved model that are here with its `SHA256SUMS`, and returns which ones were compared.
+
+    Weights that differ are refused. For settings that differ there is a warning: they may be edited, which a file on
+    the Hub often is. A folder without `SHA256SUMS`, as earlier releases wrote it, passes.
+
+    Args:
+        folder (`str` or `os.PathLike`): Of the model, or its snapshot of the Hub.
+        but (`Iterable[str]`): Files not to compare.
+
+    Raises:
+        `ValueError`: naming the file, what was expected and what was found.
+    """
+    here = [name for name in read_checksums(folder) if os.path.isfile(os.path.join(folder, name))]
+    here = sorted(set(here) - set(but))
+    verify_checksums(folder, [name for name in here if _is_one_of(name, _WEIGHTS)])
+    try:
+        verify_checksums(folder, [name for name in here if not _is_one_of(name, _WEIGHTS)])
+    except ValueError as error:
+        logger.warning(str(error))
+    return here
+
+
+def saved_folder(name_or_path: str | os.PathLike[str], **kwargs: Any) -> Path | None:
+    """
+    Returns the folder in which a model's `SHA256SUMS` lies, a local one or a snapshot of the Hub; None without one.
+
+    Args:
+        name_or_path (`str` or `os.PathLike`): Folder or repository id.
+        kwargs: Of `from_pretrained`: those that say which files of the Hub are meant are used (`revision`, ...).
+    """
+    if os.path.isdir(name_or_path):
+        folder = Path(name_or_path, kwargs.get("subfolder") or "")
+        return folder if (folder / SUMS_FILE).is_file() else None
+    hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
+    try:
+        found = cached_file(str(name_or_path), SUMS_FILE, **hub)
+    except OSError:  # no such file, or no such repository, of which the model's own file tells more
+        return None
+    return None if found is None else Path(found).parent
+
+
+def load_verified(load: Callable[[], Any], name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+    """
+    Returns what `load` returns, if the files that it reads are those which were saved; see [`verify_saved_files`].
+
+    Args:
+        load (`Callable`): Loads a model, from the Hub if need be.
+        name_or_path (`str` or `os.PathLike`), kwargs: Where from, as for [`saved_folder`].
+
+    Raises:
+        `ValueError`: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
+    """
+    folder = saved_folder(name_or_path, **kwargs)
+    if folder is None:
+        return load()
+    seen = verify_saved_files(folder)
+    loaded = load()
+    verify_saved_files(folder, but=seen)  # what came from the Hub meanwhile
+    return loaded
+
+
+def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def check_preprocessing(config: Any, extractor: Any, what: str) -> None:
@@ -130,4 +231,15 @@ def _own_preprocessor(processor: Any, with_text: bool) -> Any:
     return type(processor)(extractor, processor.tokenizer)
 
 
-__all__ = ["MEASUREMENT_TASK", "check_preprocessing", "save_for_hub", "state_offers"]
+__all__ = [
+    "HUB_ARGUMENTS",
+    "MEASUREMENT_TASK",
+    "check_preprocessing",
+    "load_verified",
+    "save_for_hub",
+    "saved_folder",
+    "state_offers",
+    "state_saved_model",
+    "state_saved_settings",
+    "verify_saved_files",
+]

@@ -1,5 +1,6 @@
 """Feature extractor and tokenizer in one, for the dual encoder."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import AudioKwargs, ProcessingKwargs, ProcessorMixin
 
 from .feature_extraction_ecgclip import EcgFeatureExtractor
+from .hub_ecgclip import state_saved_settings
 
 
 class EcgKwargs(AudioKwargs, total=False):
@@ -53,6 +55,12 @@ class EcgClipProcessor(ProcessorMixin):
 
     def __init__(self, feature_extractor: EcgFeatureExtractor, tokenizer: Any):
         super().__init__(feature_extractor, tokenizer)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a model's `SHA256SUMS` in the same folder states the new files."""
+        written = super().save_pretrained(save_directory, *args, **kwargs)
+        state_saved_settings(save_directory)
+        return written
 
     def __call__(
         self,

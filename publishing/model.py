@@ -18,7 +18,7 @@ from typing import Any
 from accelerate import Accelerator
 from huggingface_hub import HfApi, get_token
 
-from common.checksums import verify_checksums
+from common.checksums import SUMS_FILE, verify_checksums
 from common.commands import exit_status
 from common.files import write_json
 from common.hub_access import (
@@ -67,6 +67,7 @@ PUBLISHED = (
     "*.png",
     "report_index.npz",  # of space/index_reports.py
     EVAL_RESULTS,
+    SUMS_FILE,
 )
 # A file of an earlier push that this one does not have would be read beside the new ones.
 STALE = (
@@ -78,6 +79,7 @@ STALE = (
     "*_ecgclip.py",
     "report_index.npz",
     EVAL_RESULTS,
+    SUMS_FILE,
 )
 
 

@@ -27,7 +27,7 @@ from common.files import write_json, write_text
 from common.hub_access import check_repo_id
 from common.writing import written_aside
 from modeling_ecgclip import EcgClipConfig, save_for_hub
-from modeling_ecgclip.hub_ecgclip import state_offers
+from modeling_ecgclip.hub_ecgclip import state_offers, state_saved_model
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from publishing.card import CARD, model_card, sealed
 from publishing.model import publish_completed, repository_of
@@ -105,6 +105,7 @@ def pack(folder: Path, output_dir: Path) -> None:
         shutil.copyfile(folder / name, output_dir / name)
     write_text(output_dir / f"{CODE}.py", CODE_TEXT)
     write_text(output_dir / "handler.py", HANDLER_TEXT)
+    state_saved_model(output_dir)
 
 
 def unpack(folder: Path, output_dir: Path) -> None:
@@ -123,6 +124,7 @@ def unpack(folder: Path, output_dir: Path) -> None:
     for name in (WEIGHTS, *RECORDS, *OF_WEIGHTS):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output_dir / name)
+    state_saved_model(output_dir)
     history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
     save_figure(plot_loss(history, "Contrastive loss" if with_text else "Loss"), output_dir / "loss.png")
 

@@ -39,6 +39,7 @@ from metrics.recalibration import (
     recalibrate,
 )
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification, save_for_hub
+from modeling_ecgclip.hub_ecgclip import state_saved_model
 from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, labels_of
 from publishing.export import load_source
 from publishing.model import complete_folder, is_published
@@ -358,6 +359,7 @@ def _write_folder(
             shutil.copyfile(path, folder / path.name)
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise FileNotFoundError(f"{source}: expected weights as {WEIGHTS[0]}, found none")
+    state_saved_model(folder)
     write_json(folder / "run.json", record)
     try:
         read_run(folder)

@@ -19,6 +19,7 @@ import numpy as np
 from common.commands import exit_status
 from common.files import write_json
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
+from modeling_ecgclip.hub_ecgclip import state_saved_settings
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from modeling_ecgclip.training_statistics_ecgclip import (
     MIN_EXAMS,
@@ -108,6 +109,7 @@ def add_statistics(args: StatisticsArguments) -> dict[str, Any]:
         )
     of_encoder["training_statistics"] = statistics
     write_json(path, config)
+    state_saved_settings(path.parent, path.name)
     return statistics
 
 
