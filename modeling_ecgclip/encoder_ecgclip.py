@@ -71,7 +71,7 @@ class EcgPreTrainedModel(PreTrainedModel):
     _is_for_inference = False
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # all that is not named here goes on as it is
+    def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
         """

@@ -45,8 +45,8 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
     A classifier's folder serves `AutoModelForAudioClassification`, `AutoModel` (its tower), and the pipelines
     `ecg-classification` and `ecg-feature-extraction`; that of an [`EcgClipModel`] serves `AutoModel` and the pipelines
     `zero-shot-ecg-classification` and `ecg-feature-extraction`; every folder serves `ecg-measurement`. Files are
-    written aside and then renamed; other files of the folder (a card, metrics) stay. `SHA256SUMS` states the digests of
-    weights, settings and code, which loading compares.
+    written aside and then renamed; other files of the folder (a card, metrics) stay. `SHA256SUMS` states the digests
+    of weights, settings and code, which loading compares.
 
     Args:
         model (`EcgPreTrainedModel`):
