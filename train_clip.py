@@ -23,12 +23,11 @@ from accelerate.logging import get_logger
 from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedConfig
 
-from common.files import write_json
-from data_scripts.embed_reports import distinct_reports, load_text_table
+from data_scripts.embed_reports import distinct_reports, load_text_table, weights_fingerprint
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
-from publishing.model import exit_code, finish_folder, open_for_run
+from publishing.model import exit_code, finish_run, finished_before, open_for_run
 from publishing.report_text import labels_in_texts
 from training.arguments import (
     ContrastiveArguments,
@@ -57,6 +56,7 @@ from training.feed import ExamFeed
 from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
+from training.parts import RunParts, data_fingerprints, encoder_fingerprint, fingerprint
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
 from training.prompts import PROMPTS, embed_prompts
 from training.report_tokens import ReportTokens
@@ -125,6 +125,13 @@ def text_embeddings(contrastive: ContrastiveArguments, data: DataArguments, mode
     folder = contrastive.text_table_dir or data.dataset_name_or_path
     name = contrastive.text_model_name_or_path
     return TextEmbeddings(load_text_table(folder, name, contrastive.text_pooling, model.text_model, data.verify))
+
+
+def text_fingerprint(text: TextEmbeddings | None, reports: dict[int, str], model: EcgClipModel) -> dict[str, str]:
+    """Returns one number for what ECGs are matched with: embeddings, or reports and the encoder that reads them."""
+    if text is not None:
+        return {"texts": fingerprint([text.embeds, text.row_of_id])}
+    return {"texts": fingerprint([repr(reports).encode(), weights_fingerprint(model.text_model).encode()])}
 
 
 def build_model(
@@ -261,6 +268,11 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     warn_of_conclusions(facts)
     splits = read_splits(data, text, table.splits, contrastive.pair_with, args.seed)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
+    steps = total_steps(args, plan)
+    of_model = encoder_fingerprint(encoder, model.ecg_model) | text_fingerprint(text, reports, model)
+    run = RunParts.begin(accelerator, arguments, steps, data_fingerprints(table, splits) | of_model)
+    if (finished := finished_before(accelerator, args, run, hub)) is not None:
+        return finished.get("validation", {})
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
     exams, recordings = ready_to_read(
@@ -270,12 +282,11 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     # ---- 5 optimizer and schedule, 6 prepare
     if args.sync_batchnorm:
         model = with_sync_batchnorm(model, accelerator)
-    steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(model, args, steps)
     module, optimizer = accelerator.prepare(model, optimizer)
     task = make_task(feed, module, exams, contrastive, tokenizer, reports)
-    best = BestWeights(accelerator, module, output_dir / "best.safetensors", frozen_prefix(contrastive))
-    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
+    best = BestWeights(accelerator, module, output_dir, frozen_prefix(contrastive))
+    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best, run)
     notes = {
         "matched with": contrastive.pair_with,
         "negatives per ECG": f"{plan.global_batch_size - 1:,}",
@@ -291,18 +302,14 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
 
     # ---- 9 final evaluation, save, push
     best.load()
-    module.eval()
     metrics, ranks = measure(task, exams, loop.state.best_step)
     if accelerator.is_main_process:
         model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
         write_figures(output_dir, loop.state.history, ranks)
         of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}
-        write_run_record(output_dir, accelerator, arguments, facts, **of_run)
-        # Last: a folder with metrics is a finished one.
-        write_json(output_dir / "metrics.json", metrics)
-        best.path.unlink()
-        finish_folder(output_dir, hub)
+        write_run_record(output_dir, run.as_of(loop.state.step), facts, **of_run)
+        finish_run(output_dir, metrics, hub)
     accelerator.end_training()
     return metrics.get("validation", {})
 

@@ -19,9 +19,8 @@ from accelerate.logging import get_logger
 from datasets import DatasetDict
 from torch import nn
 
-from common.files import write_json
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification, save_for_hub
-from publishing.model import exit_code, finish_folder, open_for_run
+from publishing.model import exit_code, finish_run, finished_before, open_for_run
 from training.arguments import (
     ClassificationArguments,
     DataArguments,
@@ -40,6 +39,7 @@ from training.evaluation import Predictions, threshold_prevalence, write_predict
 from training.feed import ExamFeed
 from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
+from training.parts import RunParts, data_fingerprints, encoder_fingerprint
 from training.plots import plot_loss, save_figure
 from training.run import (
     dataset_facts,
@@ -53,6 +53,8 @@ from training.targets import Targets, targets_of
 
 
 logger = get_logger(__name__)
+
+PREDICTIONS = "predictions.parquet"  # of the splits that did not train
 
 
 def check_together(classification: ClassificationArguments, data: DataArguments) -> None:
@@ -141,7 +143,7 @@ def write_results(
             logger.info(f"{name} results\n{targets.table(metrics, name)}")
             break
     if predictions:
-        write_predictions(folder / "predictions.parquet", list(predictions.values()), targets.names)
+        write_predictions(folder / PREDICTIONS, list(predictions.values()), targets.names)
     figures = {"loss": plot_loss(history)}
     if "test" in predictions:
         figures |= targets.figures(predictions["test"], metrics)
@@ -169,6 +171,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     splits = read_splits(data, table.splits, targets)
     targets.learn_from(splits["train"].labels, classification.allow_one_sided_labels)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
+    steps = total_steps(args, plan)
 
     # ---- 4 model
     config = encoder_config(encoder, signal)
@@ -176,6 +179,10 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
     model = load_classifier(encoder, config, targets)
+    fingerprints = {**data_fingerprints(table, splits), **encoder_fingerprint(encoder, model.ecg_model)}
+    run = RunParts.begin(accelerator, arguments, steps, fingerprints)
+    if (done := finished_before(accelerator, args, run, hub, [PREDICTIONS] if len(splits) > 1 else [])) is not None:
+        return done
     trained: nn.Module = model
     exams: dict[str, Exams] = {**splits}
     # A frozen encoder reads each recording once.
@@ -187,12 +194,11 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     # ---- 5 optimizer and schedule, 6 prepare
     if args.sync_batchnorm:
         trained = with_sync_batchnorm(trained, accelerator)
-    steps = total_steps(args, plan)
     optimizer, schedule = make_optimizer(trained, args, steps, classification.head_learning_rate)
     module, optimizer = accelerator.prepare(trained, optimizer)
     task = ClassificationTask(feed, module, exams["train"], exams.get("validation"), targets)
-    best = BestWeights(accelerator, module, output_dir / "best.safetensors")
-    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best.save)
+    best = BestWeights(accelerator, module, output_dir)
+    loop = TrainingLoop(feed, task, optimizer, schedule, plan, args, best, run)
     print_plan(accelerator, table, splits, plan, steps, model, targets.notes(splits["train"].labels) | notes)
 
     # ---- 7 resume, 8 loop
@@ -202,7 +208,6 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
 
     # ---- 9 final evaluation, save, push
     best.load()
-    module.eval()
     predictions = predict(task, exams)
     metrics = targets.evaluate(predictions)
     targets.finish(model.classifier)
@@ -210,11 +215,8 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
         save_classifier(model, output_dir, feature_extractor, targets, metrics, splits["train"])
         write_results(output_dir, targets, predictions, metrics, loop.state.history)
         of_run = run_facts("classification", table, targets, splits, encoder) | {"best_step": loop.state.best_step}
-        write_run_record(output_dir, accelerator, arguments, dataset_facts(table), **of_run)
-        # Last: a folder with metrics is a finished one.
-        write_json(output_dir / "metrics.json", metrics)
-        best.path.unlink()
-        finish_folder(output_dir, hub)
+        write_run_record(output_dir, run.as_of(loop.state.step), dataset_facts(table), **of_run)
+        finish_run(output_dir, metrics, hub)
     accelerator.end_training()
     return metrics
 

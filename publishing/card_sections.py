@@ -256,6 +256,7 @@ def training_table(run: RunFolder) -> str:
         ],
         ["weights", f"of step {record['best_step']:,} of {last:,}, {chosen}"],
         ["exams a step", f"{batch:,} = {a_pass:,} a pass × {counted(passes, 'pass', 'passes')} × {at_work}"],
+        ["passes over the training exams", f"{batch * last / record['used']['train']['exams']:.3g}"],
         [
             "optimizer",
             f"AdamW, peak learning rate {given['learning_rate']:g}, {given['lr_scheduler_type']} after "
@@ -273,8 +274,27 @@ def training_table(run: RunFolder) -> str:
         ],
         ["code", f"ecgclip, commit `{record['commit']}`" if record["commit"] else "ecgclip"],
         ["software", f"Python {record['python']}, {packages}"],
+        *_parts(record),
     ]
     return markdown_table(rows, right=())
+
+
+def _parts(record: dict[str, Any]) -> list[list[str]]:
+    """A row for a run that came in parts: their steps, and what was not as the other rows say it."""
+    parts = record.get("parts", [])  # not stated by release 0.1.0
+    if len(parts) < 2:
+        return []
+    said = []
+    for part in parts:
+        others = [f"`{name}` {pair['was']} before, then {pair['is']}" for name, pair in part["arguments"].items()]
+        others += [f"commit `{part['commit']}`"] if part["commit"] != record["commit"] else []
+        packages = {"python": part["python"], **part["packages"]}
+        here = {"python": record["python"], **record["packages"]}
+        others += [f"{name} {version}" for name, version in packages.items() if here.get(name) != version]
+        others += [f"on {listed(sorted(set(part['devices'])))}"] if part["devices"] != record["devices"] else []
+        first, last = part["steps"]
+        said.append(f"steps {first:,} to {last:,}" + (f" ({', '.join(others)})" if others else ""))
+    return [["interrupted and resumed", "; ".join(said)]]
 
 
 def intended(run: RunFolder) -> list[str]:

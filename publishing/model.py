@@ -9,16 +9,18 @@ The repository is private unless --public is given. A push that was interrupted 
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from huggingface_hub import HfApi, get_token
 
-from common.checksums import SUMS_FILE
+from common.checksums import SUMS_FILE, verify_checksums
 from common.commands import exit_status
+from common.files import write_json
 from common.hub_access import (
     HubAccessError,
     check_repo_id,
@@ -33,8 +35,10 @@ from publishing.requirements import write_requirements
 from publishing.run_folder import RunFolder, read_run
 from publishing.space import SpaceModels, publish_space
 from publishing.stages import CONTRASTIVE
-from training.arguments import HubArguments, parse
-from training.run import HTTP_CLIENTS, STOPPED_BY_SIGNAL
+from training.arguments import HubArguments, TrainingArguments, parse
+from training.checkpoints import BEST
+from training.parts import RunParts
+from training.run import HTTP_CLIENTS, METRICS, STOPPED_BY_SIGNAL
 
 
 logger = logging.getLogger(__name__)
@@ -187,6 +191,72 @@ def finish_folder(folder: Path, hub: HubArguments) -> None:
         again = f"python -m training.publish --folder {folder} --repo_id {repo_id}"
         again += "" if hub.hub_private_repo else " --public"
         raise HubAccessError(f"{error}. The run is complete; `{again}` publishes it") from error
+
+
+def finish_run(folder: Path, metrics: dict[str, Any], hub: HubArguments) -> None:
+    """
+    Makes the folder of a run that of a finished one, by its results, and ends as [`finish_folder`].
+
+    Args:
+        folder (`Path`): Of the run, with its records, weights and figures.
+        metrics (`dict`): What `metrics.json` shall hold.
+        hub (`HubArguments`): The command line's.
+    """
+    write_json(folder / METRICS, metrics)
+    (folder / BEST).unlink(missing_ok=True)
+    finish_folder(folder, hub)
+
+
+def finished_before(
+    accelerator: Accelerator,
+    args: TrainingArguments,
+    run: RunParts,
+    hub: HubArguments,
+    outputs: Collection[str] = (),
+) -> dict[str, Any] | None:
+    """
+    Returns the results of a run that its command finished before, or None where there is something left to do.
+
+    A job that is queued again must end well. What may have been cut off after the results were written, the card and
+    the push, is done again. Outputs that are not whole are made again, and a run that may now end later goes on.
+
+    Args:
+        accelerator (`Accelerator`): Of the processes, each of which calls this.
+        args (`TrainingArguments`), hub (`HubArguments`): The command line's.
+        run (`RunParts`): What the run is given now.
+        outputs (`Collection[str]`): Files that it leaves, beside those that its card and its publication need.
+
+    Raises:
+        `ValueError`: where it was given something else that changes its result.
+        [`HubAccessError`]: as [`finish_folder`].
+    """
+    folder = Path(args.output_dir)
+    if args.resume_from_checkpoint is None or not (folder / METRICS).is_file():
+        return None
+    left = _left_to_do(folder, run, outputs)
+    if left is not None:
+        logger.warning(f"{folder} holds a finished run, but {left}")
+        return None
+    metrics = read_run(folder).metrics
+    if accelerator.is_main_process:
+        logger.info(f"this run is finished and its results lie in {folder}: nothing is left to train")
+        (folder / BEST).unlink(missing_ok=True)
+        finish_folder(folder, hub)
+    accelerator.end_training()
+    return metrics
+
+
+def _left_to_do(folder: Path, run: RunParts, outputs: Collection[str]) -> str | None:
+    """Why a run that has results is not taken for finished."""
+    try:
+        finished = read_run(folder)
+        if missing := [name for name in outputs if not (folder / name).is_file()]:
+            raise FileNotFoundError(f"missing {', '.join(missing)}")
+        verify_checksums(folder, [path.name for path in folder.glob("*.safetensors")])
+    except (OSError, ValueError) as error:
+        return f"its outputs are not whole and are made again: {error}"
+    run.compare(finished.record, folder)
+    return "it is now to end later: training goes on" if run.goes_beyond(finished.record) else None
 
 
 def open_for_run(folder: str | os.PathLike, hub: HubArguments) -> None:

@@ -17,10 +17,11 @@ from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from publishing.source_facts import source_facts
 from publishing.stages import Stage, stage_of
+from training.run import METRICS
 
 
 # What every finished run has; its stage names what it has besides.
-NEEDED = ("run.json", "metrics.json", "history.json", "config.json", "loss.png", "handler.py")
+NEEDED = ("run.json", METRICS, "history.json", "config.json", "loss.png", "handler.py")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of them
 NO_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "text_center")
 
@@ -165,7 +166,7 @@ def read_run(folder: str | os.PathLike, drawn: bool = True) -> RunFolder:
     missing = [name for name in missing if drawn or not name.endswith(".png")]
     if missing:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
-    others = (_read_json(path / name) for name in ("metrics.json", "config.json", "history.json"))
+    others = (_read_json(path / name) for name in (METRICS, "config.json", "history.json"))
     run = RunFolder(path, record, *others)
     code = {f"{reference.split('.')[0]}.py" for reference in run.config.get("auto_map", {}).values()}
     if missing := sorted(name for name in code if not (path / name).is_file()):

@@ -1,7 +1,6 @@
 """Real training processes are killed and resumed; the end must be that of a run nobody touched."""
 
 import importlib
-import json
 import multiprocessing
 import os
 import signal
@@ -12,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from data_scripts import embed_reports
+from tests.same_end import assert_same_end
 
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEPS, TIMEOUT_S = 30, 120
-TIMES = ("ecg_per_s", "data_wait_ms")  # of the history: no two runs share them
 # All that has a state of its own: dropout, augmentation, averaged weights, losses between two log entries.
 COMMON = ["--encoder_preset", "tiny", "--per_device_train_batch_size", "8", "--eval_steps", "8"]
 COMMON += ["--logging_steps", "7", "--warmup_steps", "4", "--ema_decay", "0.9", "--resume_from_checkpoint", "latest"]
@@ -40,32 +38,6 @@ def wait_for_step(folder, step, is_alive):
         assert is_alive(), f"the run ended before step {step}"
         assert time.monotonic() < deadline, f"no checkpoint of step {step} within {TIMEOUT_S} s"
         time.sleep(0.002)
-
-
-def without_clock(folder):
-    history = json.loads((folder / "history.json").read_text())
-    return [{name: value for name, value in entry.items() if name not in TIMES} for entry in history]
-
-
-def assert_same_end(a, b):
-    assert without_clock(a) == without_clock(b)
-    last = f"checkpoints/step-{STEPS:08d}"
-    for file in ("model.safetensors", f"{last}/model.safetensors"):
-        first, second = load_file(a / file), load_file(b / file)
-        assert first.keys() == second.keys() and len(first) > 20
-        assert all(torch.equal(first[name], second[name]) for name in first), file
-    for file in ("optimizer.bin", "custom_checkpoint_0.pkl", "custom_checkpoint_2.pkl"):
-        first, second = (torch.load(folder / last / file, weights_only=False) for folder in (a, b))
-        assert _flat(first) == _flat(second), file
-
-
-def _flat(state):
-    """Nested state as plain values that compare exactly, without the clock."""
-    if isinstance(state, torch.Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {name: _flat(value) for name, value in state.items() if name not in TIMES}
-    return [_flat(value) for value in state] if isinstance(state, list | tuple) else state
 
 
 def train_in_a_process(module, argv):
@@ -112,7 +84,8 @@ def test_a_run_killed_at_three_steps_ends_like_one_that_was_not(start, exam_tabl
         assert step <= steps_saved(killed)[-1] < STEPS
         firsts.add(first_saved_at(killed))
     # The last kill also tore what a power cut tears: the one before is used.
-    with (killed / "checkpoints" / f"step-{steps_saved(killed)[-1]:08d}" / "optimizer.bin").open("r+b") as file:
+    newest = killed / "checkpoints" / f"step-{steps_saved(killed)[-1]:08d}"
+    with (newest / "optimizer.safetensors").open("r+b") as file:
         file.truncate(100)
     finish(start("train_cls", arguments(exam_table, killed, *saving)))
     assert firsts == {first_saved_at(killed)}

@@ -253,8 +253,12 @@ class TrainingArguments:
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "BatchNorm statistics of the whole global batch; GPUs alone."}
     )
-    num_train_epochs: float = field(default=30.0, metadata={"help": "Passes over the training split."})
-    max_train_steps: int | None = field(default=None, metadata={"help": "Optimizer steps; replaces the epochs."})
+    num_train_epochs: float = field(
+        default=30.0, metadata={"help": "Passes over the training split; when resuming, as many or more."}
+    )
+    max_train_steps: int | None = field(
+        default=None, metadata={"help": "Optimizer steps; replaces the epochs. When resuming, as many or more."}
+    )
     eval_steps: int | None = field(default=None, metadata={"help": "Steps between validations; default: an epoch."})
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many validations without a better one."}
@@ -271,7 +275,11 @@ class TrainingArguments:
     )
     checkpoints_total_limit: int = field(default=2, metadata={"help": "Checkpoints kept, the newest."})
     resume_from_checkpoint: str | None = field(
-        default=None, metadata={"help": "'latest' (or nothing there yet: from the start), or a checkpoint's folder."}
+        default=None,
+        metadata={
+            "help": "'latest' (or nothing there yet: from the start), or a checkpoint's folder. What changes the "
+            "result must be given as before; more steps may be asked for. A finished run is left as it is."
+        },
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Remove what an earlier run left in --output_dir."}
@@ -327,6 +335,16 @@ class HubArguments:
     def __post_init__(self) -> None:
         if self.hub_model_id is not None:
             check_repo_id(self.hub_model_id if "/" in self.hub_model_id else f"user/{self.hub_model_id}")
+
+
+GROUPS: tuple[type, ...] = (
+    DataArguments,
+    EncoderArguments,
+    ContrastiveArguments,
+    ClassificationArguments,
+    TrainingArguments,
+    HubArguments,
+)
 
 
 def parse(argv: list[str] | None, description: str, *groups: type) -> tuple[Any, ...]:

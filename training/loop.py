@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,10 +23,13 @@ from transformers import get_scheduler
 from common.files import write_json
 from training.arguments import TrainingArguments
 from training.averaging import WeightAverage
-from training.checkpoints import check_num_processes, find_checkpoint, save_checkpoint
+from training.checkpoints import BestWeights, find_checkpoint, save_checkpoint
 from training.data import Batch, StepPlan
 from training.feed import ExamFeed
 from training.graph import make_step
+from training.parts import RunParts
+from training.run import METRICS
+from training.states import RunState, read_numbers
 from training.step import Task
 
 
@@ -43,13 +46,13 @@ class LoopState:
     step: int = 0
     evaluated_step: int = -1  # evaluation comes before saving: a resumed run must not repeat it
     best_step: int = -1
-    best_loss: float = math.inf
+    best_loss: float | None = None
     evaluations_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # since the last log entry, as of the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, as `Accelerator.register_for_checkpointing` wants them."""
+        """Returns values that JSON has."""
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -165,8 +168,9 @@ class TrainingLoop:
         optimizer, schedule: Of [`make_optimizer`]; the optimizer prepared, the schedule not.
         plan (`StepPlan`): Which exams each step sees.
         args (`TrainingArguments`): The command line's.
-        save_best (`Callable`): Called by every process where a validation was the best so far, or is the last so far
-            and `--keep last`.
+        best (`BestWeights`): Gets them where a validation was the best so far, or is the last so far and `--keep
+            last`.
+        parts (`RunParts`): What the run was given.
     """
 
     def __init__(
@@ -177,11 +181,12 @@ class TrainingLoop:
         schedule: Any,
         plan: StepPlan,
         args: TrainingArguments,
-        save_best: Callable[[], None],
+        best: BestWeights,
+        parts: RunParts,
     ):
         self.feed, self.accelerator, self.task = feed, feed.accelerator, task
         self.schedule = schedule
-        self.plan, self.args, self.save_best = plan, args, save_best
+        self.plan, self.args, self.best, self.parts = plan, args, best, parts
         if task.validation is None and args.early_stopping_patience is not None:
             raise ValueError("--early_stopping_patience needs a validation split: found none")
         self.steps = total_steps(args, plan)
@@ -194,23 +199,38 @@ class TrainingLoop:
         self.grad_norm = torch.zeros(())
         self.losses: list[torch.Tensor] = []  # since the last log entry, left on the device
         self.waited = 0.0  # seconds in which the steps since then waited for their batches
-        self.accelerator.register_for_checkpointing(self.state, schedule)
         self.average = None
         if args.ema_decay is not None:
             self.average = WeightAverage(self.accelerator.unwrap_model(task.module), args.ema_decay)
-            self.accelerator.register_for_checkpointing(self.average)
+        plain = {"loop": self.state, "schedule": schedule}
+        self.run_state = RunState(self.accelerator, task.module, optimizer, self.average, plain)
         self.run_step = make_step(self.accelerator, task, optimizer, self.average, args, plan, self.steps)
 
     def resume(self) -> None:
-        """Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0."""
+        """
+        Takes over the checkpoint that `--resume_from_checkpoint` names; without a whole one starts from step 0.
+
+        Raises:
+            `ValueError`: where the run was given something else that changes its result, naming all of it.
+        """
         if self.args.resume_from_checkpoint is None:
             return
+        self._take_over()
+        # It may have been finished, with fewer steps.
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            (Path(self.args.output_dir) / METRICS).unlink(missing_ok=True)
+
+    def _take_over(self) -> None:
         path = find_checkpoint(self.args.resume_from_checkpoint, self.checkpoints)
         if path is None:
             logger.info("no checkpoint yet: starting from the beginning")
             return
-        check_num_processes(path, self.accelerator.num_processes)
-        self.accelerator.load_state(str(path))
+        record = read_numbers(path)["run"]
+        self.parts.compare(record, path)
+        self.run_state.read(path)
+        self.best.take_from(path)
+        self.parts.follow(record, self.state.step)
         self.saved_step = self.state.step
         self.losses = list(torch.tensor(self.state.losses, device=self.accelerator.device))
         logger.info(f"resumed from {path}: {self.state.step} of {self.steps} steps done")
@@ -267,7 +287,7 @@ class TrainingLoop:
             broadcast_statistics(self.task.module)
             if self.task.validation is None:
                 state.best_step = state.step
-                self.save_best()
+                self.best.save()
             else:
                 self._validate()
         state.evaluated_step = state.step
@@ -277,12 +297,12 @@ class TrainingLoop:
         if not math.isfinite(results["loss"]):
             self._stop_for("validation loss", results["loss"])
         score = zero_shot_loss(results) if self.args.keep == "zero_shot" else results["loss"]
-        better = score < state.best_loss
+        better = state.best_loss is None or score < state.best_loss
         state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
-        state.best_loss = min(state.best_loss, score)
+        state.best_loss = score if better else state.best_loss
         if better or self.args.keep == "last":
             state.best_step = state.step
-            self.save_best()
+            self.best.save()
         self._record({f"eval_{name}": value for name, value in results.items()})
         shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
         logger.info(f"step {state.step}, validation: {shown}")
@@ -309,8 +329,12 @@ class TrainingLoop:
         # Of all processes: each resumes from the same file.
         self.losses = [self.accelerator.reduce(loss, reduction="mean") for loss in self.losses]
         self.state.losses = [loss.item() for loss in self.losses]
-        save_checkpoint(self.accelerator, self.checkpoints, step, self.args.checkpoints_total_limit)
+        save_checkpoint(self.accelerator, self.checkpoints, step, self.args.checkpoints_total_limit, self._write)
         self.saved_step = step
+
+    def _write(self, folder: Path) -> None:
+        self.run_state.write(folder, {"run": self.parts.as_of(self.state.step)})
+        self.best.copy_to(folder)
 
     def _log(self, seconds: float, progress: tqdm) -> None:
         # The only synchronisation with the device between two log entries.

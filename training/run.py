@@ -3,10 +3,7 @@
 import json
 import logging
 import os
-import platform
 import shutil
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +27,7 @@ from training.targets import Targets
 
 logger = get_logger(__name__)
 
-PACKAGES = ("torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "numpy", "scipy")
+METRICS = "metrics.json"  # written last: a folder that has it is that of a finished run
 HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
@@ -222,41 +219,14 @@ def run_facts(
     }
 
 
-def write_run_record(
-    folder: Path, accelerator: Accelerator, arguments: dict[str, Any], data: dict[str, Any], **results: Any
-) -> None:
+def write_run_record(folder: Path, run: dict[str, Any], data: dict[str, Any], **results: Any) -> None:
     """
     Writes `run.json`: everything needed to say what was run, and on what.
 
     Args:
         folder (`Path`): The output folder.
-        accelerator (`Accelerator`): For devices and precision.
-        arguments (`dict`): The command line's.
+        run (`dict`): Of [`RunParts.as_of`] the last step.
         data (`dict`): Of [`dataset_facts`].
         results: Further entries.
     """
-    cuda = accelerator.device.type == "cuda"
-    record = {
-        # Where things lie is nobody else's business, and not reproducible.
-        "arguments": {
-            k: Path(v).resolve().name if isinstance(v, str) and Path(v).exists() else v for k, v in arguments.items()
-        },
-        "commit": _commit(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "num_processes": accelerator.num_processes,
-        "mixed_precision": accelerator.mixed_precision,
-        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else ["cpu"],
-        "data": data,
-        **results,
-    }
-    write_json(folder / "run.json", record)
-
-
-def _commit() -> str | None:
-    """The project's commit, where it runs from a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    write_json(folder / "run.json", {**run, "data": data, **results})

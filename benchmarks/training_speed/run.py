@@ -49,10 +49,12 @@ from modeling_ecgclip.labels_ecgclip import CODE_LABELS  # noqa: E402
 from publishing.export import ExportArguments, export  # noqa: E402
 from training.arguments import TrainingArguments  # noqa: E402
 from training.augmentation import SignalInput  # noqa: E402
+from training.checkpoints import BestWeights  # noqa: E402
 from training.classification import ClassificationTask  # noqa: E402
 from training.data import ExamSplit, StepPlan, ordered_batches, training_batches  # noqa: E402
 from training.feed import ExamFeed  # noqa: E402
 from training.loop import TrainingLoop, make_optimizer  # noqa: E402
+from training.parts import RunParts  # noqa: E402
 from training.targets import MultiLabel  # noqa: E402
 
 
@@ -139,7 +141,8 @@ def our_training(
     signal_input = SignalInput(EcgFeatureExtractor.for_model(setting.model.config), setting.model.config.signal)
     feed = ExamFeed(accelerator, signal_input, options.batch_size)
     task = ClassificationTask(feed, module, setting.exams, None, MultiLabel(CODE_LABELS))
-    loop = TrainingLoop(feed, task, optimizer, schedule, setting.plan, args, lambda: None)
+    best, parts = BestWeights(accelerator, module, Path("unused")), RunParts.begin(accelerator, {}, steps, {})
+    loop = TrainingLoop(feed, task, optimizer, schedule, setting.plan, args, best, parts)
     batches = setting.batches()
     if resident:
         batches = itertools.repeat(next(batches))

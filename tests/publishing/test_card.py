@@ -111,6 +111,19 @@ def test_tables_show_the_numbers_of_the_run(runs):
     assert "| seed | 0 |" in text and "1 process, on cpu" in text
 
 
+def test_a_run_of_several_parts_tells_what_was_not_the_same_in_all(copied):
+    record = json.loads((copied / "run.json").read_text())
+    assert [part["steps"] for part in record["parts"]] == [[0, 2]]
+    assert "interrupted and resumed" not in card_text(copied)
+    assert "| passes over the training exams | 0.356 |" in card_text(copied)  # 2 x 16 of 90
+    (only,) = record["parts"]
+    first = only | {"steps": [0, 1], "commit": "abc", "packages": only["packages"] | {"torch": "1.0"}}
+    second = only | {"steps": [1, 2], "arguments": {"max_train_steps": {"was": 1, "is": 2}}}
+    change_json(copied / "run.json", parts=[first, second])
+    row = next(line for line in card_text(copied).splitlines() if "interrupted and resumed" in line)
+    assert "steps 0 to 1 (commit `abc`, torch 1.0); steps 1 to 2 (`max_train_steps` 1 before, then 2)" in row
+
+
 def test_contrastive_card_has_retrieval_with_chance_and_zero_shot_with_intervals(runs):
     text, test = (
         (runs / "clip" / "README.md").read_text(),

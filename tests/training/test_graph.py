@@ -1,16 +1,14 @@
-import json
-
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 
 import train_clip
 import train_cls
 from data_scripts import embed_reports
 from data_scripts.make_text_model import make_text_model
 from tests.recorded_graph import RecordedGraph
+from tests.same_end import assert_same_end
 from tests.small_tables import REPORTS, write_small_table
 from training import graph
 from training.arguments import TrainingArguments
@@ -84,35 +82,6 @@ def train(inputs, eager_runs, tmp_path_factory, monkeypatch, caplog):
     caplog.set_level("INFO")
     yield train
     AcceleratorState._reset_state(reset_partial_state=True)
-
-
-TIMES = ("ecg_per_s", "data_wait_ms")  # of the history: no two runs share them
-
-
-def plain(state):
-    if isinstance(state, torch.Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {name: plain(value) for name, value in state.items() if name not in TIMES}
-    return [plain(value) for value in state] if isinstance(state, list | tuple) else state
-
-
-def assert_same_end(first, second):
-    """The same bits: log, saved model, and the last checkpoint's weights, optimizer, schedule and average."""
-    histories = [json.loads((folder / "history.json").read_text()) for folder in (first, second)]
-    assert plain(histories[0]) == plain(histories[1])
-    assert any("loss" in entry for entry in histories[0])
-    last = max((first / "checkpoints").iterdir()).name
-    for file in ("model.safetensors", f"checkpoints/{last}/model.safetensors"):
-        weights = [load_file(folder / file) for folder in (first, second)]
-        assert weights[0].keys() == weights[1].keys()
-        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]), file
-    files = sorted(path.name for path in (first / "checkpoints" / last).glob("*.*") if path.suffix in (".bin", ".pkl"))
-    assert "optimizer.bin" in files
-    for file in files:
-        if not file.startswith("random_states"):
-            states = [torch.load(f / "checkpoints" / last / file, weights_only=False) for f in (first, second)]
-            assert plain(states[0]) == plain(states[1]), file
 
 
 @pytest.mark.parametrize("name", CASES)
