@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from transformers import pipeline
 from modeling_ecgclip import EcgClassificationPipeline
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
+from space.shelf import Shelf
+from space.storage import Storage
+from space.turns import Turns
 from tests.space_models import MANY, write_classifier, write_models
 
 
@@ -56,7 +60,7 @@ def server(analyser, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+        served, url, _ = app.launch(analyser, "127.0.0.1")
         yield url, served.get_blocks(), folder
         served.get_blocks().close(verbose=False)
 
@@ -118,15 +122,18 @@ def shown_scores(page):
     return {row.get_attribute("data-label"): float(row.get_attribute("data-score")) for row in rows}
 
 
+def marked(page, label):
+    """The drawing, once what drove a label is marked on it."""
+    drawing = page.locator("#paper [role=img]")
+    sync_api.expect(drawing).to_have_attribute("aria-label", re.compile(f"marked where it drove {re.escape(label)}"))
+    return drawing
+
+
 def error_of(page):
     """The text of the one message shown."""
     toast = page.locator(".toast-body, .toast-wrap .error, [data-testid=toast-body]").first
     toast.wait_for()
     return toast.inner_text()
-
-
-def _files_with_content(folder):
-    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0]
 
 
 def test_uploaded_record_gives_the_pipelines_result(visit, models):
@@ -206,8 +213,7 @@ def test_marks_change_with_the_label(visit):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[2].title).click()
     strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
-    drawing = page.locator("#paper [role=img]")
-    assert f"marked where it drove {strongest}" in drawing.get_attribute("aria-label")
+    drawing = marked(page, strongest)
     before = drawing.get_attribute("style")
     page.locator("#marked").get_by_text("nothing", exact=True).click()
     sync_api.expect(drawing).not_to_have_attribute("style", before)
@@ -217,10 +223,11 @@ def test_marks_change_with_the_label(visit):
 def test_waves_are_marked_or_not(visit):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[0].title).click()
+    strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
+    drawing = marked(page, strongest)
     measures = page.locator("#measurements [data-measure]")
     sync_api.expect(measures).to_have_count(10)
     assert re.fullmatch(r"Heart rate\s+\d+ bpm", measures.first.inner_text())
-    drawing = page.locator("#paper [role=img]")
     before = drawing.get_attribute("style")
     page.locator("#waves input").click()
     sync_api.expect(drawing).not_to_have_attribute("style", before)
@@ -230,26 +237,22 @@ def test_waves_are_marked_or_not(visit):
     assert drawing.get_attribute("style") == before
 
 
-def test_downloads_hold_what_is_shown_and_are_deleted(visit, server):
+def test_downloads_hold_what_is_shown_and_no_file_stays(visit, server, tmp_path):
+    shutil.copy(EXAMPLES[3].paths[0], tmp_path / "ecg.npz")
     page = visit()
-    page.get_by_role("button", name=EXAMPLES[3].title).click()
+    upload(page, [tmp_path / "ecg.npz"])
     scores = shown_scores(page)
     with page.expect_download() as download:
         page.locator("#json").click()
     content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
     assert {one["label"]: one["score"] for one in content["probabilities"]} == pytest.approx(scores, abs=1e-8)
-    assert content["file"] == "Simulated example: sinus tachycardia"
+    assert content["file"] == "ecg.npz"
     assert len(content["own_words"]) == len(content["nearest_reports"]) == 5
-    assert download.value.suggested_filename.endswith("_ecgclip.json")
+    assert download.value.suggested_filename == "ecg_ecgclip.json"
     with page.expect_download() as download:
         page.locator("#pdf").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
-
-    _, blocks, folder = server
-    assert blocks.delete_cache == (app.DELETE_EVERY_S, app.KEEP_S)
-    assert _files_with_content(folder)
-    gradio.route_utils.delete_files_created_by_app(blocks, age=0)  # what the schedule calls, with its own age
-    assert _files_with_content(folder) == []
+    assert list(server[2].rglob("ecg*.*")) == []
 
 
 def test_phone(visit, browser):
@@ -272,7 +275,7 @@ def test_phone(visit, browser):
 def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     analyser = Analyser.load(str(write_classifier(tmp_path / "many", MANY, thresholds=(0.999,) * len(MANY))))
-    served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+    served, url, _ = app.launch(analyser, "127.0.0.1")
     try:
         page = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True).new_page()
         page.set_default_timeout(WAIT_MS)
@@ -286,9 +289,7 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         page.locator("#marked input").fill("L44")
         page.get_by_role("option", name="L44: statement number 44").click()
-        drawing = page.locator("#paper [role=img]")
-        expected = re.compile("marked where it drove L44")
-        sync_api.expect(drawing).to_have_attribute("aria-label", expected, timeout=WAIT_MS)
+        marked(page, "L44")
     finally:
         served.get_blocks().close(verbose=False)
 
@@ -302,22 +303,28 @@ def test_large_file_is_refused(visit, tmp_path):
     assert re.search(r"size", error_of(page), re.IGNORECASE)
 
 
+def page_of(analyser):
+    """What the browser is told of a page, as JSON."""
+    storage = Storage(Path("unused"), 1, 1, 1, 1, max_files=1, keep_s=1)
+    blocks = app.build_page(app.Page(analyser, storage, Shelf(1, 1, 1), Turns()))
+    return json.dumps(blocks.get_config_file(), default=str)
+
+
 def test_page_without_dual_encoder_says_so(models):
-    blocks = app.build_page(Analyser.load(str(models[0])))
-    config = json.dumps(blocks.get_config_file(), default=str)
-    assert config.count("runs without a dual encoder") == 2
-    with_clip = json.dumps(app.build_page(Analyser.load(*map(str, models))).get_config_file(), default=str)
-    assert "runs without a dual encoder" not in with_clip
+    assert page_of(Analyser.load(str(models[0]))).count("runs without a dual encoder") == 2
+    assert "runs without a dual encoder" not in page_of(Analyser.load(*map(str, models)))
 
 
-def test_what_goes_wrong_becomes_one_message():
-    def fails():
-        raise ValueError("ecg.csv: row 3")
-
-    with pytest.raises(gradio.Error) as caught:
-        app.one_message(fails)()
-    assert caught.value.message == "ecg.csv: row 3"
-    assert not caught.value.print_exception
+def test_what_goes_wrong_becomes_one_message(caplog):
+    told = app.message(ValueError("<b>.csv: row 3"))
+    assert told.message == "&lt;b&gt;.csv: row 3"
+    assert not told.print_exception
+    try:
+        raise KeyError("patient 4711")
+    except KeyError as error:
+        told = app.message(error)
+    assert "4711" not in told.message and "server's log" in told.message
+    assert "KeyError in test_what_goes_wrong" in caplog.text and "4711" not in caplog.text
 
 
 class TestCommandLine:
@@ -325,10 +332,10 @@ class TestCommandLine:
         for name in ("ECGCLIP_MODEL", "ECGCLIP_CLIP_MODEL"):
             monkeypatch.delenv(name, raising=False)
         served = []
-        monkeypatch.setattr(app, "launch", lambda analyser, host, port, origin: served.extend((analyser, origin)))
+        monkeypatch.setattr(app, "launch", lambda *arguments: served.extend(arguments) or [MagicMock()] * 3)
         assert app.main([]) == 0
         assert len(served[0].labels) == 6 and served[0].zero_shot is not None
-        assert "simulated ECGs alone" in served[1]
+        assert "simulated ECGs alone" in served[3]
 
     def test_without_a_folder_it_says_what_to_do(self, capsys):
         assert app.main(["--model_name_or_path", "build/none/hub/cls-from-clip"]) == 2
