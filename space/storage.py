@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-MAX_NAME = 120  # characters of a file's name
+MAX_STEM, MAX_SUFFIX = 200, 20  # bytes of a file's name
 
 
 class QuotaError(ValueError):
@@ -35,11 +35,14 @@ class Upload:
 
     def path_of(self, name: str) -> Path:
         """Where a file of this name goes: the name as it is, but for folders and signs that cannot be seen."""
-        kept = "".join(sign for sign in name.replace("\\", "/").rsplit("/", 1)[-1] if sign.isprintable())
+        kept = "".join(sign for sign in name.replace("\\", "/").rsplit("/", 1)[-1] if sign.isprintable()).strip(". ")
         stem, dot, suffix = kept.rpartition(".")
-        kept = f"{(stem or suffix)[: MAX_NAME - 16]}{dot if stem else ''}{suffix[:15] if stem else ''}"
-        kept = kept.encode(errors="replace")[:200].decode(errors="ignore").strip(". ")
-        return self.folder / (kept or "ecg")
+        stem = _cut(stem or suffix, MAX_STEM)
+        return self.folder / (f"{stem}{dot}{_cut(suffix, MAX_SUFFIX)}" if dot else stem or "ecg")
+
+
+def _cut(text: str, n_bytes: int) -> str:
+    return text.encode(errors="replace")[:n_bytes].decode(errors="ignore")
 
 
 class Storage:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 from transformers import pipeline
 
-from modeling_ecgclip import EcgClassificationPipeline
+from modeling_ecgclip import EcgClassificationPipeline, Label
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
 from space.shelf import Shelf
 from space.storage import Storage
 from space.turns import Turns
+from tests.hostile_files import HOSTILE, SHORT, hostile_files
 from tests.space_models import MANY, write_classifier, write_models
 
 
@@ -32,6 +34,11 @@ CHROMIUM_FLAGS = (
 )
 WAIT_MS = 30_000
 PHONE = {"width": 390, "height": 844}
+# What hostile text would become, were it HTML.
+ELEMENTS = (
+    '() => [...document.querySelectorAll(\'form, iframe, object, embed, script, img, a[href*="//127.0.0.1:9"],'
+    " [onload], [onerror], input[name=password]')].map(one => one.outerHTML.slice(0, 200)).concat(String(window.hit))"
+)
 
 if REQUIRED:
     import gradio
@@ -290,6 +297,94 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
         page.locator("#marked input").fill("L44")
         page.get_by_role("option", name="L44: statement number 44").click()
         marked(page, "L44")
+    finally:
+        served.get_blocks().close(verbose=False)
+
+
+def test_what_a_file_holds_is_only_text(visit, tmp_path):
+    files = hostile_files(tmp_path)
+    assert len(files) > 16
+    page = visit()
+    refused = []
+    page.on("console", lambda told: refused.append(told.text) if "Content Security Policy" in told.text else None)
+    before = page.evaluate(ELEMENTS)
+    seen = {}
+    for kind, paths in files.items():
+        page.reload()
+        page.locator("#analyse").wait_for()
+        upload(page, paths)
+        answer = page.locator("[data-testid=toast-text], #facts h2, #facts li")
+        answer.first.wait_for()
+        seen[kind] = " ".join(answer.all_inner_texts())
+        assert page.evaluate(ELEMENTS) == before, kind
+    assert refused == []
+    # Letter by letter where a message or a note quotes it, and where a file is called so.
+    for kind in ("npz: another channel", "npz: a wrong unit", "csv: a value", "wfdb: another channel"):
+        assert '<form action="http://127.0.0.1:9/f"><input name=password>' in seen[kind], seen[kind]
+    assert f"{SHORT} another channel.npz" in seen["npz: another channel"]
+
+
+def test_what_a_visitor_types_is_only_text(visit):
+    page = visit()
+    before = page.evaluate(ELEMENTS)
+    page.get_by_role("button", name=app.FORM_TITLE).click()
+    page.get_by_label("Leads in the order of the file").fill("<form><input/name=password>")
+    upload(page, EXAMPLES[0].paths)
+    assert "<form>" in error_of(page)
+    page.get_by_role("button", name=EXAMPLES[1].title).click()
+    marked(page, max(shown_scores(page).items(), key=lambda item: item[1])[0])
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\n{HOSTILE[:190]}")
+    page.locator("#compare").click()
+    page.get_by_text("the phrases must differ").first.wait_for()
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\nQRS")
+    page.locator("#compare").click()
+    page.locator("#comparison").get_by_text("<form action=").wait_for()
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\n{HOSTILE[:190]}")
+    page.get_by_role("button", name=EXAMPLES[2].title).click()
+    page.locator("#comparison").get_by_text("Your own words: the phrases must differ").wait_for()
+    assert page.evaluate(ELEMENTS) == before
+
+
+def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    labels = (Label(f"{SHORT}{HOSTILE}", HOSTILE), Label("AF"))
+    hostile = Analyser.load(str(write_classifier(tmp_path / "cls", labels, thresholds=(0.0, 1.0))))
+    reports = replace(analyser.reports, reports=[HOSTILE] * len(analyser.reports.reports), source=HOSTILE)
+    hostile = replace(hostile, zero_shot=analyser.zero_shot, reports=reports)
+    served, url, _ = app.launch(hostile, "127.0.0.1", origin=HOSTILE)
+    requests = []
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(url)
+        page.locator("#analyse").wait_for()
+        before = page.evaluate(ELEMENTS)
+        page.get_by_role("button", name=EXAMPLES[2].title).click()
+        assert len(shown_scores(page)) == 2
+        marked(page, labels[0].name)
+        page.get_by_role("tab", name="Nearest reports").click()
+        page.locator("#nearest").get_by_text("<form action=").first.wait_for()
+        assert page.evaluate(ELEMENTS) == before
+        assert [one for one in requests if not one.startswith((url, "data:", "blob:"))] == []
+        # Were it HTML, the page's policy would still keep it from fetching or sending anything.
+        blocked = page.evaluate(
+            """html => new Promise(resolve => {
+                const found = new Set();
+                const expected = ["img-src", "form-action", "connect-src", "frame-src", "script-src-attr"];
+                document.addEventListener("securitypolicyviolation", event => {
+                    found.add(event.effectiveDirective);
+                    if (expected.every(one => found.has(one))) resolve(true);
+                });
+                document.body.insertAdjacentHTML("beforeend", html);
+                fetch("http://127.0.0.1:9/fetched").catch(() => 0);
+                document.forms[0].submit();
+                setTimeout(() => resolve([...found]), 5000);
+            })""",
+            HOSTILE,
+        )
+        assert blocked is True
+        assert page.evaluate("window.hit") is None
     finally:
         served.get_blocks().close(verbose=False)
 
