@@ -37,6 +37,14 @@ def test_findings_state_number_threshold_and_decision(analysis):
     assert "<details" not in html
 
 
+def test_where_the_model_abstains_it_is_undecided(analysis):
+    first, *others = analysis.findings.entries
+    undecided = replace(first, decision="uncertain", bounds=(0.12, 0.99), positive=True)
+    html = page.findings(replace(analysis, findings=replace(analysis.findings, entries=(undecided, *others))))
+    assert 'undecided <span class="ec-muted">(12.0 to 99.0 %)</span>' in html
+    assert f'<tr class="ec-undecided" data-label="{first.name}"' in html
+
+
 def test_measurements_stand_beside_the_recorders_own(analysis):
     plain = page.measurements(analysis)
     assert re.findall(r'data-measure="(\w+)"', plain) == [one.name for one in analysis.measures]
