@@ -275,6 +275,7 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
             [upload, *form, words, language, waves, state],
             [upload, *shown],
             scroll_to_output=True,
+            show_progress_on=[hint, paper],  # and not on the upload, whose name it would hide
             **settings,
         )
         result_of.success(**marks)
@@ -451,7 +452,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     served, address, _ = launch(analyser, args.host, args.port, origin, args.timeout_s)
-    print(f"the page: {address}")
+    print(f"the page: {address}", flush=True)
     served.get_blocks().block_thread()
     return 0
 

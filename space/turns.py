@@ -44,7 +44,7 @@ class Turns:
         max_waiting: int = 40,
         max_of_address: int = 30,
         max_of_session: int = 3,
-        grace_s: float = 2.0,
+        grace_s: float = 10.0,
     ) -> None:
         self.timeout_s, self.grace_s = timeout_s, grace_s
         self.max_waiting, self.max_of_address, self.max_of_session = max_waiting, max_of_address, max_of_session

@@ -43,7 +43,7 @@ def hostile_files(folder):
     made = folder / "valid"
     made.mkdir()
     for kind, (path, _) in files_of_every_kind(made).items():
-        target = folder / f"{len(found)}{path.suffix}"
+        target = folder / f"hostile-{len(found):02}{path.suffix}"
         change = hostile_xml if path.suffix == ".xml" else hostile_bytes
         content = change(path.read_bytes())
         reseal = RESEALS.get(path.suffix)
@@ -62,21 +62,21 @@ def hostile_files(folder):
     rows = [",".join(f"{value:.4f}" for value in row) for row in ecg.T]
     rows[7] = f'{rows[7].rpartition(",")[0]},"{cell}"'
     target.write_text("\n".join([",".join(names), *rows, ""]))
-    found["wfdb: another channel"] = [folder / "a.hea", folder / "a.dat"]
+    found["wfdb: another channel"] = [folder / "hostile.hea", folder / "hostile.dat"]
     first, *lines = EXAMPLES[0].paths[0].read_text().splitlines()
-    signals = [line.replace(EXAMPLES[0].files[1], "a.dat") for line in lines if line.startswith("simulated")]
+    signals = [line.replace(EXAMPLES[0].files[1], "hostile.dat") for line in lines if line.startswith("simulated")]
     more = re.sub(r" \S+$", f" {HOSTILE}", signals[0])
-    header = "\n".join([first.replace("simulated_normal 12", "a 13"), *signals, more, f"# {HOSTILE}", ""])
-    (folder / "a.hea").write_text(header)
+    header = "\n".join([first.replace("simulated_normal 12", "hostile 13"), *signals, more, f"# {HOSTILE}", ""])
+    (folder / "hostile.hea").write_text(header)
     whole = np.fromfile(EXAMPLES[0].paths[1], "<i2").reshape(-1, 12)
-    np.hstack([whole, whole[:, :1]]).tofile(folder / "a.dat")
+    np.hstack([whole, whole[:, :1]]).tofile(folder / "hostile.dat")
     for kind, content in (
         ("edf: a label and a patient", edf_simple(codes, 400, (*names[:11], SHORT), patient=HOSTILE[:80])),
         ("ecg: a comment", ishne_file(codes, comment=HOSTILE.encode())),
     ):
-        found[kind] = [folder / f"{kind[-7:]}.{kind[:3]}"]
+        found[kind] = [folder / f"hostile {kind[-7:]}.{kind[:3]}"]
         found[kind][0].write_bytes(content)
-    target = found.setdefault("dicom: patient, maker, notes", [folder / "hostile.dcm"])[0]
+    target = found.setdefault("dicom: patient, maker, notes", [folder / "hostile patient.dcm"])[0]
     write_dicom(
         target, [group(codes, 400)], notes=[note(HOSTILE)], PatientName=HOSTILE[:60], Manufacturer=HOSTILE[:64]
     )
