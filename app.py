@@ -8,44 +8,60 @@ your own machine `make app` runs it with the models that come with ecgclip (trai
 """
 
 import argparse
+import logging
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
 from space.example_list import EXAMPLES, Example
 from space.findings import MANY
+from space.gate import Gate
+from space.markup import as_html, html
 from space.nearest import INDEX_FILE
 from space.report import build_json, build_pdf, draw_png, file_name
+from space.shelf import Shelf
+from space.storage import Storage
+from space.turns import Turns
 from space.uploads import FORM_TITLE, Form, read_upload
 
 
-MAX_FILE_MB = 20
+logger = logging.getLogger(__name__)
+
+MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 40  # a file, and the files of one record together
+STORED_MB, STORED_MB_OF_ONE = 400, 120  # uploads that wait to be analysed: all, and of one address
+UPLOADS, UPLOADS_OF_ONE = 240, 60
+RESULTS, RESULTS_MB = 64, 64  # remembered for what visitors click next
+KEEP_S = 300.0  # an upload that is not analysed, and a result after the last click
 TIMEOUT_S = 60.0
-MAX_WAITING = 16
 MESSAGE_S = 30  # how long an error stays
-KEEP_S, DELETE_EVERY_S = 1200, 300  # deleted when older than 20 minutes; looked for every 5
+# Where a Space is shown.
+HUB_SITES = "https://huggingface.co https://*.huggingface.co"
 PLAIN = "nothing"
 WHAT_TO_DO = (
     "name a classifier with --model_name_or_path (or the environment variable ECGCLIP_MODEL), or run `make app`, "
     "which takes the one that comes with ecgclip"
 )
-NO_CLIP_MODEL = (
-    "This page runs without a dual encoder, which compares ECGs with text. Start it with `--clip_model_name_or_path` "
-    "(on a Space: the variable `ECGCLIP_CLIP_MODEL`) to use your own words and to see the nearest reports."
+NO_CLIP_MODEL = html(
+    "<p>This page runs without a dual encoder, which compares ECGs with text. Start it with "
+    "<code>--clip_model_name_or_path</code> (on a Space: the variable <code>ECGCLIP_CLIP_MODEL</code>) to use your "
+    "own words and to see the nearest reports.</p>"
 )
-NO_REPORTS = (
-    f"This page has no set of reports to search. `python -m space.index_reports` makes one: `{INDEX_FILE}` in the "
-    "dual encoder's folder or repository."
+NO_REPORTS = html(
+    "<p>This page has no set of reports to search. <code>python -m space.index_reports</code> makes one: "
+    "<code>{file}</code> in the dual encoder's folder or repository.</p>",
+    file=INDEX_FILE,
 )
 # Findings rather than names of diagnoses: pre-training sees the description of an exam and not its conclusion.
 WORDS = {
@@ -66,17 +82,36 @@ WORDS = {
 }
 
 
-def one_message(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns what is wrong with an ECG or a phrase into the one sentence that the page shows."""
+class Html(gr.HTML):
+    """HTML of which only what the code wrote is HTML; anything else is text, wherever it comes from."""
 
-    @wraps(function)
-    def guarded(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except (ValueError, TypeError, FileNotFoundError, TimeoutError) as error:
-            raise gr.Error(str(error), duration=MESSAGE_S, print_exception=False) from error
+    def postprocess(self, value: Any) -> str:
+        """Returns what the browser puts into the page."""
+        return "" if value is None else as_html(value)
 
-    return guarded
+
+class Upload(gr.File):
+    """Files by their paths; Gradio's own leaves an empty file behind for each."""
+
+    def get_block_name(self) -> str:
+        """Returns by which name the browser knows it."""
+        return "file"
+
+    def preprocess(self, payload: Any) -> Any:
+        """Returns the paths of what was uploaded."""
+        return [file.path for file in payload or ()]
+
+
+def message(error: Exception) -> gr.Error:
+    """
+    Returns the one sentence that the page shows: what is wrong with an ECG or a phrase, or else that it is not the
+    visitor's fault. Its box renders HTML, so that what an error quotes is escaped.
+    """
+    if isinstance(error, ValueError | TypeError | FileNotFoundError | TimeoutError):
+        return gr.Error(as_html(error), duration=MESSAGE_S, print_exception=False)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    logger.error("a click failed: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
+    return gr.Error("this could not be done; the server's log says where it failed", print_exception=False)
 
 
 class Page:
@@ -85,34 +120,57 @@ class Page:
 
     Args:
         analyser ([`Analyser`]): The models.
-        results_dir (`Path`): Where files to download are written, which the server deletes after a while.
+        storage ([`Storage`]), shelf ([`Shelf`]): Where uploads lie until they are analysed, and results after that.
+        turns ([`Turns`]): Who waits for whom.
     """
 
-    def __init__(self, analyser: Analyser, results_dir: Path):
-        self.analyser = analyser
-        self.results_dir = results_dir
+    def __init__(self, analyser: Analyser, storage: Storage, shelf: Shelf, turns: Turns) -> None:
+        self.analyser, self.storage, self.shelf, self.turns = analyser, storage, shelf, turns
 
-    def show_upload(self, paths: list[str] | None, *fields: Any) -> list[Any]:
-        """Analyses an upload; `fields` are those of [`Form`], in its order, then words, language and marks."""
-        *stated, words, language, waves = fields
-        form = Form(*stated)
-        return self.analyser.within_time(self._show_new, paths or [], form, words, language, waves, None)
+    def when_clicked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns what Gradio calls: the function when it is its visitor's turn, or the message of what went wrong."""
 
-    def show_example(self, example: Example, words: str, language: str, waves: bool) -> list[Any]:
+        async def answer(request: gr.Request, *args: Any) -> Any:
+            try:
+                return await self.turns.take(request.client.host, request.session_hash or "", function, *args)
+            except Exception as error:
+                raise message(error) from error
+
+        return answer
+
+    def show_upload(self, paths: list[str], *fields: Any) -> list[Any]:
+        """
+        Analyses an upload and deletes it; `fields` are those of [`Form`], in its order, then words, language, marks
+        and the key of the visitor's last result. An upload that was not understood is kept for another try.
+        """
+        *stated, words, language, waves, last = fields
+        if not all(Path(path).is_file() for path in paths):
+            raise ValueError(f"these files are no longer kept, {KEEP_S / 60:g} minutes at most: upload them again")
+        shown = self._show_new(paths, Form(*stated), words, language, waves, last, None)
+        self.storage.remove(*paths)
+        return [None, *shown]
+
+    def show_example(self, example: Example, words: str, language: str, waves: bool, last: str | None) -> list[Any]:
         """Analyses an example."""
         title = f"Simulated example: {example.title.lower()}"
-        return self.analyser.within_time(self._show_new, example.paths, Form(), words, language, waves, title)
+        return self._show_new(example.paths, Form(), words, language, waves, last, title)
 
     def _show_new(
-        self, paths: Sequence[str | Path], form: Form, words: str, language: str, waves: bool, name: str | None
+        self,
+        paths: Sequence[str | Path],
+        form: Form,
+        words: str,
+        language: str,
+        waves: bool,
+        last: str | None,
+        name: str | None,
     ) -> list[Any]:
-        """All outputs for a new ECG."""
+        """All outputs for a new ECG but what drove a label, which takes longer and follows."""
         record, notes = read_upload(paths, form)
         record = record if name is None else replace(record, name=name)
         analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
-        strongest = analysis.strongest_label
-        analysis = replace(self.analyser.explain(analysis, strongest), wave_marks=waves)
-        comparison = ""
+        analysis = replace(analysis, wave_marks=waves)
+        comparison: Any = ""
         if self.analyser.zero_shot is not None:
             try:
                 analysis = self.analyser.compare(analysis, words, language)
@@ -120,100 +178,115 @@ class Page:
             except ValueError as error:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
                 comparison = f"Your own words: {error}"
+        self.shelf.drop(last)
+        key = self.shelf.put(analysis)
         return [
-            gr.HTML(visible=False),
+            Html(visible=False),
             gr.Column(visible=True),
             page.facts(analysis),
             page.measurements(analysis),
             page.findings(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
-            label_choice(self.analyser, value=strongest),
-            *self._show_drawn(analysis),
+            label_choice(self.analyser, value=analysis.strongest_label),
+            page.downloads(key),
+            key,
+            *_drawn(analysis),
         ]
 
-    def mark(self, analysis: Analysis, label: str) -> list[Any]:
+    def mark(self, key: str, label: str) -> list[Any]:
         """Marks what drove another label, or nothing."""
-        if label == PLAIN:
-            return self.analyser.within_time(self._show_drawn, replace(analysis, saliency=None))
-        return self.analyser.within_time(lambda: self._show_drawn(self.analyser.explain(analysis, label)))
+        analysis = self.shelf.get(key)
+        plain = label == PLAIN
+        analysis = replace(analysis, saliency=None) if plain else self.analyser.explain(analysis, label)
+        self.shelf.put(analysis, key)
+        return _drawn(analysis)
 
-    def mark_waves(self, analysis: Analysis, waves: bool) -> list[Any]:
+    def mark_waves(self, key: str, waves: bool) -> list[Any]:
         """Marks where P, QRS and T begin and end, or not."""
-        return self.analyser.within_time(self._show_drawn, replace(analysis, wave_marks=waves))
+        analysis = replace(self.shelf.get(key), wave_marks=waves)
+        self.shelf.put(analysis, key)
+        return _drawn(analysis)
 
-    def compare(self, analysis: Analysis, words: str, language: str) -> list[Any]:
+    def compare(self, key: str, words: str, language: str) -> Any:
         """Compares the ECG with the user's own words."""
+        analysis = self.analyser.compare(self.shelf.get(key), words, language)
+        self.shelf.put(analysis, key)
+        return page.words(analysis)
 
-        def compared() -> list[Any]:
-            result = self.analyser.compare(analysis, words, language)
-            return [page.words(result), *self._files(result)]
+    async def file(self, key: str, kind: str, address: str) -> tuple[str, str, bytes]:
+        """
+        Returns name, media type and content of a result's file, made when it is asked for.
 
-        return self.analyser.within_time(compared)
+        Args:
+            key (`str`): Of the result.
+            kind (`str`): `"json"` or `"pdf"`.
+            address (`str`): Who asks.
 
-    def _show_drawn(self, analysis: Analysis) -> list[Any]:
-        """Outputs that follow the drawing."""
-        return [page.paper(analysis, *draw_png(analysis)), page.saliency(analysis), *self._files(analysis)]
-
-    def _files(self, analysis: Analysis) -> list[Any]:
-        """The two downloads and the state."""
-        # A folder that nobody can guess: whoever knows a path may download it.
-        folder = self.results_dir / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        written = []
-        for suffix, content in ((".json", build_json(analysis)), (".pdf", build_pdf(analysis))):
-            path = folder / file_name(analysis, suffix)
-            path.write_bytes(content)
-            written.append(str(path))
-        return [*written, analysis]
+        Raises:
+            `ValueError`: where the result is not kept any more, or too many wait.
+        """
+        analysis = self.shelf.get(key)
+        build = {"json": build_json, "pdf": build_pdf}[kind]
+        content = await self.turns.take(address, None, build, analysis)
+        return file_name(analysis, f".{kind}"), f"application/{kind}", content
 
 
-def build_page(analyser: Analyser, origin: str = "") -> gr.Blocks:
+def _drawn(analysis: Analysis) -> list[Any]:
+    """The drawing and the key to its marks."""
+    return [page.paper(analysis, *draw_png(analysis)), page.saliency(analysis)]
+
+
+def build_page(actions: Page, origin: str = "") -> gr.Blocks:
     """Returns the page; [`launch`] serves it. `origin` says what the model was trained on."""
-    options: dict[str, Any] = {"title": "ecgclip", "analytics_enabled": False, "fill_width": True}
-    with gr.Blocks(**options, delete_cache=(DELETE_EVERY_S, KEEP_S)) as blocks:
-        gr.HTML(page.head(origin))
-        state = gr.State(None, time_to_live=KEEP_S)
+    analyser = actions.analyser
+    with gr.Blocks(title="ecgclip", analytics_enabled=False, fill_width=True) as blocks:
+        Html(page.head(origin))
+        state = gr.State(None)  # the key of the visitor's result
         with gr.Row():
             with gr.Column(scale=1, min_width=290):
-                upload = gr.File(label="ECG", file_count="multiple", height=170, elem_id="upload")
-                gr.HTML(page.limits(MAX_FILE_MB, (KEEP_S + DELETE_EVERY_S) // 60))
+                upload = Upload(label="ECG", file_count="multiple", height=170, elem_id="upload")
+                Html(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
                 with gr.Accordion(FORM_TITLE, open=False):
                     form = _form()
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse")
-                gr.Markdown("**Or a simulated example** (no patient):")
+                Html(html("<p><b>Or a simulated example</b> (no patient):</p>"))
                 examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
             with gr.Column(scale=3, min_width=280):
-                hint = gr.HTML(page.hint())
+                hint = Html(page.hint())
                 with gr.Column(visible=False, elem_id="result") as result:
-                    facts = gr.HTML(elem_id="facts")
-                    measurements = gr.HTML(elem_id="measurements")
-                    paper = gr.HTML(elem_id="paper")
+                    facts = Html(elem_id="facts")
+                    measurements = Html(elem_id="measurements")
+                    paper = Html(elem_id="paper")
                     waves = gr.Checkbox(True, label="Mark where P, QRS and T begin and end", elem_id="waves")
                     marked = label_choice(analyser, label="Mark on the tracing what drove", elem_id="marked")
-                    saliency = gr.HTML()
-                    findings = gr.HTML(elem_id="findings")
+                    saliency = Html()
+                    findings = Html(elem_id="findings")
                     words, language, compare, comparison, nearest = _text_tabs(analyser)
-                    with gr.Row():
-                        json_file = gr.DownloadButton("Download JSON", elem_id="json", size="md", min_width=120)
-                        pdf_file = gr.DownloadButton("Download PDF", elem_id="pdf", size="md", min_width=120)
-        actions = Page(analyser, Path(json_file.GRADIO_CACHE))
-        drawn = [paper, saliency, json_file, pdf_file, state]
-        shown = [hint, result, facts, measurements, findings, comparison, nearest, marked, *drawn]
-        settings: dict[str, Any] = {"concurrency_id": "ecg", "concurrency_limit": 1, "api_visibility": "private"}
-        analyse.click(
-            one_message(actions.show_upload),
-            [upload, *form, words, language, waves],
-            shown,
+                    downloads = Html()
+        drawn = [paper, saliency]
+        shown = [hint, result, facts, measurements, findings, comparison, nearest, marked, downloads, state, *drawn]
+        # Who waits for whom is for `Turns` to say, which knows visitors, and not for Gradio's queue.
+        settings: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
+        clicked = actions.when_clicked
+        marks = {"fn": clicked(actions.mark), "inputs": [state, marked], "outputs": drawn, **settings}
+        result_of = analyse.click(
+            clicked(actions.show_upload),
+            [upload, *form, words, language, waves, state],
+            [upload, *shown],
             scroll_to_output=True,
+            show_progress_on=[hint, paper],  # and not on the upload, whose name it would hide
             **settings,
         )
+        result_of.success(**marks)
         for button, example in zip(examples, EXAMPLES, strict=True):
-            show = one_message(lambda *fields, example=example: actions.show_example(example, *fields))
-            button.click(show, [words, language, waves], shown, scroll_to_output=True, **settings)
-        marked.input(one_message(actions.mark), [state, marked], drawn, **settings)
-        waves.input(one_message(actions.mark_waves), [state, waves], drawn, **settings)
-        compare.click(one_message(actions.compare), [state, words, language], [comparison, *drawn[2:]], **settings)
+            show = clicked(lambda *fields, example=example: actions.show_example(example, *fields))
+            button.click(show, [words, language, waves, state], shown, scroll_to_output=True, **settings).success(
+                **marks
+            )
+        marked.input(**marks)
+        waves.input(clicked(actions.mark_waves), [state, waves], drawn, **settings)
+        compare.click(clicked(actions.compare), [state, words, language], comparison, **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks
 
@@ -248,7 +321,7 @@ def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
     has_clip = analyser.zero_shot is not None
     with gr.Tab("Your own words"):
         if not has_clip:
-            gr.Markdown(NO_CLIP_MODEL)
+            Html(NO_CLIP_MODEL)
         with gr.Row(visible=has_clip):
             with gr.Column(scale=1, min_width=280):
                 language = gr.Radio(list(TEMPLATES), value="Português", label="Language", elem_id="language")
@@ -257,43 +330,77 @@ def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
                 )
                 compare = gr.Button("Compare", elem_id="compare")
             with gr.Column(scale=1, min_width=280):
-                comparison = gr.HTML(elem_id="comparison")
+                comparison = Html(elem_id="comparison")
     with gr.Tab("Nearest reports"):
         if analyser.reports is None:
-            gr.Markdown(NO_REPORTS if has_clip else NO_CLIP_MODEL)
-        nearest = gr.HTML(elem_id="nearest")
+            Html(NO_REPORTS if has_clip else NO_CLIP_MODEL)
+        nearest = Html(elem_id="nearest")
     return words, language, compare, comparison, nearest
 
 
 def launch(
-    analyser: Analyser, host: str | None = None, port: int | None = None, origin: str = "", **kwargs: Any
+    analyser: Analyser,
+    host: str | None = None,
+    port: int | None = None,
+    origin: str = "",
+    timeout_s: float = TIMEOUT_S,
+    **kwargs: Any,
 ) -> tuple[Any, str, str]:
     """
-    Serves the page; nothing of it is fetched from anywhere else.
+    Serves the page until the process ends; nothing of it is fetched from anywhere else.
 
     Args:
         analyser ([`Analyser`]): The models.
         host (`str`, *optional*), port (`int`, *optional*): Gradio's own where left out.
         origin (`str`, *optional*): What the model was trained on, for the page's head.
+        timeout_s (`float`, defaults to 60): What takes longer is given up.
         kwargs: Of `gradio.Blocks.launch`.
+
+    Returns:
+        `tuple` of the running application, its address, and an empty text in the place of a shared one.
     """
     system_fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     theme = gr.themes.Default(primary_hue="teal", font=system_fonts, font_mono=("ui-monospace", "monospace"))
     # White text on the theme's own lighter shade is hard to read.
     theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
-    blocks = build_page(analyser, origin).queue(max_size=MAX_WAITING, default_concurrency_limit=1)
-    return blocks.launch(
-        server_name=host,
-        server_port=port,
-        theme=theme,
-        css=page.CSS,
-        max_file_size=f"{MAX_FILE_MB}mb",
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        pwa=False,
-        share=False,
-        **kwargs,
+    mb = 2**20
+    # Gradio reads uploads from below its own folder only.
+    folder = Path(get_upload_folder()).resolve() / f"ecgclip-{secrets.token_hex(8)}"
+    storage = Storage(
+        folder, STORED_MB * mb, STORED_MB_OF_ONE * mb, UPLOADS, UPLOADS_OF_ONE, max_files=MAX_FILES, keep_s=KEEP_S
+    )
+    shelf, turns = Shelf(RESULTS, RESULTS_MB * mb, KEEP_S), Turns(timeout_s)
+    actions = Page(analyser, storage, shelf, turns)
+    gate = Middleware(
+        Gate,
+        storage,
+        shelf,
+        turns,
+        actions.file,
+        max_file_bytes=MAX_FILE_MB * mb,
+        max_upload_bytes=MAX_UPLOAD_MB * mb,
+        framed_by=HUB_SITES if os.environ.get("SPACE_ID") else "",
+    )
+    return (
+        build_page(actions, origin)
+        .queue(max_size=4 * turns.max_waiting)
+        .launch(
+            server_name=host,
+            server_port=port,
+            theme=theme,
+            css=page.CSS,
+            max_file_size=f"{MAX_FILE_MB}mb",
+            state_session_capacity=RESULTS,
+            app_kwargs={"middleware": [gate]},
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            pwa=False,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            **kwargs,
+        )
     )
 
 
@@ -340,13 +447,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in (args.model_name_or_path, args.clip_model_name_or_path or "."):
             if len(Path(name).parts) > 2 and not Path(name).is_dir():
                 raise ValueError(f"{name}: no such folder: {WHAT_TO_DO}")
-        analyser = Analyser.load(
-            args.model_name_or_path, args.clip_model_name_or_path, args.report_index, args.timeout_s
-        )
+        analyser = Analyser.load(args.model_name_or_path, args.clip_model_name_or_path, args.report_index)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    launch(analyser, args.host, args.port, origin)
+    served, address, _ = launch(analyser, args.host, args.port, origin, args.timeout_s)
+    print(f"the page: {address}", flush=True)
+    served.get_blocks().block_thread()
     return 0
 
 

@@ -2,9 +2,8 @@
 
 import datetime
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +26,7 @@ from modeling_ecgclip.labels_ecgclip import labels_of
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
 from space.findings import Findings
 from space.measures import Measure, measures_of
-from space.nearest import INDEX_FILE, ReportIndex
+from space.nearest import INDEX_FILE, ReportIndex, embed_reports
 
 
 DISCLAIMER = "Research software, not a medical device. Nothing shown here may decide on anybody's treatment."
@@ -38,6 +37,7 @@ TEMPLATES = {"Português": "Eletrocardiograma com {}.", "English": "Electrocardi
 SALIENCY_METHOD = "integrated gradients from a flat ECG, smoothed over 20 ms"
 NEAREST = 5
 STRONGEST = 3  # leads that are named
+REMEMBERED = 32  # sets of phrases whose places in the joint space are remembered; users mostly leave the page's own
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,24 @@ class Saliency:
 
 
 @dataclass(frozen=True)
+class ClipView:
+    """
+    An ECG in the joint space of a dual encoder.
+
+    Args:
+        embeds (`torch.Tensor` of shape `(1, projection_dim)`): Its place.
+        quality (`list[dict]`): What is doubtful about it, as the pipelines say it.
+    """
+
+    embeds: torch.Tensor
+    quality: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
 class Analysis:
     """
-    Everything that is known about one ECG.
+    What is known about one ECG, as far as the page shows it or a later click needs it; not the recording itself, which
+    may be a hundred times as large.
 
     Args:
         name (`str`): Of the file, or of the example.
@@ -78,8 +93,8 @@ class Analysis:
         findings ([`Findings`]): What the pipeline gives for it.
         input_values (`torch.Tensor` of shape `(1, leads, input_samples)`): The model's input.
         measurements ([`EcgMeasurements`]): Of the whole recording.
-        record (`EcgRecord`): The ECG as its file holds it.
-        options (`dict`): Arguments of the pipelines.
+        stated_measurements (`dict[str, float]`): What the recorder measured, as far as the file states it.
+        clip ([`ClipView`], *optional*): What the dual encoder made of it.
         created (`str`): Time of the analysis, UTC.
         saliency ([`Saliency`], *optional*), words (`list[dict]`, *optional*), nearest (`list[dict]`, *optional*):
             As they are computed. `words` holds `label` and `score`, `nearest` holds `report` and `similarity`.
@@ -99,8 +114,8 @@ class Analysis:
     findings: Findings
     input_values: torch.Tensor
     measurements: EcgMeasurements
-    record: EcgRecord
-    options: dict[str, Any]
+    stated_measurements: dict[str, float]
+    clip: ClipView | None
     created: str
     saliency: Saliency | None = None
     words: list[dict[str, Any]] | None = None
@@ -117,9 +132,13 @@ class Analysis:
         return replace(self.measurements, marks_s=marks_s)
 
     @property
-    def stated_measurements(self) -> dict[str, float]:
-        """What the recorder measured, as far as the file states it."""
-        return dict(self.record.metadata.get("measurements", {}))
+    def n_bytes(self) -> int:
+        """Memory that its arrays take."""
+        measured = self.measurements
+        arrays = [self.signal, measured.marks_s, measured.beats_s, measured.spikes_s, *measured.amplitudes.values()]
+        if self.saliency is not None:
+            arrays.append(self.saliency.strength)
+        return sum(array.nbytes for array in arrays) + self.input_values.nbytes
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -157,25 +176,23 @@ class Analysis:
 @dataclass
 class Analyser:
     """
-    The models of one page, and one worker that runs them.
+    The models of one page.
 
     Args:
         classifier (`EcgClassificationPipeline`): Of a fine-tuned model.
         zero_shot (`ZeroShotEcgClassificationPipeline`, *optional*): Of a dual encoder.
         reports ([`ReportIndex`], *optional*): Of the same dual encoder.
-        timeout_s (`float`, defaults to 60): What takes longer is given up.
     """
 
     classifier: EcgClassificationPipeline
     zero_shot: ZeroShotEcgClassificationPipeline | None = None
     reports: ReportIndex | None = None
-    timeout_s: float = 60.0
-    _worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ecgclip"), repr=False)
+
+    def __post_init__(self) -> None:
+        self._places = lru_cache(REMEMBERED)(self._embed)
 
     @classmethod
-    def load(
-        cls, model: str, clip_model: str | None = None, report_index: str | Path | None = None, timeout_s: float = 60.0
-    ) -> "Analyser":
+    def load(cls, model: str, clip_model: str | None = None, report_index: str | Path | None = None) -> "Analyser":
         """
         Returns an analyser of saved models. Their code is this package's: none is run that a repository brings.
 
@@ -183,7 +200,9 @@ class Analyser:
             model (`str`): Folder or Hub id of a classifier.
             clip_model (`str`, *optional*): Folder or Hub id of a dual encoder.
             report_index (`str` or `Path`, *optional*): The one in the dual encoder's repository where left out.
-            timeout_s (`float`, defaults to 60): See the class.
+
+        Raises:
+            `ValueError`: for a model that only code of its own could load, or an index without its dual encoder.
         """
         if report_index is not None and clip_model is None:
             raise ValueError(f"{report_index}: nearest reports need the dual encoder that embedded them")
@@ -194,14 +213,12 @@ class Analyser:
                 _raise_exceptions_for_missing_entries=False,
                 _raise_exceptions_for_connection_errors=False,
             )
-        classifier = pipeline("ecg-classification", model=model, pipeline_class=EcgClassificationPipeline)
+        classifier = _pipeline("ecg-classification", model, EcgClassificationPipeline)
         zero_shot: Any = None
         if clip_model is not None:
-            zero_shot = pipeline(
-                "zero-shot-ecg-classification", model=clip_model, pipeline_class=ZeroShotEcgClassificationPipeline
-            )
+            zero_shot = _pipeline("zero-shot-ecg-classification", clip_model, ZeroShotEcgClassificationPipeline)
         reports = None if report_index is None else ReportIndex.load(report_index, zero_shot.model)
-        return cls(classifier, zero_shot, reports, timeout_s)
+        return cls(classifier, zero_shot, reports)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -217,22 +234,6 @@ class Analyser:
     def lead_names(self) -> tuple[str, ...]:
         """The leads that the classifier reads, in its order."""
         return tuple(self.extractor.lead_names)
-
-    def within_time(self, function: Any, *args: Any) -> Any:
-        """
-        Returns `function(*args)`, computed by the one worker.
-
-        Raises:
-            `TimeoutError`: where it, and what waits before it, takes longer than `timeout_s`.
-        """
-        future = self._worker.submit(function, *args)
-        try:
-            return future.result(self.timeout_s)
-        except FutureTimeoutError as error:
-            future.cancel()
-            raise TimeoutError(
-                f"this took longer than {self.timeout_s:g} s and was given up: try a shorter recording, or again later"
-            ) from error
 
     def analyse(
         self,
@@ -270,29 +271,41 @@ class Analyser:
             notes.append(
                 f"Of {recorded / rate:.1f} s the middle {signal.shape[1] / rate:.1f} s are analysed and shown."
             )
+        prepared = self.classifier.preprocess(record, **options)
+        input_values = prepared["input_values"]
+        results = self.classifier.postprocess(self.classifier.forward(prepared))
         analysis = Analysis(
             name=record.name,
             model=_public_name(self.classifier.model),
             clip_model=None if self.zero_shot is None else _public_name(self.zero_shot.model),
-            signal=signal,
+            signal=signal.copy(),  # and not a view that holds the whole recording
             lead_names=self.lead_names,
             sampling_rate=float(rate),
             recording=recording,
             notes=notes,
             quality=standard.quality,
-            findings=Findings.of(self.classifier(record, **options), self.classifier.model.config),
-            input_values=self.classifier.preprocess(record, **options)["input_values"],
+            findings=Findings.of(results, self.classifier.model.config),
+            input_values=input_values,
             measurements=measure_record(record, repair_nan)[0],
-            record=record,
-            options=options,
+            stated_measurements=dict(record.metadata.get("measurements", {})),
+            clip=None if self.zero_shot is None else self._clip_view(record, options),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-        if self.zero_shot is None or self.reports is None:
+        if analysis.clip is None or self.reports is None:
             return analysis
-        inputs = self.zero_shot.preprocess(record, **options)["input_values"]
+        place = analysis.clip.embeds[0].float().numpy()
+        return replace(analysis, nearest=self.reports.nearest(place, NEAREST), reports_source=self.reports.source)
+
+    def _clip_view(self, record: EcgRecord, options: dict[str, Any]) -> ClipView:
+        """Runs the dual encoder's ECG tower, once for nearest reports and for all words that follow."""
+        prepared = self.zero_shot.preprocess(record, **options)
         with torch.inference_mode():
-            embeds = self.zero_shot.model.get_ecg_features(inputs.to(self.zero_shot.device))[0].float().cpu().numpy()
-        return replace(analysis, nearest=self.reports.nearest(embeds, NEAREST), reports_source=self.reports.source)
+            embeds = self.zero_shot.model.get_ecg_features(prepared["input_values"].to(self.zero_shot.device))
+        return ClipView(embeds.cpu(), prepared["quality"])
+
+    def _embed(self, texts: tuple[str, ...]) -> torch.Tensor:
+        """(texts, projection_dim)."""
+        return torch.from_numpy(embed_reports(self.zero_shot.model, self.zero_shot.tokenizer, texts))
 
     def explain(self, analysis: Analysis, label: str) -> Analysis:
         """Returns the analysis with the saliency of one label."""
@@ -328,10 +341,26 @@ class Analyser:
                     f"expected phrases of at most {MAX_WORD_LENGTH} characters: found {len(phrase)} in "
                     f'"{phrase[:40]} ..."'
                 )
-        scores = self.zero_shot(
-            analysis.record, candidate_labels=phrases, hypothesis_template=TEMPLATES[language], **analysis.options
-        )
-        return replace(analysis, words=scores)
+        if len(set(phrases)) < len(phrases):
+            twice = next(phrase for phrase in phrases if phrases.count(phrase) > 1)
+            raise ValueError(f'the phrases must differ: found "{twice[:40]}" more than once')
+        places = self._places(tuple(TEMPLATES[language].format(phrase) for phrase in phrases))
+        with torch.inference_mode():
+            logits = self.zero_shot.model.logit_scale.exp().cpu() * analysis.clip.embeds @ places.T
+        outputs = {"logits_per_ecg": logits, "quality": analysis.clip.quality}
+        return replace(analysis, words=self.zero_shot.postprocess(outputs, phrases))
+
+
+def _pipeline(task: str, model: str, kind: type) -> Any:
+    """A pipeline of a saved model, by this package's code and never by the model's own."""
+    try:
+        return pipeline(task, model=model, pipeline_class=kind, trust_remote_code=False)
+    except (ValueError, KeyError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0]
+        raise ValueError(
+            f"{model}: expected a model that ecgclip's own code loads for {task}, since code that comes with a model "
+            f"is never run here: {reason}"
+        ) from error
 
 
 def _flag_notes(flags: Sequence[str]) -> list[str]:

@@ -8,7 +8,9 @@ from modeling_ecgclip.labels_ecgclip import Label, labels_of
 
 
 MANY = 12  # more findings are not shown at once
-FIRST = 8  # of many, those that are, unless more are positive
+FIRST = 8  # of many, those that are, unless more are positive or undecided
+UNDECIDED = "undecided"  # where the model abstains
+_RANKS = {"positive": 0, UNDECIDED: 1}  # of many, what stands before the others
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,16 @@ class Finding:
         label (`Label`): Its name and title.
         score (`float`): A probability; of a regression the value itself.
         threshold (`float`, *optional*), positive (`bool`, *optional*): Of models that decide on each label.
+        decision (`str`, *optional*): Of models that may abstain, as the pipeline says it.
+        bounds (`tuple[float, float]`, *optional*): The probabilities between which such a model abstains.
     """
 
     label: Label
     score: float
     threshold: float | None = None
     positive: bool | None = None
+    decision: str | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -38,6 +44,35 @@ class Finding:
         title = self.label.title
         return title if title == self.name else title[:1].upper() + title[1:]
 
+    @property
+    def verdict(self) -> str | None:
+        """
+        What is said of it: "positive", "negative", or "undecided" where the model abstains; None of other outputs.
+
+        A model that may abstain decides by its bounds and not by its threshold.
+        """
+        if self.decision is not None:
+            return UNDECIDED if self.decision == "uncertain" else self.decision
+        if self.positive is None:
+            return None
+        return "positive" if self.positive else "negative"
+
+    @property
+    def is_called(self) -> bool:
+        """Whether the model says that it is there."""
+        return self.verdict == "positive"
+
+    def limit(self, digits: int) -> str:
+        """Returns what the verdict follows from: the probability that is reached or not, or between which it lies."""
+        low, high = (self.threshold or 0,) * 2 if self.bounds is None else self.bounds
+        if self.verdict == UNDECIDED:
+            return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %"
+        return (
+            f"\N{GREATER-THAN OR EQUAL TO} {100 * high:.{digits}f} %"
+            if self.is_called
+            else f"< {100 * low:.{digits}f} %"
+        )
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -47,8 +82,8 @@ class Findings:
     Args:
         problem_type (`str`): transformers' name of what they are; see [`EcgForSignalClassification`].
         entries (`tuple[Finding]`):
-            In the order of showing: the most probable first, of many labels the positive ones before the others, and
-            values as the model has them.
+            In the order of showing: the most probable first, of many labels the positive ones and then the undecided
+            before the others, and values as the model has them.
     """
 
     problem_type: str
@@ -65,15 +100,17 @@ class Findings:
         """
         labels = labels_of(config)
         limits = [None] * len(labels) if config.thresholds is None else config.thresholds
+        abstention = getattr(config, "abstention", None) or {"low": [None] * len(labels), "high": [None] * len(labels)}
         by_name = {one["label"]: one for one in results}
         entries = []
-        for label, threshold in zip(labels, limits, strict=True):
+        for label, threshold, low, high in zip(labels, limits, abstention["low"], abstention["high"], strict=True):
             one = by_name[label.name]
-            entries.append(Finding(label, one["score"], threshold, one.get("positive")))
+            bounds = None if low is None or high is None else (low, high)
+            entries.append(Finding(label, one["score"], threshold, one.get("positive"), one.get("decision"), bounds))
         if config.problem_type != "regression":
             entries.sort(key=lambda finding: -finding.score)
         if len(entries) > MANY:
-            entries.sort(key=lambda finding: not finding.positive)
+            entries.sort(key=lambda finding: _RANKS.get(finding.verdict, len(_RANKS)))
         return cls(config.problem_type, tuple(entries))
 
     @property
@@ -107,9 +144,9 @@ class Findings:
 
     @property
     def first(self) -> tuple[Finding, ...]:
-        """Those to be shown: all, or of many the first and every positive one."""
-        n_positive = sum(bool(finding.positive) for finding in self.entries)
-        return self.entries if len(self.entries) <= MANY else self.entries[: max(FIRST, n_positive)]
+        """Those to be shown: all, or of many the first and every positive or undecided one."""
+        n_ranked = sum(finding.verdict in _RANKS for finding in self.entries)
+        return self.entries if len(self.entries) <= MANY else self.entries[: max(FIRST, n_ranked)]
 
     @property
     def others(self) -> tuple[Finding, ...]:
@@ -128,8 +165,10 @@ class Findings:
             one["value" if self.are_values else "score"] = finding.score
             if finding.positive is not None:
                 one |= {"positive": finding.positive, "threshold": finding.threshold}
+            if finding.decision is not None:
+                one["decision"] = finding.decision
             found.append(one)
         return found
 
 
-__all__ = ["Finding", "Findings"]
+__all__ = ["UNDECIDED", "Finding", "Findings"]

@@ -1,13 +1,15 @@
 """The parts of the page that are HTML: the drawn ECG, the probabilities, the nearest reports; and the style of all."""
 
 import base64
-import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
 from modeling_ecgclip.visualization_ecgclip import COLUMN_S, LEFT_MM, MM_PER_S, RIGHT_MM, STRIP_S
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 from space.findings import Finding, Findings
+from space.markup import NOTHING, each, html
 from space.measures import Measure, reasons_of
 from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
@@ -68,6 +70,12 @@ CSS = f"""
 .ec-bar b {{ position: absolute; top: -4px; bottom: -4px; width: 2px; background: var(--body-text-color); }}
 .ec-key span {{ display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }}
 .ec-report {{ overflow-wrap: anywhere; }}
+.ec-downloads {{ display: flex; gap: .8rem; flex-wrap: wrap; margin: .6rem 0 0; }}
+.ec-downloads a {{ flex: 1 1 120px; text-align: center; padding: .55rem 1rem; border-radius: 6px; font-weight: 600;
+  text-decoration: none; color: var(--button-secondary-text-color);
+  background: var(--button-secondary-background-fill);
+  border: 1px solid var(--border-color-primary); }}
+.ec-downloads a:hover {{ background: var(--button-secondary-background-fill-hover); }}
 .ec-foot {{ font-size: .85rem; }}
 .ec-hint {{ border: 1px dashed var(--border-color-primary); border-radius: 4px; padding: 6rem 1rem;
   text-align: center; }}
@@ -88,64 +96,86 @@ CSS = f"""
 """
 
 
-def head(origin: str = "") -> str:
+def head(origin: str = "") -> Markup:
     """
     Returns the page's title and what must be read before anything else.
 
     Args:
         origin (`str`, *optional*): What the model was trained on, where that has to be read as well.
     """
-    return (
+    return html(
         '<div class="ec-head"><h1>ecgclip: an ECG, read by a model</h1>'
         "<p>Upload a recording or take a simulated example: the tracing on ECG paper, what the model finds in it, "
         "what drove that, and reports that lie near.</p>"
-        f'<div class="ec-warning" role="note">{DISCLAIMER} {html.escape(origin)}</div></div>'
+        '<div class="ec-warning" role="note">{disclaimer} {origin}</div></div>',
+        disclaimer=DISCLAIMER,
+        origin=origin,
     )
 
 
-def hint() -> str:
+def hint() -> Markup:
     """Returns what stands in the result's place before there is one."""
-    return '<div class="ec-hint ec-muted">The ECG is drawn here, 25 mm/s and 10 mm/mV, with the result below.</div>'
-
-
-def facts(analysis: Analysis) -> str:
-    """Returns the ECG's name, what its file holds, and what was assumed."""
-    recording = analysis.recording
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in analysis.notes)
-    return (
-        f'<div class="ec-facts"><h2>{html.escape(analysis.name)}</h2>'
-        f"{recording['duration_s']:.1f} s at {recording['sampling_rate']:g} Hz"
-        f'<span class="ec-muted"> &middot; model {html.escape(analysis.model)}</span>'
-        f"{f'<ul>{notes}</ul>' if notes else ''}</div>"
+    return html(
+        '<div class="ec-hint ec-muted">The ECG is drawn here, 25 mm/s and 10 mm/mV, with the result below.</div>'
     )
 
 
-def measurements(analysis: Analysis) -> str:
+def facts(analysis: Analysis) -> Markup:
+    """Returns the ECG's name, what its file holds, and what was assumed."""
+    return html(
+        '<div class="ec-facts"><h2>{name}</h2>{seconds:.1f} s at {rate:g} Hz'
+        '<span class="ec-muted"> &middot; model {model}</span>{notes}</div>',
+        name=analysis.name,
+        seconds=analysis.recording["duration_s"],
+        rate=analysis.recording["sampling_rate"],
+        model=analysis.model,
+        notes=_bullets(analysis.notes),
+    )
+
+
+def _bullets(lines: Sequence[str]) -> Markup:
+    """A list; nothing where there are no lines."""
+    return (
+        html("<ul>{lines}</ul>", lines=each("<li>{line}</li>", ({"line": line} for line in lines)))
+        if lines
+        else NOTHING
+    )
+
+
+def measurements(analysis: Analysis) -> Markup:
     """Returns rate, intervals and axes, with what the recorder measured, and why there is none of some."""
     measures = analysis.measures
-    tiles = "".join(map(_measure, measures))
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons_of(measures))
     by_whom = "Measured in the recording by rules, not by the model"
     if any(measure.stated for measure in measures):
         by_whom += "; below, what the recorder measured, as the file states it"
-    return (
-        f'<dl class="ec-measures">{tiles}</dl>'
-        f'<div class="ec-facts ec-foot ec-muted">{by_whom}.{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
+    return html(
+        '<dl class="ec-measures">{tiles}</dl><div class="ec-facts ec-foot ec-muted">{by_whom}.{reasons}</div>',
+        tiles=NOTHING.join(map(_measure, measures)),
+        by_whom=by_whom,
+        reasons=_bullets(reasons_of(measures)),
     )
 
 
-def _measure(measure: Measure) -> str:
+def _measure(measure: Measure) -> Markup:
     """One measurement: title, value, and the recorder's."""
     if measure.value is None:
-        value = '<dd class="ec-value ec-none">none</dd>'
+        value = html('<dd class="ec-value ec-none">none</dd>')
     else:
-        uncertain = " <small>uncertain</small>" if measure.uncertain else ""
-        value = f'<dd class="ec-value">{html.escape(measure.value)}{uncertain}</dd>'
-    stated = f'<dd class="ec-muted">recorder: {html.escape(measure.stated)}</dd>' if measure.stated else ""
-    return f'<div data-measure="{measure.name}"><dt>{html.escape(measure.title)}</dt>{value}{stated}</div>'
+        value = html(
+            '<dd class="ec-value">{value}{uncertain}</dd>',
+            value=measure.value,
+            uncertain=html(" <small>uncertain</small>") if measure.uncertain else "",
+        )
+    return html(
+        '<div data-measure="{name}"><dt>{title}</dt>{value}{stated}</div>',
+        name=measure.name,
+        title=measure.title,
+        value=value,
+        stated=html('<dd class="ec-muted">recorder: {by}</dd>', by=measure.stated) if measure.stated else "",
+    )
 
 
-def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
+def paper(analysis: Analysis, png: bytes, ratio: float) -> Markup:
     """
     Returns the drawn ECG: whole on a wide screen, folded in the middle on a narrow one.
 
@@ -155,126 +185,163 @@ def paper(analysis: Analysis, png: bytes, ratio: float) -> str:
         ratio (`float`): Its height over its width.
     """
     marked = f", marked where it drove {analysis.saliency.label}" if analysis.saliency else ""
-    label = html.escape(
-        f"{len(analysis.lead_names)}-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}", quote=True
-    )
-    data = base64.b64encode(png).decode()
-    return (
-        f'<div class="ec-ecg" role="img" aria-label="{label}" '
-        f"style=\"--ratio:{ratio:.6f};--ecg:url('data:image/png;base64,{data}')\">"
+    return html(
+        '<div class="ec-ecg" role="img" aria-label="{label}" '
+        "style=\"--ratio:{ratio:.6f};--ecg:url('data:image/png;base64,{data}')\">"
         '<div class="ec-paper ec-whole"></div><div class="ec-paper ec-half ec-left"></div>'
-        '<div class="ec-paper ec-half ec-right"></div></div>'
+        '<div class="ec-paper ec-half ec-right"></div></div>',
+        label=f"{len(analysis.lead_names)}-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}",
+        ratio=ratio,
+        data=base64.b64encode(png).decode(),
     )
 
 
-def findings(analysis: Analysis) -> str:
+def findings(analysis: Analysis) -> Markup:
     """Returns the table of findings: bar with threshold, probability, threshold, decision; or of values alone."""
     found = analysis.findings
-    shown = _findings_table(found, found.first, f"<caption>{html.escape(found.caption)}</caption>")
+    shown = _findings_table(found, found.first, html("<caption>{caption}</caption>", caption=found.caption))
     if not found.others:
         return shown
-    return (
-        f'{shown}<details class="ec-all"><summary>Show all {len(found.entries)}</summary>'
-        f"{_findings_table(found, found.others)}</details>"
+    return html(
+        '{shown}<details class="ec-all"><summary>Show all {count}</summary>{others}</details>',
+        shown=shown,
+        count=len(found.entries),
+        others=_findings_table(found, found.others),
     )
 
 
-def _findings_table(found: Findings, entries: Iterable[Finding], caption: str = "") -> str:
+def _findings_table(found: Findings, entries: Iterable[Finding], caption: Markup = NOTHING) -> Markup:
     """A table of some findings, with the columns that their kind has."""
     if found.are_values:
-        columns, kind = '<th class="ec-name">output</th><th class="ec-number">value</th>', "ec-values"
+        columns, kind = html('<th class="ec-name">output</th><th class="ec-number">value</th>'), "ec-values"
     else:
-        columns, kind = '<th class="ec-name">finding</th><th></th><th class="ec-number">probability</th>', ""
+        columns = html('<th class="ec-name">finding</th><th></th><th class="ec-number">probability</th>')
+        kind = ""
     if found.decided:
-        columns += '<th class="ec-number ec-threshold">threshold</th><th class="ec-decision">decision</th>'
-    rows = "".join(_finding_row(found, finding) for finding in entries)
-    return (
-        f'<table class="ec-table ec-findings {kind}">{caption}<thead><tr>{columns}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        columns += html('<th class="ec-number ec-threshold">threshold</th><th class="ec-decision">decision</th>')
+    return html(
+        '<table class="ec-table ec-findings {kind}">{caption}<thead><tr>{columns}</tr></thead>'
+        "<tbody>{rows}</tbody></table>",
+        kind=kind,
+        caption=caption,
+        columns=columns,
+        rows=NOTHING.join(_finding_row(found, finding) for finding in entries),
     )
 
 
-def saliency(analysis: Analysis) -> str:
+def saliency(analysis: Analysis) -> Markup:
     """Returns the key to the marks, the method and its limits; what to do where nothing is marked."""
     if analysis.saliency is None:
-        return ""
-    label = html.escape(analysis.saliency.label)
+        return NOTHING
     towards, away = analysis.findings.sides
-    strongest = html.escape(analysis.saliency.strongest)
-    return (
-        f'<p class="ec-key"><span style="background:{FOR_COLOUR}">{towards} {label}</span> '
-        f'<span style="background:{AGAINST_COLOUR}">{away} {label}</span> &nbsp;{strongest}</p>'
-        f'<p class="ec-muted">Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}</p>'
+    return html(
+        '<p class="ec-key"><span style="background:{for_colour}">{towards} {label}</span> '
+        '<span style="background:{against_colour}">{away} {label}</span> &nbsp;{strongest}</p>'
+        '<p class="ec-muted">Method: {method}. {limits}</p>',
+        for_colour=FOR_COLOUR,
+        against_colour=AGAINST_COLOUR,
+        towards=towards,
+        away=away,
+        label=analysis.saliency.label,
+        strongest=analysis.saliency.strongest,
+        method=SALIENCY_METHOD,
+        limits=SALIENCY_LIMITS,
     )
 
 
-def words(analysis: Analysis) -> str:
+def words(analysis: Analysis) -> Markup:
     """Returns the table of the user's own phrases."""
-    rows = "".join(
-        f'<tr><th scope="row" class="ec-report">{html.escape(one["label"])}</th><td>{_bar(one["score"])}</td>'
-        f'<td class="ec-number">{100 * one["score"]:.1f} %</td></tr>'
-        for one in analysis.words or []
+    rows = each(
+        '<tr><th scope="row" class="ec-report">{label}</th><td>{bar}</td>'
+        '<td class="ec-number">{percent:.1f} %</td></tr>',
+        (
+            {"label": one["label"], "bar": _bar(one["score"]), "percent": 100 * one["score"]}
+            for one in analysis.words or []
+        ),
     )
-    return (
-        f'<table class="ec-table"><tbody>{rows}</tbody></table>'
+    return html(
+        '<table class="ec-table"><tbody>{rows}</tbody></table>'
         '<p class="ec-muted">How well each phrase fits the ECG compared with the others: together they make 100 %, '
         "even where none fits. The model understands the language and the words of the reports that it was "
-        "pre-trained on.</p>"
+        "pre-trained on.</p>",
+        rows=rows,
     )
 
 
-def nearest(analysis: Analysis) -> str:
+def nearest(analysis: Analysis) -> Markup:
     """Returns the list of the nearest reports."""
-    rows = "".join(
-        f'<tr><td class="ec-number">{one["similarity"]:.2f}</td>'
-        f'<td class="ec-report">{html.escape(one["report"])}</td></tr>'
-        for one in analysis.nearest or []
+    rows = each(
+        '<tr><td class="ec-number">{similarity:.2f}</td><td class="ec-report">{report}</td></tr>',
+        analysis.nearest or [],
     )
-    return (
+    return html(
         '<table class="ec-table"><thead><tr><th class="ec-number">similarity</th><th>report</th></tr></thead>'
-        f'<tbody>{rows}</tbody></table><p class="ec-muted">Reports of other exams (source: '
-        f"{html.escape(analysis.reports_source or '')}), out of a small set, by cosine similarity in the space that "
-        "ECGs and reports share. None of them was written about this ECG.</p>"
+        '<tbody>{rows}</tbody></table><p class="ec-muted">Reports of other exams (source: '
+        "{source}), out of a small set, by cosine similarity in the space that "
+        "ECGs and reports share. None of them was written about this ECG.</p>",
+        rows=rows,
+        source=analysis.reports_source or "",
     )
 
 
-def limits(max_file_mb: int, keep_minutes: int) -> str:
+def limits(max_file_mb: int, keep_minutes: int) -> Markup:
     """Returns which files are taken, and what becomes of them."""
-    return (
-        f'<p class="ec-foot ec-muted">{KINDS}; at most {max_file_mb} MB a file. Uploads and results are deleted '
-        f"after at most {keep_minutes} minutes and used for nothing else. Remove names before you upload.</p>"
+    return html(
+        '<p class="ec-foot ec-muted">{kinds}; at most {mb} MB a file. An upload is deleted as soon as it has been '
+        "read, what it gave after {minutes} minutes; nothing is used for anything else. Remove names before you "
+        "upload.</p>",
+        kinds=KINDS,
+        mb=max_file_mb,
+        minutes=keep_minutes,
     )
 
 
-def _finding_row(found: Findings, finding: Finding) -> str:
+def downloads(key: str) -> Markup:
+    """Returns the links to a result's files; `key` is what the server keeps it under."""
+    return html(
+        '<p class="ec-downloads"><a id="json" href="result/{key}/json">Download JSON</a>'
+        '<a id="pdf" href="result/{key}/pdf">Download PDF</a></p>',
+        key=key,
+    )
+
+
+def _finding_row(found: Findings, finding: Finding) -> Markup:
     """One finding."""
-    name, title = html.escape(finding.name), html.escape(finding.title)
-    shown = title if title == name else f'{title} <span class="ec-muted">{name}</span>'
-    cells = "" if found.are_values else f"<td>{_bar(finding.score, finding.threshold)}</td>"
-    cells += f'<td class="ec-number">{found.shown(finding)}</td>'
+    title = finding.title
+    cells = NOTHING if found.are_values else html("<td>{bar}</td>", bar=_bar(finding.score, finding.threshold))
+    cells += html('<td class="ec-number">{number}</td>', number=found.shown(finding))
     if finding.threshold is not None:
-        sign = "\N{GREATER-THAN OR EQUAL TO}" if finding.positive else "<"
-        limit = f"{100 * finding.threshold:.1f} %"
-        cells += (
-            f'<td class="ec-number ec-threshold">{limit}</td>'
-            f'<td class="ec-decision">{"positive" if finding.positive else "negative"} '
-            f'<span class="ec-muted">({sign} {limit})</span></td>'
+        cells += html(
+            '<td class="ec-number ec-threshold">{threshold:.1f} %</td>'
+            '<td class="ec-decision">{verdict} <span class="ec-muted">({limit})</span></td>',
+            threshold=100 * finding.threshold,
+            verdict=finding.verdict,
+            limit=finding.limit(digits=1),
         )
-    kind = "ec-positive" if finding.positive else "ec-chosen" if finding is found.chosen else ""
-    return (
-        f'<tr class="{kind}" data-label="{html.escape(finding.name, quote=True)}" data-score="{finding.score:.9f}">'
-        f'<th scope="row" class="ec-name">{shown}</th>{cells}</tr>'
+    return html(
+        '<tr class="{kind}" data-label="{name}" data-score="{score:.9f}">'
+        '<th scope="row" class="ec-name">{title}{name_too}</th>{cells}</tr>',
+        kind="ec-chosen" if finding is found.chosen else f"ec-{finding.verdict}",
+        name=finding.name,
+        score=finding.score,
+        title=title,
+        name_too="" if title == finding.name else html(' <span class="ec-muted">{name}</span>', name=finding.name),
+        cells=cells,
     )
 
 
-def _bar(score: float, threshold: float | None = None) -> str:
+def _bar(score: float, threshold: float | None = None) -> Markup:
     """A probability as a bar, with a tick at its threshold."""
-    tick = "" if threshold is None else f'<b style="left:{100 * threshold:.2f}%"></b>'
-    return f'<div class="ec-bar"><i style="width:{100 * score:.2f}%"></i>{tick}</div>'
+    return html(
+        '<div class="ec-bar"><i style="width:{percent:.2f}%"></i>{tick}</div>',
+        percent=100 * score,
+        tick="" if threshold is None else html('<b style="left:{at:.2f}%"></b>', at=100 * threshold),
+    )
 
 
 __all__ = [
     "CSS",
+    "downloads",
     "facts",
     "findings",
     "head",

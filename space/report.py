@@ -9,7 +9,7 @@ from typing import Any
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR, plot_saliency
 from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, MM_PER_INCH, POSITIVE_COLOUR, TEXT_COLOUR, plot_ecg
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis, Saliency
-from space.findings import Finding, Findings
+from space.findings import UNDECIDED, Finding, Findings
 from space.measures import in_a_line, reasons_of
 
 
@@ -163,10 +163,11 @@ def _list_page(analysis: Analysis) -> Any:
     for i, finding in enumerate(found.entries):
         column, row = divmod(i, rows)
         x, y = MARGIN_MM + column * width, top - 8 - row * LISTED_MM
-        bold = {"weight": "bold" if finding.positive else "normal"}
+        bold = {"weight": "bold" if finding.is_called else "normal"}
         name = finding.title if finding.title == finding.name else f"{finding.name}  {finding.title}"
         _write(page, x, y, _cut(name, MAX_LISTED), 7.5, **bold)
-        _write(page, x + width - 8, y, found.shown(finding), 7.5, ha="right", **bold)
+        number = f"{f'{UNDECIDED}  ' if finding.verdict == UNDECIDED else ''}{found.shown(finding)}"
+        _write(page, x + width - 8, y, number, 7.5, ha="right", **bold)
     return figure
 
 
@@ -223,7 +224,7 @@ def _facts(analysis: Analysis) -> list[str]:
 
 def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Finding) -> None:
     """One finding's name and number, and of a probability bar, threshold and decision; `x` and `y` in mm."""
-    bold = finding.positive or finding is found.chosen
+    bold = finding.is_called or finding is found.chosen
     weight = "bold" if bold else "normal"
     _write(page, x, y, _cut(finding.title, MAX_NAME), 8, weight=weight)
     bar_x = x + NAME_MM
@@ -232,12 +233,13 @@ def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Findi
         _write(page, bar_x, y, text, 9, weight="bold")
         return
     page.barh(y + 1, BAR_MM, left=bar_x, height=3, color="#eef1f4")
-    colour = POSITIVE_COLOUR if finding.positive else BAR_COLOUR
+    colour = POSITIVE_COLOUR if finding.is_called else BAR_COLOUR
     page.barh(y + 1, BAR_MM * finding.score, left=bar_x, height=3, color=colour)
     if finding.threshold is not None:
         at = bar_x + BAR_MM * finding.threshold
         page.plot([at, at], [y - 1.4, y + 3.4], color=TEXT_COLOUR, linewidth=1.1)
-        text += f"   {'at or above' if finding.positive else 'below'} {100 * finding.threshold:.0f} %"
+        said = "undecided: " if finding.verdict == UNDECIDED else ""
+        text += f"   {said}{finding.limit(digits=0)}"
     _write(page, bar_x + BAR_MM + 3, y, text, 8.5, weight=weight)
 
 

@@ -4,15 +4,21 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from transformers import pipeline
 
-from modeling_ecgclip import EcgClassificationPipeline
+from modeling_ecgclip import EcgClassificationPipeline, Label
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
+from space.shelf import Shelf
+from space.storage import Storage
+from space.turns import Turns
+from tests.hostile_files import HOSTILE, SHORT, hostile_files
 from tests.space_models import MANY, write_classifier, write_models
 
 
@@ -28,6 +34,11 @@ CHROMIUM_FLAGS = (
 )
 WAIT_MS = 30_000
 PHONE = {"width": 390, "height": 844}
+# What hostile text would become, were it HTML.
+ELEMENTS = (
+    '() => [...document.querySelectorAll(\'form, iframe, object, embed, script, img, a[href*="//127.0.0.1:9"],'
+    " [onload], [onerror], input[name=password]')].map(one => one.outerHTML.slice(0, 200)).concat(String(window.hit))"
+)
 
 if REQUIRED:
     import gradio
@@ -56,7 +67,7 @@ def server(analyser, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+        served, url, _ = app.launch(analyser, "127.0.0.1")
         yield url, served.get_blocks(), folder
         served.get_blocks().close(verbose=False)
 
@@ -118,15 +129,18 @@ def shown_scores(page):
     return {row.get_attribute("data-label"): float(row.get_attribute("data-score")) for row in rows}
 
 
+def marked(page, label):
+    """The drawing, once what drove a label is marked on it."""
+    drawing = page.locator("#paper [role=img]")
+    sync_api.expect(drawing).to_have_attribute("aria-label", re.compile(f"marked where it drove {re.escape(label)}"))
+    return drawing
+
+
 def error_of(page):
     """The text of the one message shown."""
     toast = page.locator(".toast-body, .toast-wrap .error, [data-testid=toast-body]").first
     toast.wait_for()
     return toast.inner_text()
-
-
-def _files_with_content(folder):
-    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0]
 
 
 def test_uploaded_record_gives_the_pipelines_result(visit, models):
@@ -206,8 +220,7 @@ def test_marks_change_with_the_label(visit):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[2].title).click()
     strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
-    drawing = page.locator("#paper [role=img]")
-    assert f"marked where it drove {strongest}" in drawing.get_attribute("aria-label")
+    drawing = marked(page, strongest)
     before = drawing.get_attribute("style")
     page.locator("#marked").get_by_text("nothing", exact=True).click()
     sync_api.expect(drawing).not_to_have_attribute("style", before)
@@ -217,10 +230,11 @@ def test_marks_change_with_the_label(visit):
 def test_waves_are_marked_or_not(visit):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[0].title).click()
+    strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
+    drawing = marked(page, strongest)
     measures = page.locator("#measurements [data-measure]")
     sync_api.expect(measures).to_have_count(10)
     assert re.fullmatch(r"Heart rate\s+\d+ bpm", measures.first.inner_text())
-    drawing = page.locator("#paper [role=img]")
     before = drawing.get_attribute("style")
     page.locator("#waves input").click()
     sync_api.expect(drawing).not_to_have_attribute("style", before)
@@ -230,26 +244,22 @@ def test_waves_are_marked_or_not(visit):
     assert drawing.get_attribute("style") == before
 
 
-def test_downloads_hold_what_is_shown_and_are_deleted(visit, server):
+def test_downloads_hold_what_is_shown_and_no_file_stays(visit, server, tmp_path):
+    shutil.copy(EXAMPLES[3].paths[0], tmp_path / "ecg.npz")
     page = visit()
-    page.get_by_role("button", name=EXAMPLES[3].title).click()
+    upload(page, [tmp_path / "ecg.npz"])
     scores = shown_scores(page)
     with page.expect_download() as download:
         page.locator("#json").click()
     content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
     assert {one["label"]: one["score"] for one in content["probabilities"]} == pytest.approx(scores, abs=1e-8)
-    assert content["file"] == "Simulated example: sinus tachycardia"
+    assert content["file"] == "ecg.npz"
     assert len(content["own_words"]) == len(content["nearest_reports"]) == 5
-    assert download.value.suggested_filename.endswith("_ecgclip.json")
+    assert download.value.suggested_filename == "ecg_ecgclip.json"
     with page.expect_download() as download:
         page.locator("#pdf").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
-
-    _, blocks, folder = server
-    assert blocks.delete_cache == (app.DELETE_EVERY_S, app.KEEP_S)
-    assert _files_with_content(folder)
-    gradio.route_utils.delete_files_created_by_app(blocks, age=0)  # what the schedule calls, with its own age
-    assert _files_with_content(folder) == []
+    assert list(server[2].rglob("ecg*.*")) == []
 
 
 def test_phone(visit, browser):
@@ -272,7 +282,7 @@ def test_phone(visit, browser):
 def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     analyser = Analyser.load(str(write_classifier(tmp_path / "many", MANY, thresholds=(0.999,) * len(MANY))))
-    served, url, _ = app.launch(analyser, "127.0.0.1", prevent_thread_lock=True, quiet=True)
+    served, url, _ = app.launch(analyser, "127.0.0.1")
     try:
         page = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True).new_page()
         page.set_default_timeout(WAIT_MS)
@@ -286,9 +296,96 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         page.locator("#marked input").fill("L44")
         page.get_by_role("option", name="L44: statement number 44").click()
-        drawing = page.locator("#paper [role=img]")
-        expected = re.compile("marked where it drove L44")
-        sync_api.expect(drawing).to_have_attribute("aria-label", expected, timeout=WAIT_MS)
+        marked(page, "L44")
+    finally:
+        served.get_blocks().close(verbose=False)
+
+
+def test_what_a_file_holds_is_only_text(visit, tmp_path):
+    files = hostile_files(tmp_path)
+    assert len(files) > 16
+    page = visit()
+    refused = []
+    page.on("console", lambda told: refused.append(told.text) if "Content Security Policy" in told.text else None)
+    before = page.evaluate(ELEMENTS)
+    seen = {}
+    for kind, paths in files.items():
+        upload(page, paths)
+        answer = page.locator("[data-testid=toast-text], #facts").filter(has_text=paths[0].stem).first
+        answer.wait_for()
+        seen[kind] = answer.inner_text()
+        assert page.evaluate(ELEMENTS) == before, kind
+        clear = page.locator("#upload").get_by_label("Clear", exact=True)
+        if clear.is_visible():  # it was refused
+            clear.click()
+    assert refused == []
+    # Letter by letter where a message or a note quotes it, and where a file is called so.
+    for kind in ("npz: another channel", "npz: a wrong unit", "csv: a value", "wfdb: another channel"):
+        assert '<form action="http://127.0.0.1:9/f"><input name=password>' in seen[kind], seen[kind]
+    assert f"{SHORT} another channel.npz" in seen["npz: another channel"]
+
+
+def test_what_a_visitor_types_is_only_text(visit):
+    page = visit()
+    before = page.evaluate(ELEMENTS)
+    page.get_by_role("button", name=app.FORM_TITLE).click()
+    page.get_by_label("Leads in the order of the file").fill("<form><input/name=password>")
+    upload(page, EXAMPLES[0].paths)
+    assert "<form>" in error_of(page)
+    page.get_by_role("button", name=EXAMPLES[1].title).click()
+    marked(page, max(shown_scores(page).items(), key=lambda item: item[1])[0])
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\n{HOSTILE[:190]}")
+    page.locator("#compare").click()
+    page.get_by_text("the phrases must differ").first.wait_for()
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\nQRS")
+    page.locator("#compare").click()
+    page.locator("#comparison").get_by_text("<form action=").wait_for()
+    page.locator("#words textarea").fill(f"{HOSTILE[:190]}\n{HOSTILE[:190]}")
+    page.get_by_role("button", name=EXAMPLES[2].title).click()
+    page.locator("#comparison").get_by_text("Your own words: the phrases must differ").wait_for()
+    assert page.evaluate(ELEMENTS) == before
+
+
+def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    labels = (Label(f"{SHORT}{HOSTILE}", HOSTILE), Label("AF"))
+    hostile = Analyser.load(str(write_classifier(tmp_path / "cls", labels, thresholds=(0.0, 1.0))))
+    reports = replace(analyser.reports, reports=[HOSTILE] * len(analyser.reports.reports), source=HOSTILE)
+    hostile = replace(hostile, zero_shot=analyser.zero_shot, reports=reports)
+    served, url, _ = app.launch(hostile, "127.0.0.1", origin=HOSTILE)
+    requests = []
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(url)
+        page.locator("#analyse").wait_for()
+        before = page.evaluate(ELEMENTS)
+        page.get_by_role("button", name=EXAMPLES[2].title).click()
+        assert len(shown_scores(page)) == 2
+        marked(page, labels[0].name)
+        page.get_by_role("tab", name="Nearest reports").click()
+        page.locator("#nearest").get_by_text("<form action=").first.wait_for()
+        assert page.evaluate(ELEMENTS) == before
+        assert [one for one in requests if not one.startswith((url, "data:", "blob:"))] == []
+        # Were it HTML, the page's policy would still keep it from fetching or sending anything.
+        blocked = page.evaluate(
+            """html => new Promise(resolve => {
+                const found = new Set();
+                const expected = ["img-src", "form-action", "connect-src", "frame-src", "script-src-attr"];
+                document.addEventListener("securitypolicyviolation", event => {
+                    found.add(event.effectiveDirective);
+                    if (expected.every(one => found.has(one))) resolve(true);
+                });
+                document.body.insertAdjacentHTML("beforeend", html);
+                fetch("http://127.0.0.1:9/fetched").catch(() => 0);
+                document.forms[0].submit();
+                setTimeout(() => resolve([...found]), 5000);
+            })""",
+            HOSTILE,
+        )
+        assert blocked is True
+        assert page.evaluate("window.hit") is None
     finally:
         served.get_blocks().close(verbose=False)
 
@@ -302,22 +399,28 @@ def test_large_file_is_refused(visit, tmp_path):
     assert re.search(r"size", error_of(page), re.IGNORECASE)
 
 
+def page_of(analyser):
+    """What the browser is told of a page, as JSON."""
+    storage = Storage(Path("unused"), 1, 1, 1, 1, max_files=1, keep_s=1)
+    blocks = app.build_page(app.Page(analyser, storage, Shelf(1, 1, 1), Turns()))
+    return json.dumps(blocks.get_config_file(), default=str)
+
+
 def test_page_without_dual_encoder_says_so(models):
-    blocks = app.build_page(Analyser.load(str(models[0])))
-    config = json.dumps(blocks.get_config_file(), default=str)
-    assert config.count("runs without a dual encoder") == 2
-    with_clip = json.dumps(app.build_page(Analyser.load(*map(str, models))).get_config_file(), default=str)
-    assert "runs without a dual encoder" not in with_clip
+    assert page_of(Analyser.load(str(models[0]))).count("runs without a dual encoder") == 2
+    assert "runs without a dual encoder" not in page_of(Analyser.load(*map(str, models)))
 
 
-def test_what_goes_wrong_becomes_one_message():
-    def fails():
-        raise ValueError("ecg.csv: row 3")
-
-    with pytest.raises(gradio.Error) as caught:
-        app.one_message(fails)()
-    assert caught.value.message == "ecg.csv: row 3"
-    assert not caught.value.print_exception
+def test_what_goes_wrong_becomes_one_message(caplog):
+    told = app.message(ValueError("<b>.csv: row 3"))
+    assert told.message == "&lt;b&gt;.csv: row 3"
+    assert not told.print_exception
+    try:
+        raise KeyError("patient 4711")
+    except KeyError as error:
+        told = app.message(error)
+    assert "4711" not in told.message and "server's log" in told.message
+    assert "KeyError in test_what_goes_wrong" in caplog.text and "4711" not in caplog.text
 
 
 class TestCommandLine:
@@ -325,10 +428,10 @@ class TestCommandLine:
         for name in ("ECGCLIP_MODEL", "ECGCLIP_CLIP_MODEL"):
             monkeypatch.delenv(name, raising=False)
         served = []
-        monkeypatch.setattr(app, "launch", lambda analyser, host, port, origin: served.extend((analyser, origin)))
+        monkeypatch.setattr(app, "launch", lambda *arguments: served.extend(arguments) or [MagicMock()] * 3)
         assert app.main([]) == 0
         assert len(served[0].labels) == 6 and served[0].zero_shot is not None
-        assert "simulated ECGs alone" in served[1]
+        assert "simulated ECGs alone" in served[3]
 
     def test_without_a_folder_it_says_what_to_do(self, capsys):
         assert app.main(["--model_name_or_path", "build/none/hub/cls-from-clip"]) == 2

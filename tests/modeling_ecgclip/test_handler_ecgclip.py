@@ -28,6 +28,7 @@ from modeling_ecgclip import (
     save_for_hub,
 )
 from modeling_ecgclip.handler_ecgclip import EndpointHandler
+from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.limits_ecgclip import MAX_REQUEST_ECGS, MAX_VALUES
 from modeling_ecgclip.requests_ecgclip import ERROR_TYPES, FORMATS
 from tests.modeling_ecgclip.request_forms import base64_of, request_forms, write_files
@@ -249,6 +250,36 @@ class TestAnswers:
         embedded = handler({"inputs": inputs, "parameters": parameters})
         assert [[one["code"] for one in quality] for quality in embedded["quality"]] == [codes, []]
         assert np.shape(embedded["results"]) == (2, len(embedded["results"][0]))
+
+    def test_abstaining(self, handler, forms, tmp_path):
+        inputs, stated = forms["npy"][:2]
+        refused = handler({"inputs": inputs, "parameters": {**stated, "abstain": True}})
+        assert error_of(refused) == ("InvalidParameter", "this model has no bounds to abstain by: leave abstain out")
+        model = EcgResNetForSignalClassification(EcgResNetConfig.from_preset("tiny", thresholds=THRESHOLDS))
+        save_for_hub(model, tmp_path / "decides", EcgFeatureExtractor())
+        decided = EndpointHandler(str(tmp_path / "decides"))({"inputs": inputs, "parameters": stated})
+        scores = {one["label"]: one["score"] for one in decided}
+        found = [scores[name] for name in LABEL_NAMES]
+        low = [found[0] + 0.01, found[1] - 0.01, found[2] - 0.02, None, 0.0, 0.0]
+        high = [found[0] + 0.02, found[1] + 0.01, found[2] - 0.01, None, 1.0, found[5]]
+        model.config.abstention = {"error": 0.1, "low": low, "high": high}
+        save_for_hub(model, tmp_path / "model", EcgFeatureExtractor())
+        abstains = EndpointHandler(str(tmp_path / "model"))
+        for given in ({}, {"abstain": True}):
+            answer = abstains({"inputs": inputs, "parameters": {**stated, **given}})
+            said = {one["label"]: one["decision"] for one in answer}
+            assert [said[name] for name in LABEL_NAMES] == [
+                "negative",
+                "uncertain",
+                "positive",
+                None,
+                "uncertain",
+                "positive",
+            ]
+        answer = abstains({"inputs": inputs, "parameters": {**stated, "abstain": False}})
+        assert not any("decision" in one for one in answer)
+        wrong = abstains({"inputs": inputs, "parameters": {**stated, "abstain": 1}})
+        assert error_of(wrong) == ("InvalidParameter", "expected abstain as true or false")
 
     def test_several_threads(self, handler, forms):
         inputs, rate = forms["npy"][:2]

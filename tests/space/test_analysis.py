@@ -1,5 +1,6 @@
 import json
-import time
+import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -155,9 +156,41 @@ def test_json_has_no_path_of_the_server(analyser, models, signal):
     assert result["saliency"]["label"] == "AF"
 
 
-def test_too_long_is_given_up(analyser):
-    slow = Analyser(analyser.classifier, timeout_s=0.05)
-    with pytest.raises(TimeoutError, match="longer than 0.05 s"):
-        slow.within_time(time.sleep, 0.3)
-    time.sleep(0.4)
-    assert slow.within_time(lambda: "free again") == "free again"
+def test_what_is_kept_is_not_the_recording(analyser, signal):
+    long = np.tile(signal, 60)  # ten minutes: 11.5 MB
+    analysis = analyser.compare(analyser.explain(analyser.analyse(record_of(long)), "AF"), "a\nb", "English")
+    assert analysis.signal.base is None and analysis.signal.shape == (12, 4096)
+    assert analysis.n_bytes < 2**21 < long.nbytes
+    assert analysis.n_bytes == pytest.approx(len(pickle.dumps(analysis)), rel=0.2)
+
+
+def test_the_dual_encoder_reads_an_ecg_once(analyser, signal, monkeypatch):
+    read = []
+    features = analyser.zero_shot.model.get_ecg_features
+    monkeypatch.setattr(
+        analyser.zero_shot.model, "get_ecg_features", lambda *a, **k: read.append(1) or features(*a, **k)
+    )
+    analysis = analyser.analyse(record_of(signal))
+    for words in ("a\nb", "c\nd"):
+        analyser.compare(analysis, words, "English")
+    assert analysis.nearest and read == [1]
+
+
+def test_a_model_with_code_of_its_own_is_refused(models, tmp_path):
+    witness = tmp_path / "ran"
+    for kind, change in (("unknown", {"model_type": "foreign"}), ("known", {})):
+        folder = tmp_path / kind
+        shutil.copytree(models[0], folder)
+        (folder / "foreign.py").write_text(f"open({str(witness)!r}, 'w')\nclass Foreign: pass\n")
+        for name in ("config.json", "preprocessor_config.json"):
+            content = json.loads((folder / name).read_text())
+            autos = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoFeatureExtractor")
+            content |= {"auto_map": dict.fromkeys(autos, "foreign.Foreign")}
+            content |= change if name == "config.json" else {}
+            (folder / name).write_text(json.dumps(content))
+    # Its own code is never asked about: what this package knows it loads, and refuses the rest in a line.
+    assert len(Analyser.load(str(tmp_path / "known")).labels) == 6
+    with pytest.raises(ValueError, match="ecgclip's own code loads .* never run here: ") as caught:
+        Analyser.load(str(tmp_path / "unknown"))
+    assert "\n" not in str(caught.value)
+    assert not witness.exists()

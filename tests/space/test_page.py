@@ -37,12 +37,20 @@ def test_findings_state_number_threshold_and_decision(analysis):
     assert "<details" not in html
 
 
+def test_where_the_model_abstains_it_is_undecided(analysis):
+    first, *others = analysis.findings.entries
+    undecided = replace(first, decision="uncertain", bounds=(0.12, 0.99), positive=True)
+    html = page.findings(replace(analysis, findings=replace(analysis.findings, entries=(undecided, *others))))
+    assert 'undecided <span class="ec-muted">(12.0 to 99.0 %)</span>' in html
+    assert f'<tr class="ec-undecided" data-label="{first.name}"' in html
+
+
 def test_measurements_stand_beside_the_recorders_own(analysis):
     plain = page.measurements(analysis)
     assert re.findall(r'data-measure="(\w+)"', plain) == [one.name for one in analysis.measures]
     assert '<dd class="ec-value">60 bpm</dd>' in plain and "recorder" not in plain
-    stated = {"measurements": {"heart_rate_bpm": 61.0}}
-    beside = page.measurements(replace(analysis, record=replace(analysis.record, metadata=stated)))
+    stated = {"heart_rate_bpm": 61.0}
+    beside = page.measurements(replace(analysis, stated_measurements=stated))
     assert "recorder: 61 bpm" in beside and "as the file states it" in beside
     reasons = dict.fromkeys(analysis.measurements.reasons, "<i>no wave</i>") | {"pr_ms": "<i>no wave</i>"}
     without = replace(analysis.measurements, pr_ms=None, reasons=reasons)
@@ -106,4 +114,4 @@ def test_page_says_what_it_is_and_what_becomes_of_uploads():
     assert "not a medical device" in page.head()
     origin = page.head("Of <b>no</b> patient.")
     assert "not a medical device" in origin and "&lt;b&gt;no" in origin
-    assert "deleted after at most 25 minutes" in page.limits(20, 25)
+    assert "deleted as soon as it has been read, what it gave after 5 minutes" in page.limits(20, 5)
