@@ -112,6 +112,7 @@ class Starter:
         self.folder, self.count = folder, 0
         # Before the server starts: it hands its environment on. One thread, no device: the same bits each time.
         os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+        os.environ["HF_MODULES_CACHE"] = str(folder / "modules")  # where transformers puts the code of models
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload([PRELOADED])
         (folder / "logs").mkdir(parents=True, exist_ok=True)

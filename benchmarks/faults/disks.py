@@ -1,4 +1,4 @@
-"""Full disks: one line says so, nothing half-written has a final name, what was there stays, and with room all ends well.
+"""Full disks: one line says so, nothing half-written has a final name, what was there stays, and with room all ends.
 
 A disk is a tmpfs of a few megabytes, which only root may mount; without that right the arm refuses.
 """
@@ -94,7 +94,7 @@ def plan(workshop: Workshop, quick: bool) -> list[Case]:
     rng, cases = np.random.default_rng(SEED + 1), []
     for job in JOBS:
         for number in range(EACH_QUICK if quick else EACH):
-            share, name = float(rng.uniform(0, 0.9)), f"disks/{job.name}-{number}"
+            share, name = float(rng.uniform(0, 0.9)), f"disks-{number}/{job.name}"
             if number % 2 == 0:
                 how = f"room for {share:.2f} of the result"
                 cases.append(Case(ARM, job.name, how, partial(_too_small, workshop, job, name, share)))
@@ -109,7 +109,7 @@ def _too_small(workshop: Workshop, job: Job, name: str, share: float) -> Outcome
     size = sum(path.stat().st_size for path in (workshop.folder / "whole" / job.name).rglob("*"))
     with small_disk(workshop.folder / name) as disk:
         disk.leave(int(share * size))
-        return _full(workshop, job, f"{name}/result", disk, 0)
+        return _full(workshop, job, f"{name}/{job.name}", disk, 0)
 
 
 def _filled(workshop: Workshop, job: Job, name: str, share: float) -> Outcome:
@@ -117,8 +117,8 @@ def _filled(workshop: Workshop, job: Job, name: str, share: float) -> Outcome:
     workshop.measure(job)
     with small_disk(workshop.folder / name) as disk:
         if "--overwrite_output_dir" in job.again:
-            workshop.starter.must(job.command(f"{name}/result"))
-        return _full(workshop, job, f"{name}/result", disk, share * workshop.seconds[job.name])
+            workshop.starter.must(job.command(f"{name}/{job.name}"))
+        return _full(workshop, job, f"{name}/{job.name}", disk, share * workshop.seconds[job.name])
 
 
 def _full(workshop: Workshop, job: Job, name: str, disk: SmallDisk, wait_s: float) -> Outcome:

@@ -17,9 +17,9 @@ from benchmarks.faults.commands import Command, Starter
 SEED = 0
 N_EXAMS = 200
 STEPS, SAVE_STEPS = 24, 4
-CLOCKED = ("ecg_per_s", "data_wait_ms")  # of a history: no two runs share them
-# Of a result: what holds a clock, or pickles, in which equal states have unequal bytes.
-NOT_COMPARED = ("checkpoints", "tracking", "checksums.json")
+# Of a result: the clock, and in how many parts it was made.
+NO_TWO_RUNS_SHARE = {"history.json": ("ecg_per_s", "data_wait_ms"), "run.json": ("parts",)}
+NOT_COMPARED = ("checkpoints", "tracking", "SHA256SUMS")  # the last has the digests of the others
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ FINETUNING = Job(
     "fine-tuning",
     "train_cls",
     lambda out: _training(
-        *f"--dataset_name_or_path table --model_name_or_path clip --output_dir {out} --head_learning_rate 0.01".split(),
-        *"--dropout 0.1".split(),
+        *f"--dataset_name_or_path table --model_name_or_path clip --output_dir {out}".split(),
+        *"--head_learning_rate 0.01 --dropout 0.1".split(),
     ),
     "metrics.json",
     ("--resume_from_checkpoint", "latest"),
@@ -168,22 +168,29 @@ def open_workshop(folder: Path) -> Workshop:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Returns a digest of each file of a result, by its name: of bytes, and of a history all but the clock."""
+    """
+    Returns a digest of each file of a result, by its name: of its bytes.
+
+    Of a history the clock is left out, and of a run's record the parts in which it ran.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] not in NOT_COMPARED:
-            found[str(name)] = hashlib.sha256(_without_clock(path)).hexdigest()
+        if path.is_file() and not set(NOT_COMPARED).intersection(name.parts):
+            found[str(name)] = hashlib.sha256(_comparable(path)).hexdigest()
     return found
 
 
-def _without_clock(path: Path) -> bytes:
-    if path.name != "history.json":
+def _comparable(path: Path) -> bytes:
+    if path.name not in NO_TWO_RUNS_SHARE:
         return path.read_bytes()
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    return json.dumps(
-        [{name: value for name, value in entry.items() if name not in CLOCKED} for entry in entries]
-    ).encode()
+    return json.dumps(_without(json.loads(path.read_text(encoding="utf-8")), NO_TWO_RUNS_SHARE[path.name])).encode()
+
+
+def _without(value: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(value, list):
+        return [_without(one, names) for one in value]
+    return {name: one for name, one in value.items() if name not in names} if isinstance(value, dict) else value
 
 
 def _read_arrow(path: Path) -> None:

@@ -34,7 +34,9 @@ def plan(workshop: Workshop, quick: bool) -> list[Case]:
         for number in range(EACH_QUICK if quick else EACH):
             moments = rng.uniform(0, 1, DRAWS).tolist()
             how = f"killed at {moments[0]:.2f} of its time"
-            cases.append(Case(ARM, job.name, how, partial(_kill, workshop, job, f"kills/{job.name}-{number}", moments)))
+            cases.append(
+                Case(ARM, job.name, how, partial(_kill, workshop, job, f"kills-{number}/{job.name}", moments))
+            )
     return cases
 
 

@@ -12,11 +12,12 @@ import reproduce
 import train_clip
 import train_cls
 import training.export
+import training.publish
 from data_scripts.conversion import shards
 
 
 torch.set_num_threads(1)
-# 200 exams fill a tenth of a shard: with shards of this size a conversion has some that are finished when it is killed.
+# 200 exams fill a tenth of a shard. With shards of this size some are finished when a conversion is killed.
 shards.ROWS_PER_SHARD = 32
 
 __all__ = ["data_scripts", "publishing", "reproduce", "train_clip", "train_cls", "training"]

@@ -20,14 +20,20 @@ from tqdm.auto import tqdm
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.faults import disks, kills  # noqa: E402 (the path comes first)
+from benchmarks.faults import disks, flips, kills, resumes, writers  # noqa: E402 (the path comes first)
 from benchmarks.faults.cases import Case, Outcome, table_rows  # noqa: E402
 from benchmarks.faults.jobs import SEED, Workshop, open_workshop  # noqa: E402
 from common.files import write_json, write_text  # noqa: E402
 from common.markdown import markdown_table  # noqa: E402
 
 
-ARMS: dict[str, Callable[[Workshop, bool], list[Case]]] = {"kills": kills.plan, "disks": disks.plan}
+ARMS: dict[str, Callable[[Workshop, bool], list[Case]]] = {
+    "kills": kills.plan,
+    "flips": flips.plan,
+    "disks": disks.plan,
+    "writers": writers.plan,
+    "resumes": resumes.plan,
+}
 
 
 def run_case(case: Case) -> Outcome:

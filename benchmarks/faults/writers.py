@@ -1,0 +1,51 @@
+"""Two processes write into one folder at the same moment: one does it, the other refuses and names the folder."""
+
+from functools import partial
+
+from benchmarks.faults.cases import Case, Outcome
+from benchmarks.faults.jobs import (
+    CONVERSION,
+    EMBEDDING,
+    EXPORT,
+    FINETUNING,
+    PRETRAINING,
+    PUBLICATION,
+    REPRODUCTION,
+    Job,
+    Workshop,
+    torn_files,
+)
+
+
+ARM = "two writers"
+JOBS = (CONVERSION, EMBEDDING, PRETRAINING, FINETUNING, EXPORT, PUBLICATION, REPRODUCTION)
+EACH, EACH_QUICK = 3, 1
+
+
+def plan(workshop: Workshop, quick: bool) -> list[Case]:
+    """Returns the cases; who of the two is first is chance."""
+    return [
+        Case(ARM, job.name, "at the same moment", partial(_both, workshop, job, f"writers-{number}/{job.name}"))
+        for job in JOBS
+        for number in range(EACH_QUICK if quick else EACH)
+    ]
+
+
+def _both(workshop: Workshop, job: Job, name: str) -> Outcome:
+    workshop.measure(job)
+    # Without leave to replace what is there, but as one that goes on where another stopped.
+    command = job.command(name).but(*(word for word in job.again if word != "--overwrite_output_dir"))
+    running = [workshop.starter.start(command) for _ in range(2)]
+    ended = [one.end() for one in running]
+    refused = [one for one in ended if one.status != 0]
+    faults = []
+    if len(refused) != 1:
+        faults.append(f"{len(refused)} of two refused")
+    for one in refused:
+        if one.refusal is None:
+            faults.append(f"no error in one line: {one}")
+        elif job.name not in one.refusal:
+            faults.append("refused, and the folder is not named")
+    faults += [f"torn: {file}" for file in torn_files(workshop.folder / name)]
+    faults += [f"{file} differs from a lone writer's" for file in workshop.unlike(job, workshop.folder / name)]
+    return Outcome(faults, "; ".join(one.refusal or str(one) for one in refused))
