@@ -114,7 +114,7 @@ class Starter:
         os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
         os.environ["HF_MODULES_CACHE"] = str(folder / "modules")  # where transformers puts the code of models
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([PRELOADED])
+        self.context.set_forkserver_preload(["__main__", PRELOADED])
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def start(self, command: Command) -> Running:

@@ -32,7 +32,8 @@ from benchmarks.faults.jobs import (
 
 ARM = "full disk"
 JOBS = (CONVERSION, EMBEDDING, PRETRAINING, FINETUNING, EXPORT, PUBLICATION)
-EACH, EACH_QUICK = 4, 1
+QUICK_JOBS = (CONVERSION, FINETUNING)
+EACH = 4  # of each job; of a quick one once
 LARGE = 1 << 30  # bytes; a tmpfs takes memory for what it holds alone
 
 
@@ -92,8 +93,8 @@ def plan(workshop: Workshop, quick: bool) -> list[Case]:
     if not can_mount(workshop.folder / "disk"):
         raise PermissionError("--arms disks mounts small disks, which root alone may do: leave it out")
     rng, cases = np.random.default_rng(SEED + 1), []
-    for job in JOBS:
-        for number in range(EACH_QUICK if quick else EACH):
+    for job in QUICK_JOBS if quick else JOBS:
+        for number in range(1 if quick else EACH):
             share, name = float(rng.uniform(0, 0.9)), f"disks-{number}/{job.name}"
             if number % 2 == 0:
                 how = f"room for {share:.2f} of the result"

@@ -53,7 +53,7 @@ OTHER: dict[str, tuple[str, ...]] = {
 }
 # Given together, since neither can be changed alone.
 WITH = {"output_dir": "--resume_from_checkpoint {folder}/checkpoints/step-00000012"}
-QUICK = ("learning_rate", "seed", "logging_steps", "dataset_name_or_path")
+QUICK = ("learning_rate", "logging_steps")
 
 
 def plan(workshop: Workshop, quick: bool) -> list[Case]:
