@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Barrier
 
 
 PRELOADED = "benchmarks.faults.preloaded"
@@ -117,11 +118,16 @@ class Starter:
         self.context.set_forkserver_preload(["__main__", PRELOADED])
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
-    def start(self, command: Command) -> Running:
-        """Starts a command."""
+    def start_together(self, *commands: Command) -> list[Running]:
+        """Starts commands that begin at the same moment."""
+        gate = self.context.Barrier(len(commands))
+        return [self.start(command, gate) for command in commands]
+
+    def start(self, command: Command, gate: Barrier | None = None) -> Running:
+        """Starts a command; with a gate it begins when all are there that wait at it."""
         self.count += 1
         log = self.folder / "logs" / f"{self.count:04d}.txt"
-        process = self.context.Process(target=_run, args=(command, str(self.folder), str(log)))
+        process = self.context.Process(target=_run, args=(command, str(self.folder), str(log), gate))
         process.start()
         return Running(process, log)
 
@@ -142,7 +148,7 @@ class Starter:
         return ended
 
 
-def _run(command: Command, folder: str, log: str) -> None:
+def _run(command: Command, folder: str, log: str, gate: Barrier | None) -> None:
     with open(log, "wb", buffering=0) as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
@@ -151,4 +157,6 @@ def _run(command: Command, folder: str, log: str) -> None:
     multiprocessing.set_start_method("fork", force=True)
     sys.argv = [command.module, *command.words]
     sys.modules.pop(command.module, None)  # it was imported ahead, and runs as a script now
+    if gate is not None:
+        gate.wait(TIMEOUT_S)
     runpy.run_module(command.module, run_name="__main__", alter_sys=True)
