@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from benchmarks.faults.cases import Case, Outcome
 from benchmarks.faults.commands import Command, Ended
-from benchmarks.faults.jobs import FINETUNING, PRETRAINING, Job, Workshop
+from benchmarks.faults.jobs import FINETUNING, PRETRAINING, STEPS, Job, Workshop
 from benchmarks.faults.stopped import stopped_training
 from training.arguments import (
     ClassificationArguments,
@@ -30,6 +30,7 @@ ARM = "changed resume"
 STEP = 12  # at which the runs were killed; they evaluate at 8, 16 and 24
 COMMON = (EncoderArguments, DataArguments, TrainingArguments, HubArguments)
 GROUPS = {"train_clip": (*COMMON, ContrastiveArguments), "train_cls": (*COMMON, ClassificationArguments)}
+WEIGHTS = ("model.safetensors", f"checkpoints/step-{STEPS:08d}/model.safetensors")  # the best and the last
 MAY_GROW = ("max_train_steps", "num_train_epochs", "early_stopping_patience")
 HOW_TO_RESUME = ("resume_from_checkpoint", "output_dir")  # no settings of the run: nothing for its record
 ASKS_THE_HUB = "push_to_hub"
@@ -119,9 +120,9 @@ def _resume(workshop: Workshop, job: Job, name: str, value: str, folder: str) ->
     if ended.status:
         return Outcome(_not_named(ended, name), ended.refusal or str(ended))
     result = workshop.folder / (elsewhere if name == "output_dir" else folder)
-    faults = [f"accepted, and {file} differs" for file in workshop.unlike(job, result) if file == "model.safetensors"]
-    if name in MAY_GROW:
-        faults = []
+    whole = workshop.folder / "whole" / job.name
+    unlike = [file for file in WEIGHTS if (result / file).read_bytes() != (whole / file).read_bytes()]
+    faults = [] if name in MAY_GROW else [f"accepted, and {file} differs" for file in unlike]
     if name not in HOW_TO_RESUME and not _is_recorded(json.loads((result / "run.json").read_text()), name):
         faults.append("accepted, and the record does not state the change")
     return Outcome(faults, "accepted")
