@@ -71,10 +71,11 @@ class Ended:
 
 
 class Running:
-    """A command that was started in `folder`; what it prints goes to `log`."""
+    """A command that was started; what it prints goes to `log`."""
 
-    def __init__(self, process: BaseProcess, log: Path) -> None:
+    def __init__(self, process: BaseProcess, log: Path, gate: Barrier | None) -> None:
         self.process, self.log, self.began = process, log, time.monotonic()
+        self.gate = gate  # it is gone for the process too when nobody here knows it any more
 
     @property
     def is_alive(self) -> bool:
@@ -129,7 +130,7 @@ class Starter:
         log = self.folder / "logs" / f"{self.count:04d}.txt"
         process = self.context.Process(target=_run, args=(command, str(self.folder), str(log), gate))
         process.start()
-        return Running(process, log)
+        return Running(process, log, gate)
 
     def run(self, command: Command) -> Ended:
         """Starts a command and waits for its end."""

@@ -172,9 +172,8 @@ def flip_bit(path: Path, rng: np.random.Generator) -> str:
 def _flip(workshop: Workshop, kind: Kind, name: str, rng: np.random.Generator) -> Outcome:
     source = kind.folder(workshop)
     copy = f"{name}/{Path(source).name}"
-    for path in workshop.folder.joinpath(source).parent.glob(f"{Path(source).name}*"):
-        shutil.copytree(path, workshop.folder / name / path.name, symlinks=True)
     folder = workshop.folder / copy
+    shutil.copytree(workshop.folder / source, folder)
     files = sorted(path for pattern in kind.patterns for path in folder.glob(pattern) if path.is_file())
     file = files[int(rng.integers(len(files)))]
     where = f"{file.relative_to(folder)}, {flip_bit(file, rng)}"
