@@ -1,10 +1,15 @@
 """What the commands share that are run in a terminal."""
 
+import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from common.hub_access import HubAccessError
 
@@ -22,7 +27,8 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
     """
     can_be_fixed: tuple[type[Exception], ...] = (HubAccessError, OSError, ValueError, *more_errors)
     try:
-        command()
+        with _of_the_system():
+            command()
     except can_be_fixed as error:
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         if isinstance(error, ValueError) and "site-packages" in Path(raised_in).parts:
@@ -30,3 +36,15 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _of_the_system() -> Iterator[None]:
+    """Makes an `OSError` of what safetensors has no error of its own for, such as a full disk."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), f"{os.strerror(int(number[1]))}, writing or reading safetensors") from error

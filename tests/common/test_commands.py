@@ -1,7 +1,14 @@
 """Exit statuses of commands."""
 
+import os
+import resource
+import signal
+
 import h5py
+import numpy as np
 import pytest
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from common.commands import exit_status
 from common.hub_access import HubAccessError
@@ -30,3 +37,26 @@ def test_a_value_that_a_package_refuses_keeps_its_traceback(capsys):
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].startswith("Traceback")
     assert shown[-1].startswith("error: Invalid mode")
+
+
+@pytest.fixture
+def little_room():
+    """No file may grow beyond 4 kB, as on a disk that is full."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_weights_for_which_there_is_no_room_are_one_line(tmp_path, little_room, capsys):
+    weights = {"weight": np.zeros(100_000, np.float32)}
+    assert exit_status(lambda: save_file(weights, tmp_path / "model.safetensors")) == 1
+    assert capsys.readouterr().err == f"error: [Errno 27] {os.strerror(27)}, writing or reading safetensors\n"
+
+
+def test_weights_that_are_none_are_no_fault_of_the_system(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(SafetensorError):
+        exit_status(lambda: safe_open(path, "np"))

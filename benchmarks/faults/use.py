@@ -1,0 +1,18 @@
+"""Loads a saved classifier as its users do, and lets it answer once: `python -m benchmarks.faults.use FOLDER`."""
+
+import sys
+
+from transformers import pipeline
+
+from common.commands import exit_status
+from modeling_ecgclip.pretrained_ecgclip import example_ecg
+
+
+def main() -> None:
+    """Answers about the example."""
+    classify = pipeline("ecg-classification", model=sys.argv[1], trust_remote_code=True)
+    print(classify(example_ecg()))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, ImportError))
