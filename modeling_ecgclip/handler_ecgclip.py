@@ -165,7 +165,7 @@ class EndpointHandler:
             options = {"return_quality": True}
         results = []
         for number, ecg in enumerate(prepared.ecgs):
-            found = {name: ecg[name] for name in ("quality", "measurements") if name in ecg}
+            found: dict[str, Any] = {name: ecg[name] for name in ("quality", "measurements") if name in ecg}
             if texts is not None:
                 with torch.inference_mode():
                     found["logits_per_ecg"] = of_task.compare(outputs[number][None].to(texts.device), texts)

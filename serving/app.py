@@ -101,6 +101,7 @@ class Application:
             logger.info("%s %s %s %s %.0f ms", request_id, method, path, status, 1000 * seconds)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused: RefusedRequest | None
         if len(scope["headers"]) > MAX_HEADERS:
             refused = RefusedRequest(431, "InvalidRequest", f"expected at most {MAX_HEADERS} headers")
         else:

@@ -149,7 +149,7 @@ class Engine:
         if failed is not None:  # a defect of ours; its message may quote a recording
             logger.error("computing failed: %s", type(failed).__name__)
             return error_answer("InternalError", "the request could not be answered; the server's log says why"), []
-        return prepared, list(outputs)
+        return prepared, [one for one in outputs if isinstance(one, torch.Tensor)]
 
     def _text(self, prepared: Any, outputs: list[torch.Tensor], request_id: str) -> tuple[int, bytes]:
         """The status and the JSON of an answer, or of a prepared request's."""

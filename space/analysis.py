@@ -298,14 +298,16 @@ class Analyser:
 
     def _clip_view(self, record: EcgRecord, options: dict[str, Any]) -> ClipView:
         """Runs the dual encoder's ECG tower, once for nearest reports and for all words that follow."""
-        prepared = self.zero_shot.preprocess(record, **options)
+        of_pair: Any = self.zero_shot
+        prepared = of_pair.preprocess(record, **options)
         with torch.inference_mode():
-            embeds = self.zero_shot.model.get_ecg_features(prepared["input_values"].to(self.zero_shot.device))
+            embeds = of_pair.model.get_ecg_features(prepared["input_values"].to(of_pair.device))
         return ClipView(embeds.cpu(), prepared["quality"])
 
     def _embed(self, texts: tuple[str, ...]) -> torch.Tensor:
         """(texts, projection_dim)."""
-        return torch.from_numpy(embed_reports(self.zero_shot.model, self.zero_shot.tokenizer, texts))
+        of_pair: Any = self.zero_shot
+        return torch.from_numpy(embed_reports(of_pair.model, of_pair.tokenizer, texts))
 
     def explain(self, analysis: Analysis, label: str) -> Analysis:
         """Returns the analysis with the saliency of one label."""
@@ -344,14 +346,16 @@ class Analyser:
         if len(set(phrases)) < len(phrases):
             twice = next(phrase for phrase in phrases if phrases.count(phrase) > 1)
             raise ValueError(f'the phrases must differ: found "{twice[:40]}" more than once')
+        of_pair: Any = self.zero_shot
+        clip: Any = analysis.clip
         places = self._places(tuple(TEMPLATES[language].format(phrase) for phrase in phrases))
         with torch.inference_mode():
-            logits = self.zero_shot.model.logit_scale.exp().cpu() * analysis.clip.embeds @ places.T
-        outputs = {"logits_per_ecg": logits, "quality": analysis.clip.quality}
-        return replace(analysis, words=self.zero_shot.postprocess(outputs, phrases))
+            logits = of_pair.model.logit_scale.exp().cpu() * clip.embeds @ places.T
+        outputs = {"logits_per_ecg": logits, "quality": clip.quality}
+        return replace(analysis, words=of_pair.postprocess(outputs, phrases))
 
 
-def _pipeline(task: str, model: str, kind: type) -> Any:
+def _pipeline(task: Any, model: str, kind: type) -> Any:
     """A pipeline of a saved model, by this package's code and never by the model's own."""
     try:
         return pipeline(task, model=model, pipeline_class=kind, trust_remote_code=False)

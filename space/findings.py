@@ -110,7 +110,7 @@ class Findings:
         if config.problem_type != "regression":
             entries.sort(key=lambda finding: -finding.score)
         if len(entries) > MANY:
-            entries.sort(key=lambda finding: _RANKS.get(finding.verdict, len(_RANKS)))
+            entries.sort(key=lambda finding: _RANKS.get(finding.verdict or "", len(_RANKS)))
         return cls(config.problem_type, tuple(entries))
 
     @property

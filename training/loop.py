@@ -213,16 +213,17 @@ class TrainingLoop:
         Raises:
             `ValueError`: where the run was given something else that changes its result, naming all of it.
         """
-        if self.args.resume_from_checkpoint is None:
+        request = self.args.resume_from_checkpoint
+        if request is None:
             return
-        self._take_over()
+        self._take_over(request)
         # It may have been finished, with fewer steps.
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             (Path(self.args.output_dir) / METRICS).unlink(missing_ok=True)
 
-    def _take_over(self) -> None:
-        path = find_checkpoint(self.args.resume_from_checkpoint, self.checkpoints)
+    def _take_over(self, request: str) -> None:
+        path = find_checkpoint(request, self.checkpoints)
         if path is None:
             logger.info("no checkpoint yet: starting from the beginning")
             return

@@ -132,7 +132,8 @@ def set_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Tensors, grou
 def random_state(device: torch.device) -> Tensors:
     """Returns the state of all that draws in this process: Python, numpy, torch, and torch on its GPU."""
     _, integers, gauss = random.getstate()
-    _, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    numpy_state: Any = np.random.get_state(legacy=True)
+    _, keys, place, has_gauss, cached = numpy_state
     found = {
         "python": torch.tensor(integers, dtype=torch.int64),
         "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),

@@ -64,7 +64,7 @@ def plan(workshop: Workshop, quick: bool) -> list[Case]:
     Raises:
         `ValueError`: for an argument that `--help` shows and no group has, or of which no other value is known.
     """
-    cases = []
+    cases: list[Case] = []
     for job in (FINETUNING,) if quick else (PRETRAINING, FINETUNING):
         _check_groups(workshop, job)
         for name, value in changes(job):

@@ -1,6 +1,7 @@
 """Loads a saved classifier as its users do, and lets it answer once: `python -m benchmarks.faults.use FOLDER`."""
 
 import sys
+from typing import Any
 
 from transformers import pipeline
 
@@ -10,7 +11,8 @@ from modeling_ecgclip.pretrained_ecgclip import example_ecg
 
 def main() -> None:
     """Answers about the example."""
-    classify = pipeline("ecg-classification", model=sys.argv[1], trust_remote_code=True)
+    task: Any = "ecg-classification"
+    classify = pipeline(task, model=sys.argv[1], trust_remote_code=True)
     print(classify(example_ecg()))
 
 

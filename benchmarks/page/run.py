@@ -45,7 +45,7 @@ class Visitor:
         self.http = httpx.Client(base_url=address, timeout=PATIENCE_S)
         self.name = name
         document = self.http.get("/").text
-        self.config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", document, re.DOTALL)[1])
+        self.config = json.loads(re.findall(r"window\.gradio_config = (.*?);</script>", document, re.DOTALL)[0])
         self.components = {one["id"]: one for one in self.config["components"]}
 
     def join(self, button: str, files: Sequence[str] = (), name: str | None = None) -> int:
@@ -104,7 +104,7 @@ def page_of(checkout: Path, folder: Path) -> Iterator[tuple[str, int]]:
 def memory_mb(pid: int) -> float:
     """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
 
 def at_once(address: str, n_users: int, button: str) -> dict[str, Any]:
