@@ -20,6 +20,7 @@ JSON_TYPES = ("application/json", "text/json")
 # What JSON takes of memory once parsed is counted before: some 70 bytes for a list, 32 for a number.
 MAX_JSON_LISTS = 1_000_000  # 128 ECGs of a list for each of 5,000 samples have 640,000
 MAX_JSON_VALUES = 10_000_000
+NICENESS = 5  # beside the network and what answers; more would starve a reader where other programs run
 READY = b"ready"
 PREPARED, ANSWERED = b"p", b"a"  # how what is sent back begins
 
@@ -98,7 +99,7 @@ def read_for_ever(connection: Connection, folder: str, temporary: str) -> None:
         folder (`str`): Of the model.
         temporary (`str`): Where files of requests lie while they are read; whoever kills the process empties it.
     """
-    os.nice(10)  # health, the network and other people's answers come first
+    os.nice(NICENESS)  # health, the network and other people's answers come first
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process ends it
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tempfile.tempdir = temporary
