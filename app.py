@@ -28,7 +28,7 @@ from space.analysis import TEMPLATES, Analyser, Analysis
 from space.example_list import EXAMPLES, Example
 from space.findings import MANY
 from space.gate import Gate
-from space.markup import as_html, html
+from space.markup import NOTHING, as_html, html
 from space.nearest import INDEX_FILE
 from space.report import build_json, build_pdf, draw_png, file_name
 from space.shelf import Shelf
@@ -82,24 +82,9 @@ WORDS = {
 }
 
 
-class Html(gr.HTML):
-    """HTML of which only what the code wrote is HTML; anything else is text, wherever it comes from."""
-
-    def postprocess(self, value: Any) -> str:
-        """Returns what the browser puts into the page."""
-        return "" if value is None else as_html(value)
-
-
-class Upload(gr.File):
-    """Files by their paths; Gradio's own leaves an empty file behind for each."""
-
-    def get_block_name(self) -> str:
-        """Returns by which name the browser knows it."""
-        return "file"
-
-    def preprocess(self, payload: Any) -> Any:
-        """Returns the paths of what was uploaded."""
-        return [file.path for file in payload or ()]
+def block(content: Any = NOTHING, **settings: Any) -> gr.HTML:
+    """Returns a block of HTML in which only what the code wrote is HTML."""
+    return gr.HTML(as_html(content), **settings)
 
 
 def message(error: Exception) -> gr.Error:
@@ -128,13 +113,18 @@ class Page:
         self.analyser, self.storage, self.shelf, self.turns = analyser, storage, shelf, turns
 
     def when_clicked(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns what Gradio calls: the function when it is its visitor's turn, or the message of what went wrong."""
+        """
+        Returns what Gradio calls: the function when it is its visitor's turn, or the message of what went wrong. What
+        the function returns is text, but for what the code wrote as HTML.
+        """
 
         async def answer(request: gr.Request, *args: Any) -> Any:
             try:
-                return await self.turns.take(request.client.host, request.session_hash or "", function, *args)
+                session = request.session_hash or ""
+                shown = await self.turns.take(request.client.host, session, function, *args)
             except Exception as error:
                 raise message(error) from error
+            return [as_html(one) if isinstance(one, str) else one for one in shown]
 
         return answer
 
@@ -181,7 +171,7 @@ class Page:
         self.shelf.drop(last)
         key = self.shelf.put(analysis)
         return [
-            Html(visible=False),
+            gr.HTML(visible=False),
             gr.Column(visible=True),
             page.facts(analysis),
             page.measurements(analysis),
@@ -208,11 +198,11 @@ class Page:
         self.shelf.put(analysis, key)
         return _drawn(analysis)
 
-    def compare(self, key: str, words: str, language: str) -> Any:
+    def compare(self, key: str, words: str, language: str) -> list[Any]:
         """Compares the ECG with the user's own words."""
         analysis = self.analyser.compare(self.shelf.get(key), words, language)
         self.shelf.put(analysis, key)
-        return page.words(analysis)
+        return [page.words(analysis)]
 
     async def file(self, key: str, kind: str, address: str) -> tuple[str, str, bytes]:
         """
@@ -241,29 +231,31 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
     """Returns the page; [`launch`] serves it. `origin` says what the model was trained on."""
     analyser = actions.analyser
     with gr.Blocks(title="ecgclip", analytics_enabled=False, fill_width=True) as blocks:
-        Html(page.head(origin))
+        block(page.head(origin))
         state = gr.State(None)  # the key of the visitor's result
         with gr.Row():
             with gr.Column(scale=1, min_width=290):
-                upload = Upload(label="ECG", file_count="multiple", height=170, elem_id="upload")
-                Html(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
+                upload = gr.File(label="ECG", file_count="multiple", height=170, elem_id="upload")
+                # Gradio's own leaves an empty file behind for each path.
+                upload.preprocess = _paths_of  # type: ignore[method-assign]
+                block(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
                 with gr.Accordion(FORM_TITLE, open=False):
                     form = _form()
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse")
-                Html(html("<p><b>Or a simulated example</b> (no patient):</p>"))
+                block(html("<p><b>Or a simulated example</b> (no patient):</p>"))
                 examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
             with gr.Column(scale=3, min_width=280):
-                hint = Html(page.hint())
+                hint = block(page.hint())
                 with gr.Column(visible=False, elem_id="result") as result:
-                    facts = Html(elem_id="facts")
-                    measurements = Html(elem_id="measurements")
-                    paper = Html(elem_id="paper")
+                    facts = block(elem_id="facts")
+                    measurements = block(elem_id="measurements")
+                    paper = block(elem_id="paper")
                     waves = gr.Checkbox(True, label="Mark where P, QRS and T begin and end", elem_id="waves")
                     marked = label_choice(analyser, label="Mark on the tracing what drove", elem_id="marked")
-                    saliency = Html()
-                    findings = Html(elem_id="findings")
+                    saliency = block()
+                    findings = block(elem_id="findings")
                     words, language, compare, comparison, nearest = _text_tabs(analyser)
-                    downloads = Html()
+                    downloads = block()
         drawn = [paper, saliency]
         shown = [hint, result, facts, measurements, findings, comparison, nearest, marked, downloads, state, *drawn]
         # Who waits for whom is for `Turns` to say, which knows visitors, and not for Gradio's queue.
@@ -286,9 +278,14 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
             )
         marked.input(**marks)
         waves.input(clicked(actions.mark_waves), [state, waves], drawn, **settings)
-        compare.click(clicked(actions.compare), [state, words, language], comparison, **settings)
+        compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks
+
+
+def _paths_of(payload: Any) -> list[str]:
+    """The paths of what was uploaded."""
+    return [file.path for file in payload or ()]
 
 
 def label_choice(analyser: Analyser, **settings: Any) -> Any:
@@ -321,7 +318,7 @@ def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
     has_clip = analyser.zero_shot is not None
     with gr.Tab("Your own words"):
         if not has_clip:
-            Html(NO_CLIP_MODEL)
+            block(NO_CLIP_MODEL)
         with gr.Row(visible=has_clip):
             with gr.Column(scale=1, min_width=280):
                 language = gr.Radio(list(TEMPLATES), value="Português", label="Language", elem_id="language")
@@ -330,11 +327,11 @@ def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
                 )
                 compare = gr.Button("Compare", elem_id="compare")
             with gr.Column(scale=1, min_width=280):
-                comparison = Html(elem_id="comparison")
+                comparison = block(elem_id="comparison")
     with gr.Tab("Nearest reports"):
         if analyser.reports is None:
-            Html(NO_REPORTS if has_clip else NO_CLIP_MODEL)
-        nearest = Html(elem_id="nearest")
+            block(NO_REPORTS if has_clip else NO_CLIP_MODEL)
+        nearest = block(elem_id="nearest")
     return words, language, compare, comparison, nearest
 
 

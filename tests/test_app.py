@@ -32,7 +32,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 PHONE = {"width": 390, "height": 844}
 # What hostile text would become, were it HTML.
 ELEMENTS = (
