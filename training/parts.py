@@ -51,7 +51,7 @@ def fingerprint(pieces: Iterable[bytes | np.ndarray]) -> str:
     """Returns the xxh3-128 of some bytes, one piece after the other, as hexadecimal digits."""
     digest = xxhash.xxh3_128()
     for piece in pieces:
-        digest.update(np.ascontiguousarray(piece).data.cast("B") if isinstance(piece, np.ndarray) else piece)
+        digest.update(np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece)
     return digest.hexdigest()
 
 

@@ -132,13 +132,12 @@ def set_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Tensors, grou
 def random_state(device: torch.device) -> Tensors:
     """Returns the state of all that draws in this process: Python, numpy, torch, and torch on its GPU."""
     _, integers, gauss = random.getstate()
-    numpy_state: Any = np.random.get_state(legacy=True)
-    _, keys, place, has_gauss, cached = numpy_state
+    numpy = np.random.get_state(legacy=False)
     found = {
         "python": torch.tensor(integers, dtype=torch.int64),
         "python_gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
-        "numpy": torch.tensor([*keys.tolist(), place, has_gauss], dtype=torch.int64),
-        "numpy_gauss": torch.tensor([cached], dtype=torch.float64),
+        "numpy": torch.tensor([*numpy["state"]["key"].tolist(), numpy["state"]["pos"], numpy["has_gauss"]]),
+        "numpy_gauss": torch.tensor(numpy["gauss"], dtype=torch.float64),
         "torch": torch.get_rng_state(),
     }
     if device.type == "cuda":
@@ -150,8 +149,9 @@ def set_random_state(state: Tensors, device: torch.device) -> None:
     """Puts back what [`random_state`] returned; the GPU's only where it was saved on one."""
     gauss = state["python_gauss"].tolist()
     random.setstate((random.getstate()[0], tuple(state["python"].tolist()), gauss[0] if gauss else None))
-    *keys, place, has_gauss = state["numpy"].tolist()
-    np.random.set_state(("MT19937", np.array(keys, np.uint32), place, has_gauss, state["numpy_gauss"].item()))
+    *key, place, has_gauss = state["numpy"].tolist()
+    numpy = {"bit_generator": "MT19937", "state": {"key": np.array(key, np.uint32), "pos": place}}
+    np.random.set_state(numpy | {"has_gauss": has_gauss, "gauss": state["numpy_gauss"].item()})
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
