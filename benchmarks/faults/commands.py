@@ -58,7 +58,7 @@ class Ended:
     @property
     def refusal(self) -> str | None:
         """The one line in which the command says why it refused; None for one that did not, or with a traceback."""
-        said = [line for line in self.lines if re.match(r"(\S+: )?error: ", line)]
+        said = [line for line in self.lines if re.match(r"(\S[^:]*: )?error: ", line)]
         return said[-1] if self.status > 0 and said and not self.has_traceback else None
 
     @property

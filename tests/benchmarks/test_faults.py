@@ -2,13 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.faults import resumes, run
+from benchmarks.faults import commands, resumes, run
 from benchmarks.faults.cases import Case, Outcome, table_rows
-from benchmarks.faults.commands import Ended
+from benchmarks.faults.commands import Command, Ended, Starter
 from benchmarks.faults.disks import can_mount
 from benchmarks.faults.flips import flip_bit
 from benchmarks.faults.jobs import FINETUNING, PRETRAINING, content, torn_files
@@ -23,14 +26,26 @@ def environment():
     os.environ.update(before)
 
 
-def test_the_short_form_ends_as_promised(tmp_path, environment, capsys):
+def test_the_short_form_ends_as_promised(tmp_path):
     arms = [arm for arm in run.ARMS if arm != "disks" or can_mount(tmp_path / "disk")]
-    status = run.main(["--quick", "--output_dir", str(tmp_path / "out"), "--arms", *arms])
+    words = ["--quick", "--output_dir", str(tmp_path / "out"), "--arms", *arms]
+    script = Path(run.__file__)
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     record = json.loads((tmp_path / "out" / "faults.json").read_text())
-    assert [case for case in record["cases"] if case["faults"]] == []
-    assert status == 0
     assert len({case["arm"] for case in record["cases"]}) == len(arms)
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["cases"] == len(record["cases"]) >= 2 * len(arms)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["cases"] == summary["as_promised"] == len(record["cases"]) >= 2 * len(arms)
+
+
+def test_commands_that_start_together_end_apart(tmp_path, environment, monkeypatch):
+    monkeypatch.setattr(commands, "PRELOADED", "json")  # these need nothing of the project's
+    starter = Starter(tmp_path)
+    (tmp_path / "good.json").write_text("[1, 2]")
+    running = starter.start_together(Command("json.tool", ("good.json",)), Command("json.tool", ("--bad",)))
+    good, bad = [one.end() for one in running]
+    assert (good.status, "".join(good.lines)) == (0, "[1,2]")
+    assert bad.status == 2 and "--bad" in bad.refusal
 
 
 def test_every_argument_gets_another_value():
@@ -75,7 +90,7 @@ def test_a_flip_changes_one_bit_and_no_time(tmp_path):
     ("status", "lines", "refusal"),
     [
         (1, ["plan", "error: full"], "error: full"),
-        (2, ["usage: x", "x.py: error: bad value"], "x.py: error: bad value"),
+        (2, ["usage: x", "python -m x: error: bad value"], "python -m x: error: bad value"),
         (1, ["Traceback (most recent call last):", "error: full"], None),
         (0, ["error: of something else"], None),
         (-9, ["error: full"], None),
