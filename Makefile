@@ -4,17 +4,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo app test test-slow lint types style bench clean
+.PHONY: help install lock demo app test test-slow lint types style bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## Create the virtual environment and install the project with the tested versions
 
-$(STAMP): pyproject.toml constraints.txt
+# Every file is compared with its hash; only what torch's builds for a GPU need is not in the lock, and added by pip.
+$(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
 	@touch $@
+
+lock: $(STAMP)  ## Renew requirements.lock after a change of pyproject.toml; UPGRADE="numpy scipy" for new versions
+	$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
