@@ -26,6 +26,21 @@ def incomplete_path(path: str | Path) -> Path:
     return path.with_name(f"{path.stem}.incomplete{path.suffix}")
 
 
+def check_new(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """
+    Refuses an output folder that is there already; to be asked early, and again by the only writer.
+
+    Args:
+        path (`str` or `os.PathLike`): `--output_dir`.
+        overwrite (`bool`): `--overwrite_output_dir`.
+
+    Raises:
+        `FileExistsError`: saying what to do.
+    """
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: name another --output_dir or add --overwrite_output_dir")
+
+
 def put_in_place(aside: Path, path: Path) -> None:
     """
     Gives what was written aside its final name, after making sure that it is on the disk.

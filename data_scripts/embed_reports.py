@@ -20,6 +20,7 @@ from datasets.utils import tqdm
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.commands import exit_status
+from common.locks import only_writer
 from common.writing import written_aside
 from data_scripts.tables.schema import load_exam_table, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
@@ -228,11 +229,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "width": model.config.hidden_size,
         "count": len(reports),
     }
-    if (folder / RECORD_FILE).is_file() and json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")) == record:
-        print(f"{folder} holds these {len(reports)} embeddings already")
-        return record
-    embeds = embed_texts(list(reports.values()), model, tokenizer, arguments.text_pooling, arguments.batch_size)
-    write_text_table(folder, reports, embeds, record)
+    with only_writer(folder):
+        path = folder / RECORD_FILE
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == record:
+            print(f"{folder} holds these {len(reports)} embeddings already")
+            return record
+        embeds = embed_texts(list(reports.values()), model, tokenizer, arguments.text_pooling, arguments.batch_size)
+        write_text_table(folder, reports, embeds, record)
     print(f"{len(reports)} distinct reports, {record['width']} numbers each, written to {folder}")
     return record
 
