@@ -11,9 +11,14 @@ help:  ## Show this list
 
 install: $(STAMP)  ## Create the virtual environment and install the project with the tested versions
 
-# Every file is compared with its hash; only what torch's builds for a GPU need is not in the lock, and added by pip.
+# Every file is compared with its hashes. Of torch pip chooses the build by itself, as it chooses no other file while hashes
+# are required; what a build for a GPU needs besides is not in the lock.
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch "$$(grep -o '^torch==[0-9.]*' requirements.lock)"
+	$(BIN)/python .ci/lock.py --check $(VENV)/torch/*.whl
+	$(BIN)/python -m pip install --quiet --no-deps $(VENV)/torch/*.whl
+	rm -r $(VENV)/torch
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
 	@touch $@

@@ -2,6 +2,7 @@
 Renews requirements.lock: all that `.[dev]` needs, each package in one version, with the hashes of its files on PyPI.
 
     python .ci/lock.py [--upgrade NAME ...]
+    python .ci/lock.py --check FILE  # refuse a file whose hash is not in the lock
 
 Versions stay as they are but for those to upgrade and what is new. pip chooses them, as on this machine; uv lists the
 files of each, for every system and Python. A file that pip would take here and that PyPI does not have, such as a CPU
@@ -9,6 +10,7 @@ build of torch, is allowed beside them.
 """
 
 import argparse
+import hashlib
 import json
 import re
 import subprocess
@@ -75,11 +77,23 @@ def listed_hashes(versions: dict[str, str], folder: Path) -> dict[str, list[str]
     return hashes
 
 
+def check(path: Path) -> None:
+    """Refuses a file of which the lock file has no hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if f"--hash=sha256:{digest}" not in LOCK.read_text(encoding="utf-8").split():
+        raise SystemExit(f"{path.name}: its sha256 {digest} is not in {LOCK.name}: another file than was tested")
+
+
 def main() -> None:
-    """Writes the lock file."""
+    """Writes the lock file, or compares a file with it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--upgrade", nargs="+", default=[], metavar="NAME", help="packages that may get a new version")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="only compare this file with the lock's hashes")
     args = parser.parse_args()
+    if args.check is not None:
+        check(args.check)
+        return
     kept = locked_versions(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         found = chosen({name: one for name, one in kept.items() if name not in args.upgrade}, Path(folder))

@@ -1,5 +1,6 @@
 """requirements.lock holds all that pyproject.toml asks for, each in one version and with hashes, and nothing else."""
 
+import hashlib
 import importlib.util
 import re
 import tomllib
@@ -89,6 +90,17 @@ def test_the_lock_holds_what_its_packages_need_and_nothing_else(locked, asked_fo
                 if of_it.marker is None or of_it.marker.evaluate({"extra": extra}):
                     waiting.append(of_it)
     assert {name for name, _ in needed} == set(locked)
+
+
+def test_a_file_that_is_not_in_the_lock_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "package.whl").write_bytes(b"tested")
+    digest = hashlib.sha256(b"tested").hexdigest()
+    (tmp_path / "lock").write_text(f"package==1.0 \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{digest}\n")
+    monkeypatch.setattr(LOCK, "LOCK", tmp_path / "lock")
+    LOCK.check(tmp_path / "package.whl")
+    (tmp_path / "package.whl").write_bytes(b"another")
+    with pytest.raises(SystemExit, match="package.whl: its sha256 .* is not in lock"):
+        LOCK.check(tmp_path / "package.whl")
 
 
 def test_versions_are_read_from_what_is_written():
