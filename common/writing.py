@@ -45,6 +45,8 @@ def put_in_place(aside: Path, path: Path) -> None:
     """
     Gives what was written aside its final name, after making sure that it is on the disk.
 
+    Its files may be read by whom the umask allows, whatever wrote them: some writers leave 0600.
+
     Raises:
         `FileNotFoundError`: if nothing was written.
         `IsADirectoryError`: if a file would replace a folder.
@@ -53,9 +55,11 @@ def put_in_place(aside: Path, path: Path) -> None:
         raise FileNotFoundError(f"nothing was written for {path}: expected {aside}")
     if aside.is_file() and path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected the path of a file to write")
-    # Without it a power cut can leave the new name on empty files.
+    mode = 0o666 & ~_umask()
     for file in [aside] if aside.is_file() else aside.rglob("*"):
         if file.is_file():
+            file.chmod(mode)
+            # Without it a power cut can leave the new name on empty files.
             with file.open("rb") as written:
                 os.fsync(written.fileno())
     if path.is_dir():
@@ -67,6 +71,13 @@ def put_in_place(aside: Path, path: Path) -> None:
         remove(old)
     else:
         os.replace(aside, path)
+
+
+def _umask() -> int:
+    """What new files are not allowed; the system tells it to those alone who set it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextmanager

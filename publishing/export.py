@@ -170,6 +170,18 @@ def write_onnx(model: EcgForSignalClassification, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _without_traces(path)
+
+
+def _without_traces(path: Path) -> None:
+    """Removes what torch notes of each part of a graph: the lines of code that made it, with their folders here."""
+    onnx = import_or_say("onnx")
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
 
+from data_scripts.tables.contents import check_contents
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
     ExamSchema,
@@ -51,10 +52,16 @@ class ExamTable:
 
     @classmethod
     def load(cls, name_or_path: str, revision: str | None = None) -> "ExamTable":
-        """Returns the table of a folder or of a data set on the Hub; errors as in [`load_exam_table`]."""
+        """
+        Returns the table of a folder or of a data set on the Hub, after a look at every row.
+
+        Errors as in [`load_exam_table`] and [`check_contents`]: what cannot be learned from is known before a step.
+        """
         splits = load_exam_table(name_or_path, revision)
         record = conversion_record(name_or_path, revision)
-        return cls(name_or_path, revision, splits, record, schema_of(splits, record))
+        schema = schema_of(splits, record)
+        check_contents(splits, schema, name_or_path)
+        return cls(name_or_path, revision, splits, record, schema)
 
     def held_of(self, rows: Dataset) -> torch.Tensor | None:
         """Returns the recordings of the split that has these rows, where they are held."""
