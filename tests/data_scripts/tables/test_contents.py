@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 import train_cls
 from data_scripts.tables import contents
 from data_scripts.tables.contents import check_contents
-from data_scripts.tables.schema import EXAM_FEATURES, ExamSchema, schema_of
+from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ExamSchema, schema_of
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from tests.small_tables import SCHEMA, small_split, write_small_table
 
@@ -72,6 +72,23 @@ INFINITY = float("inf")
 def test_what_cannot_be_learned_from_is_refused_by_name(column, values, said):
     table = small_table()
     table["train"] = with_values(table["train"], column, values)
+    with pytest.raises(ValueError) as refused:
+        check_contents(table, SCHEMA, "clinic")
+    assert str(refused.value).startswith("exam table clinic, split train, column ")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_is_looked_at(split):
+    table = small_table()
+    table[split] = with_values(table[split], "labels.NORM", {8: 5})
+    with pytest.raises(ValueError, match=f"split {split}, column labels, NORM: .* in exam {split}-8"):
+        check_contents(table, SCHEMA, "clinic")
+
+
+def test_an_exam_comes_once_in_all_splits_together():
+    table = small_table()
+    table["test"] = with_values(table["test"], "exam_id", {2: "train-5", 3: "test-4"})
     with pytest.raises(ValueError, match="expected each exam once, found 2 exams: train-5, test-4 more than once"):
         check_contents(table, SCHEMA, "clinic")
 
