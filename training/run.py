@@ -261,7 +261,8 @@ def write_run_record(
     record = {
         # Where things lie is nobody else's business, and not reproducible.
         "arguments": {
-            k: Path(v).resolve().name if isinstance(v, str) and Path(v).exists() else v for k, v in arguments.items()
+            k: Path(v).resolve().name if isinstance(v, str) and (Path(v).is_absolute() or Path(v).exists()) else v
+            for k, v in arguments.items()
         },
         "commit": _commit(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
