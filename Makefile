@@ -4,17 +4,27 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo app test test-slow lint types style bench clean
+.PHONY: help install lock demo app test test-slow lint types style bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## Create the virtual environment and install the project with the tested versions
 
-$(STAMP): pyproject.toml constraints.txt
+# Every file is compared with its hashes. Of torch pip chooses the build by itself, as it chooses no other file while hashes
+# are required; what a build for a GPU needs besides is not in the lock.
+$(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch "$$(grep -o '^torch==[0-9.]*' requirements.lock)"
+	$(BIN)/python .ci/lock.py --check $(VENV)/torch/*.whl
+	$(BIN)/python -m pip install --quiet --no-deps $(VENV)/torch/*.whl
+	rm -r $(VENV)/torch
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
 	@touch $@
+
+lock: $(STAMP)  ## Renew requirements.lock after a change of pyproject.toml; UPGRADE="numpy scipy" for new versions
+	$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo

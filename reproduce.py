@@ -33,6 +33,7 @@ import train_clip
 import train_cls
 from common.commands import exit_status
 from common.files import write_json
+from common.locks import only_writer
 from data_scripts.tables.schema import ExamSchema, load_exam_table
 from reproduction.describing import recipe_lines
 from reproduction.estimating import CODE_15_EXAMS, Rates, estimate, measure_rates, planned_jobs, sizes_of
@@ -303,17 +304,22 @@ def main(argv: list[str] | None = None) -> Path | None:
 
     Raises:
         `RuntimeError`: where runs failed, after the tables of the others were written.
+        `BlockingIOError`: where another reproduction is at work in the same folder.
     """
     (args,) = parse(argv, __doc__, ReproduceArguments)
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     disable_progress_bar()  # of datasets; the runs have their own
-    recipe, output_dir = args.recipe, Path(args.output_dir)
+    recipe = args.recipe
     if args.estimate:
         print(estimated(args, recipe))
         return None
-    if args.tables_only:
-        return tabulate(args, recipe, {})
-    begun = time.monotonic()
+    with only_writer(args.output_dir):
+        return tabulate(args, recipe, {}) if args.tables_only else reproduce(args, recipe)
+
+
+def reproduce(args: ReproduceArguments, recipe: Recipe) -> Path:
+    """Runs what is missing in a folder that nobody else writes, and writes tables and figure; as [`main`]."""
+    begun, output_dir = time.monotonic(), Path(args.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     num_proc = args.num_proc or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedConfig
@@ -65,7 +66,7 @@ from training.run import (
     dataset_facts,
     print_plan,
     run_facts,
-    start,
+    started,
     with_sync_batchnorm,
     write_run_record,
 )
@@ -247,9 +248,15 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     arguments = as_record(encoder, contrastive, data, args, hub)
     open_for_run(args.output_dir, hub)
 
-    # ---- 2 accelerator and logging
-    accelerator = start(args, "ecgclip-clip", arguments)
-    output_dir = Path(args.output_dir)
+    # ---- 2 accelerator, logging, and the output folder for this run alone
+    with started(args, "ecgclip-clip", arguments) as accelerator:
+        return train(accelerator, (encoder, contrastive, data, args, hub), open_table)
+
+
+def train(accelerator: Accelerator, groups: tuple[Any, ...], open_table: OpenTable) -> dict[str, float] | None:
+    """The run itself, of what [`main`] parsed; returns the same."""
+    encoder, contrastive, data, args, hub = groups
+    arguments, output_dir = as_record(*groups), Path(args.output_dir)
 
     # ---- 3 exam table and model
     table = open_table(data.dataset_name_or_path, data.dataset_revision, data.verify)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import DatasetDict
 from torch import nn
@@ -45,7 +46,7 @@ from training.run import (
     dataset_facts,
     print_plan,
     run_facts,
-    start,
+    started,
     with_sync_batchnorm,
     write_run_record,
 )
@@ -160,9 +161,15 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     arguments = as_record(encoder, classification, data, args, hub)
     open_for_run(args.output_dir, hub)
 
-    # ---- 2 accelerator and logging
-    accelerator = start(args, "ecgclip-cls", arguments)
-    output_dir = Path(args.output_dir)
+    # ---- 2 accelerator, logging, and the output folder for this run alone
+    with started(args, "ecgclip-cls", arguments) as accelerator:
+        return train(accelerator, (encoder, classification, data, args, hub), open_table)
+
+
+def train(accelerator: Accelerator, groups: tuple[Any, ...], open_table: OpenTable) -> dict[str, Any] | None:
+    """The run itself, of what [`main`] parsed; returns the same."""
+    encoder, classification, data, args, hub = groups
+    arguments, output_dir = as_record(*groups), Path(args.output_dir)
 
     # ---- 3 data
     table = open_table(data.dataset_name_or_path, data.dataset_revision, data.verify)

@@ -26,9 +26,26 @@ def incomplete_path(path: str | Path) -> Path:
     return path.with_name(f"{path.stem}.incomplete{path.suffix}")
 
 
+def check_new(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """
+    Refuses an output folder that is there already; to be asked early, and again by the only writer.
+
+    Args:
+        path (`str` or `os.PathLike`): `--output_dir`.
+        overwrite (`bool`): `--overwrite_output_dir`.
+
+    Raises:
+        `FileExistsError`: saying what to do.
+    """
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: name another --output_dir or add --overwrite_output_dir")
+
+
 def put_in_place(aside: Path, path: Path) -> None:
     """
     Gives what was written aside its final name, after making sure that it is on the disk.
+
+    Its files may be read by whom the umask allows, whatever wrote them: some writers leave 0600.
 
     Raises:
         `FileNotFoundError`: if nothing was written.
@@ -38,9 +55,11 @@ def put_in_place(aside: Path, path: Path) -> None:
         raise FileNotFoundError(f"nothing was written for {path}: expected {aside}")
     if aside.is_file() and path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected the path of a file to write")
-    # Without it a power cut can leave the new name on empty files.
+    mode = 0o666 & ~_umask()
     for file in [aside] if aside.is_file() else aside.rglob("*"):
         if file.is_file():
+            file.chmod(mode)
+            # Without it a power cut can leave the new name on empty files.
             with file.open("rb") as written:
                 os.fsync(written.fileno())
     if path.is_dir():
@@ -52,6 +71,13 @@ def put_in_place(aside: Path, path: Path) -> None:
         remove(old)
     else:
         os.replace(aside, path)
+
+
+def _umask() -> int:
+    """What new files are not allowed; the system tells it to those alone who set it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextmanager

@@ -281,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             f"exam table {arguments.dataset_name_or_path}: {n_reports} exams have a report: describe them anew with "
             "--overwrite_reports, in a table of their own"
         )
-    with incomplete_table(output_dir) as folder:
+    with incomplete_table(output_dir, arguments.overwrite_output_dir) as folder:
         record = _describe(table, folder, arguments)
     reports = record["reports"]
     print(f"{reports['exams_with_report']} of {record['kept']} exams described: {reports['note']}")

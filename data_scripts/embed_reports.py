@@ -22,6 +22,7 @@ from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedM
 
 from common.checksums import verify_data, write_checksums
 from common.commands import exit_status
+from common.locks import only_writer
 from common.writing import written_aside
 from data_scripts.tables.schema import load_exam_table, refuse_chained_name, text_features
 from modeling_ecgclip.clip_ecgclip import pool_tokens
@@ -243,11 +244,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "width": model.config.hidden_size,
         "count": len(reports),
     }
-    if _holds(folder, record):
-        print(f"{folder} holds these {len(reports)} embeddings already")
-        return record
-    embeds = embed_texts(list(reports.values()), model, tokenizer, arguments.text_pooling, arguments.batch_size)
-    write_text_table(folder, reports, embeds, record)
+    with only_writer(folder):
+        if _holds(folder, record):
+            print(f"{folder} holds these {len(reports)} embeddings already")
+            return record
+        embeds = embed_texts(list(reports.values()), model, tokenizer, arguments.text_pooling, arguments.batch_size)
+        write_text_table(folder, reports, embeds, record)
     print(f"{len(reports)} distinct reports, {record['width']} numbers each, written to {folder}")
     return record
 

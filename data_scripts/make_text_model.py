@@ -22,6 +22,7 @@ from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
 from common.commands import exit_status
+from common.locks import only_writer
 from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip.hub_ecgclip import state_saved_model
 
@@ -136,9 +137,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     reports = load_exam_table(args.dataset_name_or_path)["train"].unique("report")
-    make_text_model(
-        sorted(report for report in reports if report), args.output_dir, masked_word_steps=args.masked_word_steps
-    )
+    texts = sorted(report for report in reports if report)
+    with only_writer(args.output_dir):
+        make_text_model(texts, args.output_dir, masked_word_steps=args.masked_word_steps)
     weights = f"that learned {args.masked_word_steps} steps" if args.masked_word_steps else "with random weights"
     print(f"text encoder {weights} written to {args.output_dir}")
 

@@ -30,6 +30,7 @@ from datasets.utils import tqdm
 from transformers import HfArgumentParser
 
 from common.commands import exit_status
+from common.locks import only_writer
 from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.conversion.builder import Rejection, refusal
@@ -301,6 +302,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     exams, output = arguments.exams(), Path(arguments.output_file)
     kept, reasons = 0, Counter[str]()
     with ExitStack() as stack:
+        stack.enter_context(only_writer(output))
         rows_file = stack.enter_context(written_aside(output))
         rejected_file = stack.enter_context(written_aside(output.with_name(f"{output.stem}.rejected.csv")))
         write = stack.enter_context(_RowsFile(rows_file))

@@ -73,7 +73,10 @@ def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwarg
         model.save_pretrained(aside, **kwargs)
         preprocessor.save_pretrained(aside)
         written = sorted(os.listdir(aside))
+        # As the umask has it; safetensors leaves its files to their owner alone.
+        mode = os.stat(os.path.join(aside, "config.json")).st_mode
         for name in written:
+            os.chmod(os.path.join(aside, name), mode)
             os.replace(os.path.join(aside, name), folder / name)
     for name in set(_PREPROCESSOR_FILES) - set(written):
         (folder / name).unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from transformers import HfArgumentParser
 from common.checksums import SUMS_FILE, file_digest, read_checksums, verify_data, write_checksums
 from common.commands import exit_status
 from common.hub_access import check_repo_id, open_repository, publish_folder
+from common.locks import only_writer
 from common.writing import put_in_place, remove, written_aside
 from data_scripts.embed_reports import RECORD_FILE, TEXT_TABLE_FOLDER
 from data_scripts.tables.digest import combined_digest, row_digests
@@ -110,6 +111,12 @@ def main(argv: Sequence[str] | None = None) -> Path:
     (arguments,) = parser.parse_args_into_dataclasses(args=argv)
     if arguments.repo_id:
         open_repository(arguments.repo_id, "dataset", arguments.public)  # fails before an hour of writing
+    with only_writer(arguments.folder):  # of what it holds, until it is published
+        _write_and_publish(arguments)
+    return arguments.folder
+
+
+def _write_and_publish(arguments: PublishArguments) -> None:
     name = arguments.dataset_name_or_path
     table = load_exam_table(name, verify=arguments.verify)
     write_publication(
@@ -136,7 +143,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
         )
         print(f"published {'for everybody' if arguments.public else 'privately'}: {url}")
         print(f'load_dataset("{arguments.repo_id}"), or --dataset_name_or_path {arguments.repo_id}')
-    return arguments.folder
 
 
 def write_publication(

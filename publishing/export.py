@@ -29,7 +29,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
 from common.checksums import write_checksums
 from common.commands import exit_status
 from common.files import public_name, write_json
-from common.writing import written_aside
+from common.locks import only_writer
+from common.writing import check_new, written_aside
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
 from modeling_ecgclip.exported_ecgclip import (
     EXPORT_RECORD,
@@ -107,8 +108,7 @@ class ExportArguments:
         for name in ("min_equal_decisions", "max_mean_difference"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name} must lie in [0, 1]: found {getattr(self, name)}")
-        if Path(self.output_dir).exists() and not self.overwrite_output_dir:
-            raise FileExistsError(f"{self.output_dir} exists: name another --output_dir or add --overwrite_output_dir")
+        check_new(self.output_dir, self.overwrite_output_dir)
 
 
 class _Logits(nn.Module):
@@ -171,6 +171,18 @@ def write_onnx(model: EcgForSignalClassification, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _without_traces(path)
+
+
+def _without_traces(path: Path) -> None:
+    """Removes what torch notes of each part of a graph: the lines of code that made it, with their folders here."""
+    onnx = import_or_say("onnx")
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 @contextmanager
@@ -255,7 +267,15 @@ def export(args: ExportArguments) -> dict[str, Any]:
     Raises:
         `ValueError`: for a model that cannot be exported, or an export that differs too much; nothing is written then.
         `ImportError`: where a package is missing.
+        `BlockingIOError`: where another process writes there.
     """
+    with only_writer(args.output_dir):
+        check_new(args.output_dir, args.overwrite_output_dir)
+        return _export(args)
+
+
+def _export(args: ExportArguments) -> dict[str, Any]:
+    """[`export`] into a folder that nobody else writes."""
     model, extractor = load_source(args.model_name_or_path)
     settings = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_TAKEN_OVER}
     config = ExportedEcgConfig(**settings, export_format=args.format, export_precision=args.precision)

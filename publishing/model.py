@@ -29,6 +29,7 @@ from common.hub_access import (
     open_repository,
     publish_folder,
 )
+from common.locks import only_writer
 from publishing.card import EVAL_RESULTS, write_card
 from publishing.real_ecgs import RECORD as REAL_ECGS
 from publishing.requirements import write_requirements
@@ -318,7 +319,8 @@ def _publish(args: PublishArguments) -> None:
     run = read_run(args.folder)
     if args.space and not run.stage.serves_page:
         raise ValueError(f"{args.folder}: --space needs a classifier, found a run of stage {run.stage.name}")
-    url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
+    with only_writer(args.folder):  # a training may be at work there
+        url = publish_model(args.folder, args.repo_id, args.public, args.dataset_id, args.base_model)
     print(f"published: {url}")
     if args.space:
         models = SpaceModels(args.repo_id, args.clip_model or clip_model_of(run, args.base_model))

@@ -25,6 +25,7 @@ import modeling_ecgclip
 from common.commands import exit_status
 from common.files import write_json, write_text
 from common.hub_access import check_repo_id
+from common.locks import only_writer
 from common.writing import written_aside
 from modeling_ecgclip import EcgClipConfig, save_for_hub
 from modeling_ecgclip.hub_ecgclip import state_offers, state_saved_model
@@ -86,10 +87,17 @@ def pack(folder: Path, output_dir: Path) -> None:
     Raises:
         `FileNotFoundError`: where the folder has no weights or no records.
         `ValueError`: for a weight that float16 cannot hold, naming it.
+        `BlockingIOError`: where another process writes there.
     """
     missing = [name for name in (WEIGHTS, "config.json", *RECORDS) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder}: expected the folder of a finished run, missing {', '.join(missing)}")
+    with only_writer(output_dir):
+        _pack(folder, output_dir)
+
+
+def _pack(folder: Path, output_dir: Path) -> None:
+    """[`pack`] into a folder that nobody else writes."""
     weights = {name: _halved(name, value) for name, value in load_file(folder / WEIGHTS).items()}
     output_dir.mkdir(parents=True, exist_ok=True)
     with written_aside(output_dir / WEIGHTS) as aside:

@@ -20,6 +20,7 @@ import torch
 from huggingface_hub import ModelCardData
 
 from common.files import write_text
+from common.locks import only_writer
 from common.markdown import markdown_table
 from modeling_ecgclip.configuration_ecgclip import EcgResNetConfig
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
@@ -130,6 +131,7 @@ def convert_published(source: str | Path, architecture: str, output_dir: str | P
     Raises:
         `FileNotFoundError`: where there is no such file.
         `FileExistsError`: where the folder holds something.
+        `BlockingIOError`: where another process writes there.
         `ValueError`: for another file or network; the message lists the tensors that are missing, unexpected or of
             another shape.
     """
@@ -138,8 +140,14 @@ def convert_published(source: str | Path, architecture: str, output_dir: str | P
     source, output_dir = Path(source), Path(output_dir)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file")
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise FileExistsError(f"{output_dir} exists and is not an empty folder: choose another one")
+    with only_writer(output_dir):
+        if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+            raise FileExistsError(f"{output_dir} exists and is not an empty folder: choose another one")
+        return _convert(source, architecture, output_dir)
+
+
+def _convert(source: Path, architecture: str, output_dir: Path) -> Path:
+    """The work of [`convert_published`], into a folder that nobody else writes."""
     published = PUBLISHED[architecture]
     config = EcgResNetConfig.from_preset(
         architecture,

@@ -25,8 +25,9 @@ from huggingface_hub import snapshot_download
 
 from common.commands import exit_status
 from common.files import public_name, write_json
+from common.locks import only_writer
 from common.markdown import markdown_table
-from common.writing import written_aside
+from common.writing import check_new, written_aside
 from data_scripts.tables.schema import SPLITS, labels_array
 from metrics.calibration import calibration_metrics
 from metrics.conformal import abstention_bounds, abstention_metrics, needed_of_each
@@ -94,8 +95,7 @@ class RecalibrateArguments:
             raise ValueError(
                 f"--per_device_eval_batch_size must be at least 1: found {self.per_device_eval_batch_size}"
             )
-        if Path(self.output_dir).exists() and not self.overwrite_output_dir:
-            raise FileExistsError(f"{self.output_dir} exists: name another --output_dir or add --overwrite_output_dir")
+        check_new(self.output_dir, self.overwrite_output_dir)
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,15 @@ def run_recalibration(args: RecalibrateArguments) -> dict[str, Any]:
 
     Raises:
         `ValueError`: for another kind of model, a table that does not fit, or exams that the model was trained on.
+        `BlockingIOError`: where another process writes there.
     """
+    with only_writer(args.output_dir):
+        check_new(args.output_dir, args.overwrite_output_dir)
+        return _recalibrate(args)
+
+
+def _recalibrate(args: RecalibrateArguments) -> dict[str, Any]:
+    """[`run_recalibration`] into a folder that nobody else writes."""
     source = Path(args.model_name_or_path)
     if not source.is_dir():
         source = Path(snapshot_download(args.model_name_or_path))

@@ -11,7 +11,7 @@ from common.project import imported_names, project_file
 
 
 REQUIREMENTS = "requirements.txt"
-CONSTRAINTS = "constraints.txt"
+LOCK = "requirements.lock"
 # Of use only beside the files that they run.
 RUNTIMES = {"onnxruntime": "model.onnx", "openvino": "openvino_model.xml"}
 
@@ -47,10 +47,10 @@ def known_version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        pins = project_file(CONSTRAINTS).read_text(encoding="utf-8")
-    found = re.search(rf"^{re.escape(package)}==(\S+)$", pins, re.MULTILINE)
+        pins = project_file(LOCK).read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(package)}==(\S+)", pins, re.MULTILINE)
     if found is None:
-        raise FileNotFoundError(f"{package} is not installed, and {CONSTRAINTS} states no version of it: install it")
+        raise FileNotFoundError(f"{package} is not installed, and {LOCK} states no version of it: install it")
     return found[1]
 
 

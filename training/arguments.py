@@ -7,6 +7,7 @@ from typing import Any, Literal
 from transformers import HfArgumentParser
 
 from common.hub_access import check_repo_id
+from common.locks import lock_path
 from modeling_ecgclip.towers_ecgclip import PRESETS
 from training.augmentation import Augmentation
 
@@ -379,7 +380,7 @@ def check_output_dir(training: TrainingArguments) -> Path:
         `FileExistsError`: where an earlier run left files and neither resuming nor overwriting was asked for.
     """
     folder = Path(training.output_dir)
-    occupied = folder.is_dir() and any(folder.iterdir())
+    occupied = folder.is_dir() and any(path != lock_path(folder) for path in folder.iterdir())
     if occupied and not training.overwrite_output_dir and not training.resume_from_checkpoint:
         raise FileExistsError(
             f"{folder} is not empty: give --resume_from_checkpoint latest, --overwrite_output_dir, or another folder"

@@ -11,6 +11,7 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
 
+from data_scripts.tables.contents import check_contents
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
     ExamSchema,
@@ -53,14 +54,17 @@ class ExamTable:
     @classmethod
     def load(cls, name_or_path: str, revision: str | None = None, verify: bool = True) -> "ExamTable":
         """
-        Returns the table of a folder or of a data set on the Hub; arguments and errors as in [`load_exam_table`].
+        Returns the table of a folder or of a data set on the Hub, after a look at every row.
 
-        Of several processes on a machine the first compares digests; its error ends the others.
+        Errors as in [`load_exam_table`] and [`check_contents`]: what cannot be learned from is known before a step. Of
+        several processes on a machine the first compares digests; its error ends the others.
         """
         first = os.environ.get("LOCAL_RANK", "0") == "0"
         splits = load_exam_table(name_or_path, revision, verify=verify and first)
         record = conversion_record(name_or_path, revision)
-        return cls(name_or_path, revision, splits, record, schema_of(splits, record))
+        schema = schema_of(splits, record)
+        check_contents(splits, schema, name_or_path)
+        return cls(name_or_path, revision, splits, record, schema)
 
     def held_of(self, rows: Dataset) -> torch.Tensor | None:
         """Returns the recordings of the split that has these rows, where they are held."""

@@ -3,7 +3,8 @@
 import json
 import logging
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import nn
 from transformers.utils import cached_file
 
 from common.files import public_name, write_json
+from common.locks import lock_path, only_writer
+from common.writing import remove
 from data_scripts.tables.schema import SPLITS, check_patients, patients_known
 from data_scripts.text.reports import free_of_conclusions
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
@@ -32,9 +35,10 @@ HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
 
-def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Accelerator:
+@contextmanager
+def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> Iterator[Accelerator]:
     """
-    Returns the accelerator of a new run, with logging, seeds, output folder and trackers set up.
+    Yields the accelerator of a new run, with logging, seeds and trackers set up, and holds its output folder.
 
     Args:
         args (`TrainingArguments`): The command line's.
@@ -43,6 +47,7 @@ def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Acce
 
     Raises:
         `FileExistsError`: where the output folder holds an earlier run.
+        `BlockingIOError`: where another process writes there.
         `ValueError`: for a tracker that is not installed.
     """
     folder = check_output_dir(args)
@@ -61,19 +66,36 @@ def start(args: TrainingArguments, project: str, record: dict[str, Any]) -> Acce
         logging.getLogger(quiet).setLevel(logging.WARNING)
     if not accelerator.is_main_process:
         disable_progress_bar()
-    with accelerator.main_process_first():
+    with _own_folder(args, accelerator):
+        accelerate.utils.set_seed(args.seed)
+        if args.report_to != "none":
+            plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in record.items()}
+            accelerator.init_trackers(project, config=plain)
+            if not accelerator.trackers:
+                # accelerate passes over a missing package in silence.
+                raise ValueError(f"--report_to {args.report_to}: this tracker is not installed")
+        yield accelerator
+
+
+@contextmanager
+def _own_folder(args: TrainingArguments, accelerator: Accelerator) -> Iterator[None]:
+    """Holds and prepares the output folder on the main process; where it cannot, every process raises why."""
+    refused: list[OSError | None] = [None]
+    with ExitStack() as held:
         if accelerator.is_main_process:
-            if args.overwrite_output_dir:
-                shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-    accelerate.utils.set_seed(args.seed)
-    if args.report_to != "none":
-        plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in record.items()}
-        accelerator.init_trackers(project, config=plain)
-        if not accelerator.trackers:
-            # accelerate passes over a missing package in silence.
-            raise ValueError(f"--report_to {args.report_to}: this tracker is not installed")
-    return accelerator
+            try:
+                held.enter_context(only_writer(args.output_dir))
+                folder = check_output_dir(args)  # another run may have finished meanwhile
+                for path in folder.iterdir() if args.overwrite_output_dir and folder.is_dir() else ():
+                    if path != lock_path(folder):
+                        remove(path)
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                refused = [error]
+        (error,) = accelerate.utils.broadcast_object_list(refused)
+        if error is not None:
+            raise error
+        yield
 
 
 def with_sync_batchnorm(model: nn.Module, accelerator: Accelerator) -> nn.Module:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from datasets import DatasetDict, DatasetInfo, Features, load_from_disk
 from transformers import HfArgumentParser
 
 from common.checksums import SUMS_FILE, FileState, file_digest, file_state, verify_data, write_checksums
+from common.locks import only_writer
 from common.markdown import markdown_table
 from common.project import project_modules
 from common.writing import put_in_place, remove, written_aside
@@ -44,14 +44,7 @@ from data_scripts.text.words_left import lines_of
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 
 
-try:
-    import fcntl
-except ImportError:  # Windows: there nothing stops a second run that writes the same table
-    fcntl = None
-
-
 WORK = "work"  # below the incomplete folder: what only the conversion needs
-LOCK_WAIT_S = 20.0  # the processes of a killed run end well within it
 MOST_NAMED = 12  # labels in a line of the summary
 PACKAGES = ("datasets", "numpy", "pyarrow", "scipy")
 # Settings that say where things lie, which is nobody else's business.
@@ -134,7 +127,7 @@ def run_conversion(
     if not source_dir.is_dir():
         raise FileNotFoundError(f"--source_dir {source_dir}: no such folder")
     check_output_dir(output_dir, arguments.overwrite_output_dir)
-    with incomplete_table(output_dir) as folder:
+    with incomplete_table(output_dir, arguments.overwrite_output_dir) as folder:
         builder = builder_class(settings, folder / WORK, arguments.num_proc)
         record = _convert(builder, folder, arguments)
     print_summary(record, output_dir)
@@ -142,7 +135,7 @@ def run_conversion(
 
 
 @contextmanager
-def incomplete_table(output_dir: Path) -> Iterator[Path]:
+def incomplete_table(output_dir: Path, overwrite: bool) -> Iterator[Path]:
     """
     Yields the folder in which a table is made, and gives it its name when the block ends.
 
@@ -151,14 +144,17 @@ def incomplete_table(output_dir: Path) -> Iterator[Path]:
 
     Args:
         output_dir (`Path`): Of the table.
+        overwrite (`bool`): Replace an exam table that is there.
 
     Raises:
         `BlockingIOError`: where another run writes the same table.
+        `FileExistsError`: as [`check_output_dir`].
     """
     folder = output_dir.with_name(f"{output_dir.name}.incomplete")
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
     keep = False
-    with _only_run(folder / WORK / "lock"):
+    with only_writer(output_dir):
+        check_output_dir(output_dir, overwrite)  # another run may have finished meanwhile
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
         try:
             yield folder
             shutil.rmtree(folder / WORK)
@@ -219,28 +215,6 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     _write_rejected(folder, rejected)
     write_record(folder, record, of_files)
     return record
-
-
-@contextmanager
-def _only_run(path: Path) -> Iterator[None]:
-    """
-    Refuses to work in a folder where another run does, processes that outlive a killed one included.
-
-    They hold the lock as well, since they inherit it, and end by themselves within a moment.
-    """
-    with path.open("a") as file:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise BlockingIOError(
-                        errno.EAGAIN, "another conversion writes the same table", str(path.parent.parent)
-                    ) from error
-                time.sleep(0.1)
-        yield
 
 
 def _identity(builder: EcgBuilder, schema: ExamSchema, plan_path: Path) -> dict[str, Any]:

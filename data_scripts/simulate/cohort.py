@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from common.checksums import write_checksums
+from common.locks import only_writer
 from common.writing import written_aside
 from data_scripts.simulate.exam import (
     ID_STRIDE,
@@ -272,14 +273,25 @@ def write_cohort(
 
     Raises:
         `ValueError`: if `output_dir` holds something else than a simulation, or `num_proc` is below 1.
+        `BlockingIOError`: where another process writes there.
     """
     output_dir = Path(output_dir)
     if num_proc < 1:
         raise ValueError(f"num_proc must be 1 or more, found {num_proc}")
+    with only_writer(output_dir):
+        _check_output_dir(output_dir)
+        return _write_cohort(output_dir, settings, num_proc, progress)
+
+
+def _check_output_dir(output_dir: Path) -> None:
     if output_dir.exists() and not (output_dir / "simulation.json").is_file() and any(output_dir.iterdir()):
         raise ValueError(
             f"{output_dir} is not empty and holds no simulation.json: expected a new folder or a simulation"
         )
+
+
+def _write_cohort(output_dir: Path, settings: CohortSettings, num_proc: int, progress: bool) -> dict:
+    """[`write_cohort`] into a folder that nobody else writes."""
     with written_aside(output_dir) as aside:
         aside.mkdir(parents=True)
         step = settings.exams_per_part

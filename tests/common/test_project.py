@@ -62,5 +62,5 @@ def test_a_file_outside_of_the_project_names_its_modules_in_full(checkout, tmp_p
 def test_a_missing_file_of_the_project_is_named(checkout):
     (checkout / "model_card.md").touch()
     assert project_file("model_card.md") == checkout / "model_card.md"
-    with pytest.raises(FileNotFoundError, match="constraints.txt: expected it in the checkout"):
-        project_file("constraints.txt")
+    with pytest.raises(FileNotFoundError, match="requirements.lock: expected it in the checkout"):
+        project_file("requirements.lock")

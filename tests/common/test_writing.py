@@ -1,6 +1,7 @@
 """Nothing half-written carries a final name."""
 
 import os
+import stat
 
 import pytest
 
@@ -30,6 +31,20 @@ def test_an_error_leaves_the_old_and_no_litter(tmp_path):
         raise ValueError("broken")
     assert (tmp_path / "folder" / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_files_may_be_read_by_whom_the_umask_allows(tmp_path, request, umask, mode):
+    before = os.umask(umask)
+    request.addfinalizer(lambda: os.umask(before))
+    with written_aside(tmp_path / "folder") as aside:
+        write_folder(aside, "text")
+        (aside / "file").chmod(0o600)
+    with written_aside(tmp_path / "file") as aside:
+        aside.touch(0o600)
+    for path in (tmp_path / "folder" / "file", tmp_path / "file"):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert os.umask(umask) == umask
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):

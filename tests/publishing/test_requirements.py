@@ -30,9 +30,9 @@ def test_a_runtime_is_required_where_there_is_something_to_run(tmp_path, monkeyp
 
 
 def test_what_is_not_installed_has_the_version_that_the_project_was_tested_with(tmp_path, monkeypatch):
-    (tmp_path / "constraints.txt").write_text("gradio-tools==1.0\nno-such-package==6.1\n")
+    (tmp_path / "requirements.lock").write_text("gradio-tools==1.0 \\\n    --hash=sha256:0\nno-such-package==6.1 \\\n")
     monkeypatch.setattr(requirements, "project_file", lambda name: tmp_path / name)
     assert known_version("no-such-package") == "6.1"
     assert known_version("numpy") == np.__version__
-    with pytest.raises(FileNotFoundError, match="no-such is not installed, and constraints.txt states no version"):
+    with pytest.raises(FileNotFoundError, match="no-such is not installed, and requirements.lock states no version"):
         known_version("no-such")

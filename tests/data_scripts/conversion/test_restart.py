@@ -1,7 +1,6 @@
 """A conversion that was ended in the middle goes on where it was; its table is that of a run without a break."""
 
 import errno
-import fcntl
 import json
 import multiprocessing
 import os
@@ -160,14 +159,52 @@ def test_a_killed_process_is_an_error_and_the_next_run_goes_on(tmp_path):
     assert 35 in read and len(read) < 40 and record["kept"] == 40
 
 
-def test_two_runs_never_write_the_same_table(interrupted, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "LOCK_WAIT_S", 0.3)
-    with open(tmp_path / "out.incomplete" / "work" / "lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError, match="another conversion writes the same table: .*out.incomplete"):
-            convert_noise(tmp_path)
-        assert len(list((tmp_path / "out.incomplete" / "work" / "shards").iterdir())) == 3
-    assert finish(tmp_path)[1] == list(range(30, 40))
+def convert_until_told(tmp_path, begun, go_on):
+    def wait():
+        begun.set()
+        go_on.wait(60)
+
+    Noise.fails[35] = wait
+    convert_noise(tmp_path)
+
+
+@pytest.fixture
+def other_run(tmp_path):
+    """Another process that converts into `out`, and has come to exam 35; what lets it go on."""
+    begun, go_on = (multiprocessing.get_context("fork").Event() for _ in range(2))
+    process = in_a_process(convert_until_told, tmp_path, begun, go_on)
+    assert begun.wait(60)
+    yield process, go_on
+    process.kill()
+    process.join()
+
+
+def test_two_runs_never_write_the_same_table(other_run, tmp_path):
+    process, go_on = other_run
+    with pytest.raises(BlockingIOError, match=f"out is being written by process {process.pid} on "):
+        convert_noise(tmp_path, overwrite_output_dir=True)
+    go_on.set()
+    process.join()
+    assert process.exitcode == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("out")) == ["out"]
+    assert table_digest(load_exam_table(tmp_path / "out")) == convert_noise(tmp_path, output="again")["digest"]
+
+
+def test_what_another_run_finished_meanwhile_is_not_replaced(other_run, tmp_path, monkeypatch):
+    """The second has passed its check, and is about to take the lock, while the first finishes."""
+    process, go_on = other_run
+    take = conversion.only_writer
+
+    def after_the_other(folder):
+        go_on.set()
+        process.join()
+        return take(folder)
+
+    monkeypatch.setattr(conversion, "only_writer", after_the_other)
+    with pytest.raises(FileExistsError, match="holds an exam table: choose another folder, or replace it"):
+        convert_noise(tmp_path)
+    assert process.exitcode == 0 and load_exam_table(tmp_path / "out")["train"]
+    assert not (tmp_path / "out.incomplete").exists()
 
 
 def unreadable():
@@ -278,7 +315,7 @@ def test_killed_before_the_last_renaming_it_starts_over(archive, tmp_path, monke
     with monkeypatch.context() as patched:
         patched.setattr(conversion, "put_in_place", kill)
         in_a_process(code15.main, command(archive, tmp_path / "out")).join()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.incomplete"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.incomplete", "out.lock"]
     assert code15.main(command(archive, tmp_path / "out"))["kept"] == 157
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
