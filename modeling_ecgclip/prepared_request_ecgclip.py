@@ -132,7 +132,8 @@ class RequestPreparer:
         options = self._read_parameters(given, task)
         reading = {name: options.pop(name) for name in _READING_FLAGS if name in options}
         measured = options.pop("return_measurements", False)
-        ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"))
+        rate = self.preparation.feature_extractor.sampling_rate
+        ecgs, several = read_inputs(data["inputs"], read_settings(given, "parameters"), rate)
         return PreparedRequest(
             task=task,
             thresholds=options.pop("thresholds", {}),

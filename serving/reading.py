@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
+from modeling_ecgclip.prepared_request_ecgclip import error_answer
+from modeling_ecgclip.requests_ecgclip import RequestError, read_json
+
 
 # A table of one column has nothing by which to tell it. The handler knows every other kind by how its bytes begin.
 CONTENT_FORMATS = {"text/csv": "csv", "text/tab-separated-values": "csv"}
 JSON_TYPES = ("application/json", "text/json")
-# What JSON takes of memory once parsed is counted before: some 70 bytes for a list, 32 for a number.
-MAX_JSON_LISTS = 1_000_000  # 128 ECGs of a list for each of 5,000 samples have 640,000
-MAX_JSON_VALUES = 10_000_000
 NICENESS = 5  # beside the network and what answers; more would starve a reader where other programs run
 READY = b"ready"
 PREPARED, ANSWERED = b"p", b"a"  # how what is sent back begins
@@ -35,22 +35,16 @@ def read_request(content_type: str, query: str, body: bytes) -> Any:
         body (`bytes`): As it was sent.
 
     Raises:
-        `ValueError`: saying what was expected, for a body that is no JSON and a query that is none.
+        [`RequestError`]: for a body that is no JSON or more of it than is answered, and for a query that is none.
     """
     try:
         parameters: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     except ValueError as error:
-        raise ValueError("expected a query of name=value") from error
+        raise RequestError("InvalidRequest", "expected a query of name=value") from error
     if content_type and content_type not in JSON_TYPES:
         form = CONTENT_FORMATS.get(content_type)
         return {"inputs": body, "parameters": ({"format": form} if form else {}) | parameters}
-    for sign, most, what in ((b"[", MAX_JSON_LISTS, "lists"), (b",", MAX_JSON_VALUES, "values")):
-        if body.count(sign) > most:
-            raise OverflowError(f"expected JSON of at most {most:,} {what}: found more")
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("expected a body in JSON") from error
+    data = read_json(body)
     if parameters and isinstance(data, dict) and "parameters" not in data:
         data["parameters"] = parameters
     return data
@@ -60,10 +54,8 @@ def with_request(step: Callable[[Any], Any], content_type: str, query: str, body
     """Returns what `step` makes of a request, or `{"error": {"type": ..., "message": ...}}`; see [`read_request`]."""
     try:
         data = read_request(content_type, query, body)
-    except OverflowError as error:
-        return {"error": {"type": "TooLarge", "message": str(error)}}
-    except ValueError as error:
-        return {"error": {"type": "InvalidRequest", "message": str(error)}}
+    except RequestError as error:
+        return error_answer(error.error_type, str(error))
     return step(data)
 
 

@@ -37,8 +37,8 @@ MAY_CHANGE = frozenset(
         *("text_model_name_or_path", "text_table_dir"),
         # No choice changes a number of the run; but for rounding, of the loss on validation or of a compiled step.
         *("dataloader_num_workers", "cache_dataset_on_device", "graph", "per_device_eval_batch_size"),
-        # What is allowed, saved, logged and published.
-        *("allow_empty_splits", "allow_one_sided_labels", "resume_from_checkpoint", "overwrite_output_dir"),
+        # What is compared, allowed, saved, logged and published.
+        *("allow_empty_splits", "allow_one_sided_labels", "resume_from_checkpoint", "overwrite_output_dir", "verify"),
         *("checkpointing_steps", "checkpoints_total_limit", "logging_steps", "report_to"),
         *("push_to_hub", "hub_model_id", "hub_private_repo"),
     }
@@ -51,7 +51,7 @@ def fingerprint(pieces: Iterable[bytes | np.ndarray]) -> str:
     """Returns the xxh3-128 of some bytes, one piece after the other, as hexadecimal digits."""
     digest = xxhash.xxh3_128()
     for piece in pieces:
-        digest.update(np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece)
+        digest.update(np.ascontiguousarray(piece).data if isinstance(piece, np.ndarray) else piece)
     return digest.hexdigest()
 
 

@@ -92,9 +92,9 @@ def _own_folder(args: TrainingArguments, accelerator: Accelerator) -> Iterator[N
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 refused = [error]
-        (error,) = accelerate.utils.broadcast_object_list(refused)
-        if error is not None:
-            raise error
+        (refusal,) = accelerate.utils.broadcast_object_list(refused)
+        if refusal is not None:
+            raise refusal
         yield
 
 
