@@ -26,6 +26,7 @@ def environment():
     os.environ.update(before)
 
 
+@pytest.mark.slow
 def test_the_short_form_ends_as_promised(tmp_path):
     arms = [arm for arm in run.ARMS if arm != "disks" or can_mount(tmp_path / "disk")]
     words = ["--quick", "--output_dir", str(tmp_path / "out"), "--arms", *arms]
