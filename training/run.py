@@ -95,9 +95,9 @@ def _own_folder(args: TrainingArguments, accelerator: Accelerator) -> Iterator[N
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 refused = [error]
-        (error,) = accelerate.utils.broadcast_object_list(refused)
-        if error is not None:
-            raise error
+        (why,) = accelerate.utils.broadcast_object_list(refused)
+        if why is not None:
+            raise why
         yield
 
 
