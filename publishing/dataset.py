@@ -350,8 +350,13 @@ def copy_text_tables(source_folder: Path | None, build: Path) -> list[dict[str, 
 
 
 def without_folders(text: str) -> str:
-    """Returns a text with each absolute path cut to its last part: where files lay is nobody's business."""
-    return re.sub(r"(?<![\w./:])/(?:[^/\s,;:'\"]+/)+", "", text)
+    """
+    Returns a text with each absolute path cut to its last part: where files lay is nobody's business.
+
+    Names of folders may hold spaces, but not begin or end with one, as what stands between two paths does.
+    """
+    part = r"[^/\s,;:'\"](?:[^/\n,;:'\"]*[^/\s,;:'\"])?"
+    return re.sub(rf"(?<![\w./:])/(?:{part}/)+", "", text)
 
 
 def _row_groups(rows: Dataset, start: int, stop: int) -> Iterator[pa.Table]:

@@ -404,3 +404,16 @@ def test_refusals_are_one_line(session):
         assert told.count("\n") == 1
         assert not token or token not in told
     assert "datasets/clinic/new" not in hub.repositories or hub.commits("datasets/clinic/new") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1,x,/archive/raw/b.dat: zeros", "1,x,b.dat: zeros"),
+        ("at /a b/c d/e.dat and /x/y z/f.csv: 3/4 leads", "at e.dat and f.csv: 3/4 leads"),
+        ("'/data/some where/b.dat'", "'b.dat'"),
+        ("https://example.org/a/b, c/d.dat, 5/6", "https://example.org/a/b, c/d.dat, 5/6"),
+    ],
+)
+def test_folders_are_cut_off_and_nothing_else(text, expected):
+    assert dataset.without_folders(text) == expected
