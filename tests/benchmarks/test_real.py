@@ -8,6 +8,7 @@ import pytest
 from benchmarks.real import run
 from benchmarks.real.exams import RealExam, once, real_exams
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, encoder_config, save_for_hub
+from modeling_ecgclip.checksums_ecgclip import SUMS_FILE
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from publishing.real_ecgs import weights_digest
 
@@ -58,6 +59,7 @@ def test_labels_are_matched_by_name_and_refused_exams_are_named(exams, tmp_path)
     turned = LABEL_NAMES[::-1]
     straight, backwards = classifier(tmp_path / "a"), classifier(tmp_path / "b", turned)
     (backwards / "model.safetensors").write_bytes((straight / "model.safetensors").read_bytes())
+    (backwards / SUMS_FILE).unlink()  # it is meant to differ
     found, refused, _ = run.probabilities_of(straight, some)
     np.testing.assert_allclose(run.probabilities_of(backwards, some)[0], found[:, ::-1])
     assert refused == [] and not np.isnan(found).any()

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -39,19 +40,23 @@ def test_a_value_that_a_package_refuses_keeps_its_traceback(capsys):
     assert shown[-1].startswith("error: Invalid mode")
 
 
-@pytest.fixture
+@contextmanager
 def little_room():
-    """No file may grow beyond 4 kB, as on a disk that is full."""
+    """No file may grow beyond 4 kB, as on a disk that is full; nor may the output of the tests, so only for a moment."""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_weights_for_which_there_is_no_room_are_one_line(tmp_path, little_room, capsys):
+def test_weights_for_which_there_is_no_room_are_one_line(tmp_path, capsys):
     weights = {"weight": np.zeros(100_000, np.float32)}
-    assert exit_status(lambda: save_file(weights, tmp_path / "model.safetensors")) == 1
+    with little_room():
+        code = exit_status(lambda: save_file(weights, tmp_path / "model.safetensors"))
+    assert code == 1
     assert capsys.readouterr().err == f"error: [Errno 27] {os.strerror(27)}, writing or reading safetensors\n"
 
 
