@@ -42,7 +42,7 @@ def test_a_value_that_a_package_refuses_keeps_its_traceback(capsys):
 
 @contextmanager
 def little_room():
-    """No file may grow beyond 4 kB, as on a disk that is full; nor may the output of the tests, so only for a moment."""
+    """No file may grow beyond 4 kB, as on a disk that is full; nor may the tests' own output."""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
