@@ -201,14 +201,14 @@ def _convert(builder: EcgBuilder, folder: Path, arguments: ConversionArguments) 
     digest = combined_digest(digests)
     made = _describe(folder, schema, planned, digest)
     kept = sum(len(rows) for rows in made.values())
-    if n_found != kept + len(rejected):
-        raise RuntimeError(
-            f"{builder.config.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
-        )
     try:
+        if n_found != kept + len(rejected):
+            raise RuntimeError(
+                f"{builder.config.source_dir}: {n_found} records found, but {kept} kept and {len(rejected)} rejected"
+            )
         _check_rejections(Path(builder.config.source_dir), kept, n_planned, rejected, arguments.max_rejected_fraction)
         check_exam_table(made, arguments.output_dir)
-    except ValueError:
+    except (RuntimeError, ValueError):
         remove(folder / WORK / "shards")  # the next run would find the same
         raise
     record = _conversion_record(builder, schema, made, n_found, rejected, facts | {"digest": digest})
