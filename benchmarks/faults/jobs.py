@@ -17,7 +17,6 @@ from benchmarks.faults.commands import Command, Starter
 SEED = 0
 N_EXAMS = 200
 STEPS, SAVE_STEPS = 24, 4
-RESUMED = "interrupted and resumed"
 # Of a result: the clock, and in how many parts it was made.
 NO_TWO_RUNS_SHARE = {"history.json": ("ecg_per_s", "data_wait_ms"), "run.json": ("parts",)}
 NOT_COMPARED = ("checkpoints", "tracking", "SHA256SUMS")  # the last has the digests of the others
@@ -172,7 +171,7 @@ def content(folder: Path) -> dict[str, str]:
     """
     Returns a digest of each file of a result, by its name: of its bytes.
 
-    Of a history the clock is left out, and of a run's record and card the parts in which it ran.
+    Of a history the clock is left out, and of a run's record the parts in which it ran.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -183,9 +182,6 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def _comparable(path: Path) -> bytes:
-    if path.name == "README.md":  # a row more makes the columns of its table wider
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return "\n".join(" ".join(one.replace("-", "").split()) for one in lines if RESUMED not in one).encode()
     if path.name not in NO_TWO_RUNS_SHARE:
         return path.read_bytes()
     return json.dumps(_without(json.loads(path.read_text(encoding="utf-8")), NO_TWO_RUNS_SHARE[path.name])).encode()
