@@ -19,7 +19,12 @@ N_EXAMS = 200
 STEPS, SAVE_STEPS = 24, 4
 # Of a result: the clock, and in how many parts it was made.
 NO_TWO_RUNS_SHARE = {"history.json": ("ecg_per_s", "data_wait_ms"), "run.json": ("parts",)}
-NOT_COMPARED = ("checkpoints", "tracking", "SHA256SUMS")  # the last has the digests of the others
+NOT_COMPARED = (
+    "README.md",
+    "checkpoints",
+    "tracking",
+    "SHA256SUMS",
+)  # a card tells in how many parts its run came; digests of these
 
 
 @dataclass(frozen=True)
