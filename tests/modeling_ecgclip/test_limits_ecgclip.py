@@ -1,8 +1,8 @@
 """Budgets of one request: what a few kilobytes would unfold to is refused before, and in little memory."""
 
 import gzip
-import mmap
 import io
+import mmap
 import re
 import struct
 import sys
