@@ -136,7 +136,7 @@ def test_no_byte_names_this_machine(published):
 
 def test_the_search_finds_what_it_looks_for(published):
     _, place = published
-    for text in (b"x\x00/work/main/train.py", b'"/home/somebody/run"', b"at /tmp/a.txt"):
+    for text in (b"x\x00/opt/somewhere/train.py", b'"/home/somebody/run"', b"at /tmp/a.txt"):
         assert FOLDERS.search(text), text
     for text in (b"https://example.org/home/page", b"a/tmp/b", b"</root/>"):
         assert not FOLDERS.search(text), text

@@ -124,7 +124,7 @@ def test_a_container_of_this_machine_has_another_name_but_the_same_start(tmp_pat
         pytest.skip("this system does not name its start")
     lock_path(tmp_path / "out").write_text(json.dumps(stated))
     with only_writer(tmp_path / "out"):
-        pass
+        assert json.loads(lock_path(tmp_path / "out").read_text())["pid"] == os.getpid()
 
 
 def test_where_files_cannot_be_locked_the_file_counts(tmp_path, hold, monkeypatch):
@@ -147,7 +147,7 @@ def test_where_files_cannot_be_locked_the_file_counts(tmp_path, hold, monkeypatc
 def test_a_lock_that_says_nothing_is_nobodys(tmp_path, content):
     lock_path(tmp_path / "out").write_text(content)
     with only_writer(tmp_path / "out"):
-        pass
+        assert json.loads(lock_path(tmp_path / "out").read_text())["pid"] == os.getpid()
 
 
 def test_an_error_within_gives_the_folder_back(tmp_path):
