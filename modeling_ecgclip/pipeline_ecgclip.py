@@ -140,14 +140,7 @@ class EcgPipeline(Pipeline):
     def standardize(
         self, record: EcgRecord, allow_missing_leads: bool | None = None, repair_nan: bool | None = None
     ) -> StandardEcg:
-        """
-        Returns an ECG as the feature extractor standardizes it; its findings also say what is unlike the exams that
-        the model was trained on, where the configuration knows what these were like.
-
-        Args:
-            record (`EcgRecord`): From `read_ecg`.
-            allow_missing_leads, repair_nan (`bool`, *optional*): As in the class.
-        """
+        """Returns an ECG as the model's preparation standardizes it; see [`EcgPreparation.standardize`]."""
         return self.preparation.standardize(record, allow_missing_leads, repair_nan)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
