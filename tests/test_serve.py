@@ -15,21 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import serve
 from modeling_ecgclip import (
-    EcgFeatureExtractor,
-    EcgResNetConfig,
-    EcgResNetForSignalClassification,
     limits_ecgclip,
-    save_for_hub,
 )
 from modeling_ecgclip.requests_ecgclip import ERROR_TYPES
 from serving.server import EndpointServer
 from serving.settings import Settings
 from tests.modeling_ecgclip.request_forms import base64_of, request_forms, write_files
 from tests.simulated import simulated
+from tests.small_models import write_small_classifier
 
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -41,11 +37,7 @@ STATED = {"sampling_rate": 500, "unit": "mV"}
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("served") / "classifier"
-    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.5,) * 6)
-    save_for_hub(EcgResNetForSignalClassification(config), folder, EcgFeatureExtractor())
-    return folder
+    return write_small_classifier(tmp_path_factory.mktemp("served") / "classifier")
 
 
 @pytest.fixture(scope="module")

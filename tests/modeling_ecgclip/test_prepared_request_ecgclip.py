@@ -4,13 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
-from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification, save_for_hub
 from modeling_ecgclip.handler_ecgclip import EndpointHandler
 from modeling_ecgclip.prepared_request_ecgclip import PreparedRequest, RequestPreparer
 from serving.reading import handler_class
 from tests.simulated import simulated
+from tests.small_models import write_small_classifier
 
 
 STATED = {"sampling_rate": 400, "unit": "mV"}
@@ -18,11 +17,7 @@ STATED = {"sampling_rate": 400, "unit": "mV"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("apart") / "model"
-    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.5,) * 6)
-    save_for_hub(EcgResNetForSignalClassification(config), folder, EcgFeatureExtractor())
-    return folder
+    return write_small_classifier(tmp_path_factory.mktemp("apart") / "model")
 
 
 @pytest.fixture(scope="module")

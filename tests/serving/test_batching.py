@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_ecgclip import EcgFeatureExtractor, EcgResNetConfig, EcgResNetForSignalClassification, save_for_hub
 from serving.batching import Batches
 from serving.reading import handler_class
 from serving.server import EndpointServer
 from serving.settings import Settings
 from tests.simulated import simulated
+from tests.small_models import write_small_classifier
 
 
 STATED = {"sampling_rate": 400, "unit": "mV"}
@@ -27,11 +27,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("batched") / "model"
-    config = EcgResNetConfig.from_preset("tiny", thresholds=(0.5,) * 6)
-    save_for_hub(EcgResNetForSignalClassification(config), folder, EcgFeatureExtractor())
-    return folder
+    return write_small_classifier(tmp_path_factory.mktemp("batched") / "model")
 
 
 def test_same_bits_alone_among_others_and_by_the_handler(folder, ask, one_thread):
