@@ -20,7 +20,7 @@ from serving.metrics import Metrics
 from serving.readers import Readers, ToRead
 from serving.reading import with_request
 from serving.settings import Settings
-from serving.shares import FairThreads, Full, Shares
+from serving.shares import FairThreads, Shares
 
 
 logger = logging.getLogger("serve")
@@ -170,4 +170,4 @@ class Engine:
                 part.stop()
 
 
-__all__ = ["Engine", "Full"]
+__all__ = ["Engine"]
