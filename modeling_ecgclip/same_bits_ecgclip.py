@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 
-SIZES = (8, 4, 2)  # of parts; on two cores eight get all but 4 % of what 32 get
-SIZES_OF_GPU = (32, 16, *SIZES)
+SIZES = tuple(range(8, 1, -1))  # of parts; on two cores eight get all but 4 % of what 32 get
+SIZES_OF_GPU = (32, 16, 8, 4, 2)
 # What adds up many products, in an order that may depend on how many rows there are; all else has one for each value.
 _SUMS = frozenset(
     (F.linear, torch.conv1d, torch.conv2d, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm)

@@ -15,6 +15,9 @@ from serving.settings import Settings
 from serving.shares import FairQueue
 
 
+LOOK_S = 0.005  # how often a thread that waits for more ECGs looks whether any are being read
+
+
 @dataclass
 class ToCompute:
     """
@@ -36,17 +39,23 @@ class Batches:
     Computes what waits, in several threads of one core each: several threads for one ECG would wait for each other
     whenever another program has a core.
 
-    Addresses take turns with each ECG, so that a request of one is not kept waiting by one of a hundred.
+    Addresses take turns with each ECG, so that a request of one is not kept waiting by one of a hundred. One ECG alone
+    takes twice as long as one of eight, so that a thread waits a little for those that are being read; where none is,
+    it does not wait.
 
     Args:
         handler ([`EndpointHandler`]): Its `network` gives an ECG the same bits alone and among others.
         settings ([`Settings`]): How many threads, and ECGs at once.
         on_batch (`Callable`): Called with the number of ECGs of each batch.
+        coming (`Callable`): Returns how many more may come soon: requests that are being read.
     """
 
-    def __init__(self, handler: Any, settings: Settings, on_batch: Callable[[int], None]):
-        self.handler, self.settings, self.on_batch = handler, settings, on_batch
+    def __init__(
+        self, handler: Any, settings: Settings, on_batch: Callable[[int], None], coming: Callable[[], int]
+    ) -> None:
+        self.handler, self.settings, self.on_batch, self.coming = handler, settings, on_batch, coming
         self.waiting: FairQueue[ToCompute] = FairQueue()
+        self._collecting = threading.Lock()  # two threads that collect would each get half of a batch
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(settings.workers)]
         for thread in self._threads:
             thread.start()
@@ -66,23 +75,34 @@ class Batches:
 
     def _work(self) -> None:
         torch.set_num_threads(1)
-        while (first := self.waiting.pop()) is not None:
-            batch = self._batch(first)
+        while (batch := self._batch()) is not None:
             taken = [ecg for _, ecg in batch if ecg.result.set_running_or_notify_cancel()]
             if taken:
                 self._compute(taken)
             for address, _ in batch:
                 self.waiting.done(address)
 
-    def _batch(self, first: tuple[str, ToCompute]) -> list[tuple[str, ToCompute]]:
-        """An ECG and others that want the same: a thread's part of what waits, or comes within some milliseconds."""
-        output = first[1].output
-        time.sleep(self.settings.batch_wait_s)
-        size = min(self.settings.max_batch, math.ceil((1 + len(self.waiting)) / self.settings.workers))
-        batch = [first]
-        while len(batch) < size and (found := self.waiting.pop(0, lambda ecg: ecg.output == output)) is not None:
-            batch.append(found)
-        return batch
+    def _batch(self) -> list[tuple[str, ToCompute]] | None:
+        """An ECG and others that want the same: a thread's part of what waits and comes; None at the end."""
+        with self._collecting:
+            first = self.waiting.pop()
+            if first is None:
+                return None
+            batch, output = [first], first[1].output
+            until = time.monotonic() + self.settings.batch_wait_s
+            while len(batch) < self._wanted(len(batch)):
+                left = until - time.monotonic() if self.coming() else 0.0
+                found = self.waiting.pop(min(max(left, 0.0), LOOK_S), lambda ecg: ecg.output == output)
+                if found is not None:
+                    batch.append(found)
+                elif left <= 0:
+                    break
+            return batch
+
+    def _wanted(self, taken: int) -> int:
+        """How many ECGs make a batch: a thread's part of all that are at hand or being read."""
+        at_hand = taken + len(self.waiting) + self.coming()
+        return min(self.settings.max_batch, math.ceil(at_hand / self.settings.workers))
 
     def _compute(self, ecgs: list[ToCompute]) -> None:
         try:

@@ -53,6 +53,7 @@ class Engine:
         self.max_request_bytes = 2**25
         self.statuses: dict[str, int] = {}
         self.in_flight = 0
+        self.reading = 0  # requests that are read, or wait for it
         self.draining = False
         self.requests = Shares(settings.max_requests, settings.max_requests // 2)
         self.body_bytes = Shares(settings.max_body_bytes, settings.max_body_bytes // 2)
@@ -86,7 +87,7 @@ class Engine:
         self.max_request_bytes = getattr(inner, "max_request_bytes", self.max_request_bytes)
         if hasattr(handler, "preparer_class") and hasattr(inner, "network"):
             self.readers = Readers(folder, self.settings, lambda reason: self.metrics.replaced.labels(reason).inc())
-            self.batches = Batches(inner, self.settings, self.metrics.batch)
+            self.batches = Batches(inner, self.settings, self.metrics.batch, lambda: self.reading)
             for output in inner.outputs:  # finds out now how bits stay the same, and not in somebody's request
                 inner.network(output, np.zeros((2, *inner.input_shape), np.float32))
         else:
@@ -137,13 +138,17 @@ class Engine:
             whole = functools.partial(with_request, self.handler, **head, body=body)
             return await asyncio.wrap_future(self._whole.submit(address, whole)), []
         assert self.readers is not None and self.batches is not None
-        prepared = await asyncio.wrap_future(self.readers.submit(address, ToRead(head, body)))
-        output = getattr(prepared, "output", None)
-        if output is None:
-            return prepared, []
-        futures: list[Future] = [
-            self.batches.submit(address, output, ecg.pop("input_values")) for ecg in prepared.ecgs
-        ]
+        self.reading += 1
+        try:
+            prepared = await asyncio.wrap_future(self.readers.submit(address, ToRead(head, body)))
+            output = getattr(prepared, "output", None)
+            if output is None:
+                return prepared, []
+            futures: list[Future] = [
+                self.batches.submit(address, output, ecg.pop("input_values")) for ecg in prepared.ecgs
+            ]
+        finally:
+            self.reading -= 1
         outputs = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         failed = next((one for one in outputs if isinstance(one, BaseException)), None)
         if failed is not None:  # a defect of ours; its message may quote a recording

@@ -25,7 +25,7 @@ class Settings:
         reader_cpu_s, reader_memory_mb (`float`): What one request may take in such a process: processor time, MiB.
         workers (`int`): Threads that compute, each on one core.
         max_batch (`int`): ECGs that a worker takes at once.
-        batch_wait_s (`float`): How long a worker waits for a second ECG.
+        batch_wait_s (`float`): How long a worker waits at most for ECGs that are being read.
         max_requests (`int`): That are read, wait or are computed at a time.
         max_connections (`int`): In all.
         max_body_bytes, max_answer_bytes (`int`): Of all requests, and all answers that are not taken yet.
@@ -40,7 +40,7 @@ class Settings:
     reader_memory_mb: float = 1024.0
     workers: int = field(default_factory=usable_cores)
     max_batch: int = 8
-    batch_wait_s: float = 0.002
+    batch_wait_s: float = 0.05  # as long as some ECGs take to read; of a request that takes longer, others do not wait
     max_requests: int = 128
     max_connections: int = 512
     max_body_bytes: int = 256 * MEBIBYTE

@@ -74,7 +74,7 @@ class Handler:
 
 def test_only_what_wants_the_same_shares_a_batch_and_errors_stay_with_it():
     handler = Handler()
-    batches = Batches(handler, Settings(workers=1, batch_wait_s=0.2), lambda n_ecgs: None)
+    batches = Batches(handler, Settings(workers=1, batch_wait_s=0.2), lambda n_ecgs: None, coming=lambda: 1)
     wanted = [("logits", 1.0), ("embeds", 2.0), ("logits", 3.0), ("embeds", np.nan)]
     futures = [
         batches.submit(str(number), output, np.full((1, 2, 3), value, np.float32))
