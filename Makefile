@@ -32,8 +32,8 @@ demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about fo
 app: $(STAMP)  ## Serve the page on this machine, with the models in pretrained/ (simulated ECGs; not a medical device)
 	$(BIN)/python app.py
 
-test: $(STAMP)  ## Run the tests that need neither network nor accelerator
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Run the tests that need neither network nor accelerator, a file of them on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP)  ## Run the tests that take minutes; fetches transformers' own tests of models from PyPI
 	$(BIN)/python -m tests.transformers_common.upstream
