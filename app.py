@@ -254,7 +254,13 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
         # Who waits for whom is for `Turns` to say, which knows visitors, and not for Gradio's queue.
         settings: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
         clicked = actions.when_clicked
-        marks = {"fn": clicked(actions.mark), "inputs": [state, marked], "outputs": drawn, "show_progress_on": saliency, **settings}
+        marks = {
+            "fn": clicked(actions.mark),
+            "inputs": [state, marked],
+            "outputs": drawn,
+            "show_progress_on": marked,
+            **settings,
+        }
         result_of = analyse.click(
             clicked(actions.show_upload),
             [upload, *form, words, language, state],

@@ -67,6 +67,7 @@ CSS = f"""
   text-align: center; }}
 @media (max-width: 700px) {{
   .ec-hint {{ display: none; }}
+  .ec-measures {{ grid-template-columns: repeat(auto-fill, minmax(6.4rem, 1fr)); }}
   .ec-findings thead, .ec-findings .ec-threshold {{ display: none; }}
   .ec-findings tr {{ display: grid; grid-template-columns: 1fr 4rem 9.5rem; align-items: center;
     border-top: 1px solid var(--border-color-primary) !important; padding: .25rem 0; }}

@@ -231,12 +231,12 @@
     drawTimes() {
       const { rate, start } = this.ecg;
       for (const piece of this.pieces)
-        for (const [row, y, tick] of [[0, 4.2, 1.5], [this.rows.length - 1, this.height - 8, -1.5]])
+        for (const [row, y, up] of [[0, 4, 0.8], [this.rows.length - 1, this.height - 7, -4.2]])
           for (let second = Math.ceil(start + piece.first / rate - 1e-6); piece.row === row; second++) {
             const x = round(this.x(piece, (second - start) * rate));
             if (x > piece.end) break;
-            draw(this.svg, "path", { class: "trace", d: `M${x} ${y}v${tick}` });
-            if (x < piece.end - 5) draw(this.svg, "text", { x: x + 0.7, y: y + 1 }, `${second} s`);
+            draw(this.svg, "path", { class: "trace", d: `M${x} ${y + up}v1.5` });
+            draw(this.svg, "text", { class: "time", x, y }, `${second} s`);
           }
     }
 
@@ -263,6 +263,8 @@
       if (this.fits) this.zoom = clamp(across / (this.width * PX_PER_MM), MIN_ZOOM, 1);
       this.svg.setAttribute("width", this.width * PX_PER_MM * this.zoom);
       this.svg.setAttribute("height", this.height * PX_PER_MM * this.zoom);
+      // A window onto enlarged paper; up to true size nothing scrolls up and down but the page.
+      this.sheet.style.maxHeight = `${this.height * PX_PER_MM * Math.min(1, this.zoom) + 20}px`;
       this.svg.classList.toggle("far", this.zoom < 0.6);
       this.querySelector("output").textContent = `${Math.round(100 * this.zoom)} %`;
     }

@@ -57,13 +57,14 @@ CSS = f"""
 ecg-tracing {{ display: block; }}
 .ec-tools, .ec-tools label, .ec-tools span {{ display: flex; align-items: center; gap: .35rem; }}
 .ec-tools {{ flex-wrap: wrap; gap: .35rem .9rem; margin: .4rem 0; font-size: .9rem; }}
-.ec-tools select, .ec-tools button {{ min-height: 2.1rem; min-width: 2.1rem; padding: 0 .4rem; border-radius: 4px;
-  color: var(--body-text-color); background: var(--input-background-fill);
+.ec-tools select {{ appearance: auto; }}
+.ec-tools select, .ec-tools button {{ margin: 0 !important; min-height: 2.1rem; min-width: 2.1rem; padding: 0 .4rem;
+  border-radius: 4px;  color: var(--body-text-color); background: var(--input-background-fill);
   border: 1px solid var(--border-color-primary); }}
 .ec-tools input {{ width: 1.1rem; height: 1.1rem; margin: 0; accent-color: var(--color-accent); }}
 .ec-tools output {{ min-width: 3.2rem; text-align: center; font-variant-numeric: tabular-nums; }}
 .ec-tools b {{ padding: 0 .3rem; border-radius: 3px; color: white; }}
-.ec-sheet {{ overflow: auto; max-height: 88vh; touch-action: pan-x pan-y; border-radius: 4px; cursor: grab;
+.ec-sheet {{ overflow: auto; touch-action: pan-x pan-y; border-radius: 4px; cursor: grab;
   background: {PAPER_COLOUR}; }}
 .ec-sheet.ec-measuring {{ cursor: crosshair; }}
 .ec-sheet:focus-visible, .ec-tools :focus-visible {{ outline: 2px solid var(--color-accent); outline-offset: 1px; }}
@@ -78,9 +79,11 @@ ecg-tracing {{ display: block; }}
 .ec-sheet .mark {{ stroke-width: 1.6px; }}
 .ec-sheet .shade {{ vector-effect: none; stroke-width: 2.1px; }}
 .ec-sheet .for {{ stroke: {FOR_COLOUR}; }}
+.ec-sheet .time {{ text-anchor: middle; }}
 .ec-sheet .against {{ stroke: {AGAINST_COLOUR}; }}
 .ec-sheet text {{ fill: {TEXT_COLOUR}; font: 3.1px system-ui, sans-serif; white-space: pre; }}
 .ec-sheet .lead {{ font-size: 3.8px; font-weight: 700; }}
+.ec-sheet .time {{ text-anchor: middle; }}
 .ec-sheet .again {{ opacity: .6; }}
 .ec-sheet .leg {{ stroke: {_CALIPER_COLOUR}; stroke-width: 1.5px; }}
 .ec-sheet .active {{ stroke-width: 2.5px; }}
