@@ -150,7 +150,7 @@
       }
       const right = Math.max(...this.pieces.map((piece) => piece.end)) + RIGHT;
       const whole = (mm) => Math.ceil(mm / 5) * 5; // squares
-      Object.assign(this, { gain, rows, width: whole(right), height: whole(below + BOTTOM) });
+      Object.assign(this, { gain, rows, note: layout.note, width: whole(right), height: whole(below + BOTTOM) });
       this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     }
 
@@ -164,7 +164,7 @@
       const { gain, speed } = this, view = this.control("view").selectedOptions[0].text;
       const pulses = this.rows.map(({ base }) => `M4 ${round(base)}h2v${-gain}h${0.2 * speed}v${gain}h2`);
       draw(this.svg, "path", { class: "trace", d: pulses.join("") });
-      const facts = `${speed} mm/s    ${gain} mm/mV    filter: ${view}    ${this.ecg.rate} Hz`;
+      const facts = `${speed} mm/s    ${gain} mm/mV    filter: ${view}    ${this.ecg.rate} Hz    ${this.note}`;
       draw(this.svg, "text", { x: 5, y: this.height - 2.5 }, facts);
     }
 
@@ -265,7 +265,7 @@
       this.svg.setAttribute("height", this.height * PX_PER_MM * this.zoom);
       // A window onto enlarged paper; up to true size nothing scrolls up and down but the page.
       this.sheet.style.maxHeight = `${this.height * PX_PER_MM * Math.min(1, this.zoom) + 20}px`;
-      this.svg.classList.toggle("far", this.zoom < 0.6);
+      this.svg.classList.toggle("far", this.zoom < 0.7);
       this.querySelector("output").textContent = `${Math.round(100 * this.zoom)} %`;
     }
 

@@ -202,8 +202,8 @@ def layouts(leads: Sequence[str], n_samples: int, sampling_rate: float) -> list[
         n_samples (`int`), sampling_rate (`float`): Of the recording; Hz.
 
     Returns:
-        `list[dict]`: `name`, and `pieces`: for each its lead (place in `leads`), row, first and last sample, and the
-        seconds between the left edge and its first sample.
+        `list[dict]`: `name`, `note` (what is unusual about it, or nothing), and `pieces`: for each its lead (place in
+        `leads`), row, first and last sample, and the seconds between the left edge and its first sample.
     """
     recorded_s = n_samples / sampling_rate
     found = []
@@ -223,7 +223,9 @@ def layouts(leads: Sequence[str], n_samples: int, sampling_rate: float) -> list[
         if columns == COLUMNS[0]:
             name += " + rhythm strip"
             pieces.append([leads.index("II") if "II" in leads else 0, rows, 0, n_samples - 1, 0.0])
-        found.append({"name": name, "pieces": pieces})
+        overlap = columns > 1 and columns * length_s > recorded_s + 1 / sampling_rate
+        note = f"{recorded_s:.1f} s recorded: columns overlap in time" if overlap else ""
+        found.append({"name": name, "note": note, "pieces": pieces})
     return found
 
 

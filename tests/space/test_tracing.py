@@ -93,7 +93,10 @@ def test_layouts_show_every_lead_of_any_window(n_leads, n_samples):
 
 
 def test_columns_of_a_short_recording_overlap_in_time():
-    pieces = layouts(LEAD_NAMES, 2000, 400.0)[0]["pieces"]
+    columns, _, rows = layouts(LEAD_NAMES, 2000, 400.0)
+    assert columns["note"] == "5.0 s recorded: columns overlap in time" and rows["note"] == ""
+    assert layouts(LEAD_NAMES, 4096, 400.0)[0]["note"] == ""
+    pieces = columns["pieces"]
     assert pieces[0][2:] == [0, 999, 0.0] and pieces[3][2:] == [333, 1332, 2.5]
 
 
