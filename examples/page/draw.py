@@ -30,7 +30,7 @@ WAIT_MS = 120_000
 @contextmanager
 def pages() -> Iterator[Any]:
     """Gives a function that opens the running page in a window and shows an example on it."""
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     import app
 
@@ -47,8 +47,6 @@ def pages() -> Iterator[Any]:
                 page.goto(url)
                 page.get_by_role("button", name=title).click()
                 page.locator("path[data-lead]").first.wait_for()
-                expect(page.locator("#marked .wrap.generating, #marked .wrap.pending")).to_have_count(0)
-                page.wait_for_load_state("networkidle")
                 return page
 
             yield show
@@ -93,7 +91,7 @@ def main() -> None:
         page.locator(".shade").first.wait_for(state="attached")
         save(page.screenshot(), folder / "space_desktop.png")
         page = show(PHONE, RBBB.title)
-        page.locator("ecg-tracing").scroll_into_view_if_needed()
+        page.locator(".shade").first.wait_for(state="attached")
         page.locator("ecg-tracing").evaluate("element => element.scrollIntoView()")
         save(page.screenshot(), folder / "space_phone.png")
         page = show(DESKTOP, NORMAL.title)
