@@ -167,7 +167,6 @@ class Page:
             except ValueError as error:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
                 comparison = f"Your own words: {error}"
-        strongest = analysis.findings.entries[0]
         self.shelf.drop(last)
         key = self.shelf.put(analysis)
         return [
@@ -178,7 +177,7 @@ class Page:
             page.findings(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
-            label_choice(self.analyser, value=strongest.name if strongest.is_called else PLAIN),
+            label_choice(self.analyser, value=analysis.marked_label or PLAIN),
             page.downloads(key),
             key,
             *_drawn(analysis),

@@ -142,9 +142,10 @@ class Analysis:
         return measures_of(self.measurements, self.stated_measurements)
 
     @property
-    def strongest_label(self) -> str:
-        """Name of the label that is shown first."""
-        return self.findings.entries[0].name
+    def marked_label(self) -> str | None:
+        """Name of the label whose saliency is shown unasked: the first, where it is positive."""
+        first = self.findings.entries[0]
+        return first.name if first.is_called else None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the JSON file holds."""

@@ -20,7 +20,7 @@ def pages(pdf):
 def test_reports_of_other_outputs_and_signals(analysis_of, kind, n_pages):
     analyser, analysis = analysis_of(kind)
     assert pages(build_pdf(analysis)) == n_pages
-    assert pages(build_pdf(analyser.explain(analysis, analysis.strongest_label))) == n_pages + 1
+    assert pages(build_pdf(analyser.explain(analysis, analysis.findings.entries[0].name))) == n_pages + 1
     content = json.loads(build_json(analysis))
     if kind == "values":
         assert "probabilities" not in content
