@@ -143,9 +143,8 @@ class Analysis:
 
     @property
     def marked_label(self) -> str | None:
-        """Name of the label whose saliency is shown unasked: the first, where it is positive."""
-        first = self.findings.entries[0]
-        return first.name if first.is_called else None
+        """Name of the label whose saliency is shown unasked: the first that is positive."""
+        return next((finding.name for finding in self.findings.entries if finding.is_called), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the JSON file holds."""
