@@ -246,7 +246,7 @@ def views(sampling_rate: float) -> list[dict[str, Any]]:
         if high < sampling_rate / 2:
             name, edges, kind = f"{low:g} to {high:g} Hz", [low, high], "bandpass"
         else:
-            name, edges, kind = f"from {low:g} Hz", [low], "highpass"
+            name, edges, kind = f"from {low:g} Hz", low, "highpass"
         found.append((name, scipy.signal.butter(BAND_ORDER, edges, kind, output="sos", fs=sampling_rate)))
     for mains in NOTCHES_HZ:
         if mains < sampling_rate / 2:

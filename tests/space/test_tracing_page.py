@@ -99,8 +99,11 @@ def test_a_window_shows_the_whole_and_a_phone_true_size(show, example, width):
         assert percent == f"{100 * drawn / (paper_mm * MM):.0f} %"
     assert page.evaluate("[document.documentElement.scrollWidth, scrollY]") == [width, 0]
     assert page.locator("path[data-lead]").count() == 13
-    for name in ("Layout", "Speed", "Gain", "Filter", "Caliper", "Smaller", "Larger", "True size", "Fit the width"):
-        assert page.get_by_label(name, exact=True).count() == 1
+    roles = {"combobox": ("Layout", "Speed", "Gain", "Filter"), "checkbox": ("Marks of P QRS T", "Caliper")}
+    roles["button"] = ("Smaller", "Larger", "True size", "Fit the width")
+    for role, names in roles.items():
+        assert all(page.get_by_role(role, name=name, exact=True).count() == 1 for name in names)
+        assert page.get_by_role(role).count() == len(names)
     assert page.get_by_role("application", name="Tracing", description="Arrow keys pan").count() == 1
 
 
@@ -144,11 +147,11 @@ def test_zoom_by_buttons_keys_and_wheel(show, example):
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.ec-sheet').scrollLeft > 0")
     # What lies under the pointer stays there.
-    before = page.evaluate(PLACE, ["II", 4.0, True])
+    before = page.evaluate(PLACE, ["aVR", 3.5, False])
     page.mouse.move(*before)
     page.mouse.wheel(0, -200)
     page.wait_for_function("parseInt(document.querySelector('output').textContent) > 200")
-    assert page.evaluate(PLACE, ["II", 4.0, True]) == pytest.approx(before, abs=2)
+    assert page.evaluate(PLACE, ["aVR", 3.5, False])[0] == pytest.approx(before[0], abs=2)
     page.keyboard.press("f")
     assert size(page)[0] == pytest.approx(fitting)
     page.get_by_label("Layout").focus()
@@ -159,7 +162,8 @@ def test_zoom_by_buttons_keys_and_wheel(show, example):
 
 def test_a_mouse_drags_the_paper(show, example):
     page = show(example)
-    page.get_by_label("Larger").click()
+    for _ in range(3):
+        page.get_by_label("Larger").click()
     page.get_by_label("Caliper").check()
     x, y = page.evaluate(PLACE, ["II", 5.0, True])
     left = page.locator(".ec-sheet").evaluate("sheet => sheet.scrollLeft")
@@ -192,7 +196,7 @@ def test_caliper_measures_a_known_interval(show, analyser, signal, width):
     assert "QRS peak" in said(page)
     tap(page, "II", 1.49, True)
     assert interval(page) == pytest.approx(1000, abs=4)
-    assert "60 bpm, 0.00 mV" in said(page)
+    assert "60 bpm" in said(page)
     # Without marks it takes the place itself, as exactly as pixels are.
     page.get_by_label("Marks of").uncheck()
     for _ in range(6):
