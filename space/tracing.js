@@ -243,8 +243,10 @@
     press(name) {
       const zooms = { in: this.zoom * FINER, out: this.zoom / FINER, true: 1 };
       if (name in zooms) this.scale(zooms[name]);
-      this.fits = name === "fit" || (this.fits && !(name in zooms));
-      this.resize();
+      else if (name === "fit") {
+        this.fits = true;
+        this.resize();
+      }
     }
 
     /** Zooms around a point of the window; the middle where none is given. */
@@ -270,7 +272,7 @@
     }
 
     key(event) {
-      const on = this.control("caliper").checked, { key } = event;
+      const on = this.control("caliper").checked, key = event.key.length > 1 ? event.key : event.key.toLowerCase();
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (key in KEYS) this.press(KEYS[key]);
       else if (key === "c" || (on && key === "Escape")) this.measure(!on);
