@@ -30,9 +30,10 @@ from space.findings import MANY
 from space.gate import Gate
 from space.markup import NOTHING, as_html, html
 from space.nearest import INDEX_FILE
-from space.report import build_json, build_pdf, draw_png, file_name
+from space.report import build_json, build_pdf, file_name
 from space.shelf import Shelf
 from space.storage import Storage
+from space.tracing import CSS, SCRIPT_PATH, script, tracing
 from space.turns import Turns
 from space.uploads import FORM_TITLE, Form, read_upload
 
@@ -130,20 +131,20 @@ class Page:
 
     def show_upload(self, paths: list[str], *fields: Any) -> list[Any]:
         """
-        Analyses an upload and deletes it; `fields` are those of [`Form`], in its order, then words, language, marks
-        and the key of the visitor's last result. An upload that was not understood is kept for another try.
+        Analyses an upload and deletes it; `fields` are those of [`Form`], in its order, then words, language and the
+        key of the visitor's last result. An upload that was not understood is kept for another try.
         """
-        *stated, words, language, waves, last = fields
+        *stated, words, language, last = fields
         if not all(Path(path).is_file() for path in paths):
             raise ValueError(f"these files are no longer kept, {KEEP_S / 60:g} minutes at most: upload them again")
-        shown = self._show_new(paths, Form(*stated), words, language, waves, last, None)
+        shown = self._show_new(paths, Form(*stated), words, language, last, None)
         self.storage.remove(*paths)
         return [None, *shown]
 
-    def show_example(self, example: Example, words: str, language: str, waves: bool, last: str | None) -> list[Any]:
+    def show_example(self, example: Example, words: str, language: str, last: str | None) -> list[Any]:
         """Analyses an example."""
         title = f"Simulated example: {example.title.lower()}"
-        return self._show_new(example.paths, Form(), words, language, waves, last, title)
+        return self._show_new(example.paths, Form(), words, language, last, title)
 
     def _show_new(
         self,
@@ -151,7 +152,6 @@ class Page:
         form: Form,
         words: str,
         language: str,
-        waves: bool,
         last: str | None,
         name: str | None,
     ) -> list[Any]:
@@ -159,7 +159,6 @@ class Page:
         record, notes = read_upload(paths, form)
         record = record if name is None else replace(record, name=name)
         analysis = self.analyser.analyse(record, notes, form.repair_nan, form.allow_missing_leads)
-        analysis = replace(analysis, wave_marks=waves)
         comparison: Any = ""
         if self.analyser.zero_shot is not None:
             try:
@@ -178,7 +177,7 @@ class Page:
             page.findings(analysis),
             comparison,
             page.nearest(analysis) if analysis.nearest else "",
-            label_choice(self.analyser, value=analysis.strongest_label),
+            label_choice(self.analyser, value=analysis.marked_label or PLAIN),
             page.downloads(key),
             key,
             *_drawn(analysis),
@@ -189,12 +188,6 @@ class Page:
         analysis = self.shelf.get(key)
         plain = label == PLAIN
         analysis = replace(analysis, saliency=None) if plain else self.analyser.explain(analysis, label)
-        self.shelf.put(analysis, key)
-        return _drawn(analysis)
-
-    def mark_waves(self, key: str, waves: bool) -> list[Any]:
-        """Marks where P, QRS and T begin and end, or not."""
-        analysis = replace(self.shelf.get(key), wave_marks=waves)
         self.shelf.put(analysis, key)
         return _drawn(analysis)
 
@@ -224,7 +217,7 @@ class Page:
 
 def _drawn(analysis: Analysis) -> list[Any]:
     """The drawing and the key to its marks."""
-    return [page.paper(analysis, *draw_png(analysis)), page.saliency(analysis)]
+    return [tracing(analysis), page.saliency(analysis)]
 
 
 def build_page(actions: Page, origin: str = "") -> gr.Blocks:
@@ -250,7 +243,6 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
                     facts = block(elem_id="facts")
                     measurements = block(elem_id="measurements")
                     paper = block(elem_id="paper")
-                    waves = gr.Checkbox(True, label="Mark where P, QRS and T begin and end", elem_id="waves")
                     marked = label_choice(analyser, label="Mark on the tracing what drove", elem_id="marked")
                     saliency = block()
                     findings = block(elem_id="findings")
@@ -261,23 +253,25 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
         # Who waits for whom is for `Turns` to say, which knows visitors, and not for Gradio's queue.
         settings: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
         clicked = actions.when_clicked
-        marks = {"fn": clicked(actions.mark), "inputs": [state, marked], "outputs": drawn, **settings}
+        marks = {
+            "fn": clicked(actions.mark),
+            "inputs": [state, marked],
+            "outputs": drawn,
+            "show_progress_on": marked,
+            **settings,
+        }
         result_of = analyse.click(
             clicked(actions.show_upload),
-            [upload, *form, words, language, waves, state],
+            [upload, *form, words, language, state],
             [upload, *shown],
-            scroll_to_output=True,
             show_progress_on=[hint, paper],  # and not on the upload, whose name it would hide
             **settings,
         )
         result_of.success(**marks)
         for button, example in zip(examples, EXAMPLES, strict=True):
             show = clicked(lambda *fields, example=example: actions.show_example(example, *fields))
-            button.click(show, [words, language, waves, state], shown, scroll_to_output=True, **settings).success(
-                **marks
-            )
+            button.click(show, [words, language, state], shown, **settings).success(**marks)
         marked.input(**marks)
-        waves.input(clicked(actions.mark_waves), [state, waves], drawn, **settings)
         compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks
@@ -376,6 +370,7 @@ def launch(
         actions.file,
         max_file_bytes=MAX_FILE_MB * mb,
         max_upload_bytes=MAX_UPLOAD_MB * mb,
+        scripts={SCRIPT_PATH: script()},
         framed_by=HUB_SITES if os.environ.get("SPACE_ID") else "",
     )
     return (
@@ -385,7 +380,8 @@ def launch(
             server_name=host,
             server_port=port,
             theme=theme,
-            css=page.CSS,
+            css=page.CSS + CSS,
+            head=f'<script src=".{SCRIPT_PATH}"></script>',
             max_file_size=f"{MAX_FILE_MB}mb",
             state_session_capacity=RESULTS,
             app_kwargs={"middleware": [gate]},

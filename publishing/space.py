@@ -29,6 +29,7 @@ for name, value in {environment!r}.items():
 runpy.run_path(str(Path(__file__).with_name("app.py")), run_name="__main__")
 '''
 DATA_FOLDERS = ("space/examples",)  # which no import names
+SCRIPTS = ("space/tracing.js",)  # of the page; neither
 SDK = "gradio"
 README = """---
 {metadata}
@@ -88,7 +89,7 @@ def publish_space(models: SpaceModels, space_id: str, public: bool = False) -> s
             space_id,
             repo_type="space",
             public=public,
-            delete_patterns=("*.py", *(f"{name}/*" for name in DATA_FOLDERS)),
+            delete_patterns=("*.py", "*.js", *(f"{name}/*" for name in DATA_FOLDERS)),
             commit_message=f"Space for {models.model}",
             space_sdk=SDK,
         )
@@ -101,7 +102,7 @@ def write_space(folder: Path, models: SpaceModels, space_id: str) -> None:
     modules = sorted(project_modules(app))
     shutil.copyfile(app, folder / APP)
     data = [path for name in DATA_FOLDERS for path in sorted((PROJECT / name).iterdir()) if path.is_file()]
-    for path in [*modules, *data]:
+    for path in [*modules, *data, *(PROJECT / name for name in SCRIPTS)]:
         target = folder / path.relative_to(PROJECT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

@@ -99,7 +99,6 @@ class Analysis:
         saliency ([`Saliency`], *optional*), words (`list[dict]`, *optional*), nearest (`list[dict]`, *optional*):
             As they are computed. `words` holds `label` and `score`, `nearest` holds `report` and `similarity`.
         reports_source (`str`, *optional*): Where the nearest reports come from.
-        wave_marks (`bool`): Whether the drawing marks where P, QRS and T begin and end.
     """
 
     name: str
@@ -121,13 +120,10 @@ class Analysis:
     words: list[dict[str, Any]] | None = None
     nearest: list[dict[str, Any]] | None = None
     reports_source: str | None = None
-    wave_marks: bool = True
 
     @property
-    def marked_measurements(self) -> EcgMeasurements | None:
+    def marked_measurements(self) -> EcgMeasurements:
         """What the drawing marks: the measurements, their times from the first sample of `signal` on."""
-        if not self.wave_marks:
-            return None
         marks_s = self.measurements.marks_s - self.recording["analysed_from_s"]
         return replace(self.measurements, marks_s=marks_s)
 
@@ -146,9 +142,9 @@ class Analysis:
         return measures_of(self.measurements, self.stated_measurements)
 
     @property
-    def strongest_label(self) -> str:
-        """Name of the label that is shown first."""
-        return self.findings.entries[0].name
+    def marked_label(self) -> str | None:
+        """Name of the label whose saliency is shown unasked: the first that is positive."""
+        return next((finding.name for finding in self.findings.entries if finding.is_called), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the JSON file holds."""

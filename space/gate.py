@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class Gate:
         storage ([`Storage`]), shelf ([`Shelf`]), turns ([`Turns`]): What the page keeps, tidied here.
         result (`Callable`): Gives name, media type and content of a result's file by key, kind and address.
         max_file_bytes (`int`), max_upload_bytes (`int`): Of one file, and of the files of one upload.
+        scripts (`dict[str, bytes]`, *optional*): The page's own, by path.
         framed_by (`str`, *optional*): See [`page_policy`].
     """
 
@@ -95,10 +96,12 @@ class Gate:
         result: Result,
         max_file_bytes: int,
         max_upload_bytes: int,
+        scripts: Mapping[str, bytes] | None = None,
         framed_by: str = "",
     ) -> None:
         self.app, self.storage, self.shelf, self.turns, self.result = app, storage, shelf, turns, result
         self.max_file_bytes, self.max_upload_bytes, self.framed_by = max_file_bytes, max_upload_bytes, framed_by
+        self.scripts = scripts or {}
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +125,10 @@ class Gate:
         named = _RESULT.fullmatch(path)
         if method in ("GET", "HEAD") and _PAGES.fullmatch(path):
             await self.app(scope, receive, send)
+        elif method in ("GET", "HEAD") and path in self.scripts:
+            # Asked for again each time: another version of the page may have another one.
+            headers = {"cache-control": "no-cache"}
+            await Response(self.scripts[path], media_type="text/javascript", headers=headers)(scope, receive, send)
         elif method == "GET" and path == f"{API}/queue/data":
             session = parse_qs(scope["query_string"].decode(errors="replace")).get("session_hash", [""])[0]
             with _counted(self.turns.listening, session):

@@ -1,12 +1,11 @@
-"""The parts of the page that are HTML: the drawn ECG, the probabilities, the nearest reports; and the style of all."""
+"""The parts of the page that are HTML, but for the tracing: measures, probabilities, nearest reports; their style."""
 
-import base64
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR
-from modeling_ecgclip.visualization_ecgclip import COLUMN_S, LEFT_MM, MM_PER_S, RIGHT_MM, STRIP_S
+from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, POSITIVE_COLOUR
 from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis
 from space.findings import Finding, Findings
 from space.markup import NOTHING, each, html
@@ -15,20 +14,13 @@ from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
 
 
-# Millimetres of the print-out: left of the first column, the columns, right of the last one.
-_PAPER_MM = LEFT_MM + STRIP_S * MM_PER_S + RIGHT_MM
-# A narrow screen shows the print-out folded in the middle: both halves at one scale. The right one begins a little
-# earlier, with the tick that parts the columns.
-_FOLD_MM = LEFT_MM + 2 * COLUMN_S * MM_PER_S
-_LEFT_HALF_MM, _RIGHT_HALF_MM = _FOLD_MM, _PAPER_MM - _FOLD_MM + 1.0
-
 CSS = f"""
 .fillable {{ max-width: 1400px !important; margin: 0 auto !important;
   padding: 1rem clamp(.6rem, 2.5vw, 2rem) !important; }}
 .html-container {{ padding: 0 !important; }}
 .ec-head h1 {{ font-size: 1.5rem; margin: 0; }}
 .ec-head p {{ margin: .2rem 0 0; }}
-.ec-warning {{ border-left: 4px solid #b3261e; padding: .45rem .8rem; margin-top: .6rem;
+.ec-warning {{ border-left: 4px solid {POSITIVE_COLOUR}; padding: .45rem .8rem; margin-top: .6rem;
   background: var(--block-background-fill); font-weight: 600; }}
 .ec-facts {{ margin: 0 0 .5rem; overflow-wrap: anywhere; }}
 .ec-facts h2 {{ font-size: 1.15rem; margin: 0 0 .2rem; }}
@@ -41,12 +33,6 @@ CSS = f"""
 .ec-measures .ec-value {{ font-size: 1.1rem; font-weight: 600; }}
 .ec-measures .ec-none {{ font-weight: 400; opacity: .72; }}
 .ec-measures small {{ font-weight: 400; }}
-.ec-paper {{ background-repeat: no-repeat; background-image: var(--ecg); border-radius: 4px; }}
-.ec-whole {{ aspect-ratio: 1 / var(--ratio); background-size: 100% 100%; }}
-.ec-half {{ display: none; background-size: auto 100%; margin-bottom: 6px;
-  width: calc(100% * var(--mm) / {_LEFT_HALF_MM}); aspect-ratio: calc(var(--mm) / {_PAPER_MM}) / var(--ratio); }}
-.ec-left {{ --mm: {_LEFT_HALF_MM}; background-position: left; }}
-.ec-right {{ --mm: {_RIGHT_HALF_MM}; background-position: right; }}
 .ec-table tr {{ border: 0 !important; }}
 .ec-table {{ width: 100%; border-collapse: collapse; border: 0 !important; margin: 0 !important; }}
 .ec-table caption {{ text-align: left; font-weight: 600; padding-bottom: .3rem; }}
@@ -65,8 +51,8 @@ CSS = f"""
 .ec-all thead, .ec-values thead {{ display: none; }}
 .ec-bar {{ position: relative; height: .8rem; min-width: 5rem; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); border-radius: 3px; }}
-.ec-bar i {{ position: absolute; inset: 0 auto 0 0; background: #8fa3b3; border-radius: 2px; }}
-.ec-positive .ec-bar i {{ background: #b3261e; }}
+.ec-bar i {{ position: absolute; inset: 0 auto 0 0; background: {BAR_COLOUR}; border-radius: 2px; }}
+.ec-positive .ec-bar i {{ background: {POSITIVE_COLOUR}; }}
 .ec-bar b {{ position: absolute; top: -4px; bottom: -4px; width: 2px; background: var(--body-text-color); }}
 .ec-key span {{ display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }}
 .ec-report {{ overflow-wrap: anywhere; }}
@@ -81,8 +67,7 @@ CSS = f"""
   text-align: center; }}
 @media (max-width: 700px) {{
   .ec-hint {{ display: none; }}
-  .ec-whole {{ display: none; }}
-  .ec-half {{ display: block; }}
+  .ec-measures {{ grid-template-columns: repeat(auto-fill, minmax(6.4rem, 1fr)); }}
   .ec-findings thead, .ec-findings .ec-threshold {{ display: none; }}
   .ec-findings tr {{ display: grid; grid-template-columns: 1fr 4rem 9.5rem; align-items: center;
     border-top: 1px solid var(--border-color-primary) !important; padding: .25rem 0; }}
@@ -172,27 +157,6 @@ def _measure(measure: Measure) -> Markup:
         title=measure.title,
         value=value,
         stated=html('<dd class="ec-muted">recorder: {by}</dd>', by=measure.stated) if measure.stated else "",
-    )
-
-
-def paper(analysis: Analysis, png: bytes, ratio: float) -> Markup:
-    """
-    Returns the drawn ECG: whole on a wide screen, folded in the middle on a narrow one.
-
-    Args:
-        analysis ([`Analysis`]): Of the ECG.
-        png (`bytes`): The print-out.
-        ratio (`float`): Its height over its width.
-    """
-    marked = f", marked where it drove {analysis.saliency.label}" if analysis.saliency else ""
-    return html(
-        '<div class="ec-ecg" role="img" aria-label="{label}" '
-        "style=\"--ratio:{ratio:.6f};--ecg:url('data:image/png;base64,{data}')\">"
-        '<div class="ec-paper ec-whole"></div><div class="ec-paper ec-half ec-left"></div>'
-        '<div class="ec-paper ec-half ec-right"></div></div>',
-        label=f"{len(analysis.lead_names)}-lead ECG {analysis.name} on paper, 25 mm/s, 10 mm/mV{marked}",
-        ratio=ratio,
-        data=base64.b64encode(png).decode(),
     )
 
 
@@ -349,7 +313,6 @@ __all__ = [
     "limits",
     "measurements",
     "nearest",
-    "paper",
     "saliency",
     "words",
 ]

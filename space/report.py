@@ -1,4 +1,4 @@
-"""The result as files: the drawn ECG as PNG, all numbers as JSON, and a printable PDF at true size."""
+"""The result as files: all numbers as JSON, and a printable PDF at true size."""
 
 import io
 import json
@@ -13,7 +13,6 @@ from space.findings import UNDECIDED, Finding, Findings
 from space.measures import in_a_line, reasons_of
 
 
-DPI = 150
 # A4 on its side. Paper of 270 mm fits at true size, so that 25 mm/s hold for a page printed at 100 %.
 PAGE_WIDTH_MM, PAGE_HEIGHT_MM = 297.0, 210.0
 MARGIN_MM = 13.5
@@ -29,21 +28,6 @@ SALIENCY_LIMITS = (
     "It shows which samples moved this model's output away from that for a flat ECG. It does not show what is wrong "
     "with a heart: related leads share the credit, and a rhythm between the beats leaves little to mark."
 )
-
-
-def draw_png(analysis: Analysis, dpi: int = DPI) -> tuple[bytes, float]:
-    """
-    Returns the print-out as PNG, with saliency and marks where the analysis has them, and its height over its width.
-
-    Args:
-        analysis ([`Analysis`]): Of the ECG.
-        dpi (`int`, defaults to 150): Dots per inch.
-    """
-    figure = _paper(analysis, analysis.saliency, title=None, dpi=dpi)
-    width, height = figure.get_size_inches()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue(), float(height / width)
 
 
 def build_json(analysis: Analysis) -> bytes:
@@ -83,9 +67,9 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _paper(analysis: Analysis, saliency: Saliency | None, title: str | None, dpi: int = DPI) -> Any:
+def _paper(analysis: Analysis, saliency: Saliency | None, title: str | None) -> Any:
     """The figure of the print-out, marked where a saliency is given."""
-    style: dict[str, Any] = {"title": title and plain_text(title), "dpi": dpi, "lead_names": analysis.lead_names}
+    style: dict[str, Any] = {"title": title and plain_text(title), "lead_names": analysis.lead_names}
     style["measurements"] = analysis.marked_measurements
     if saliency is None:
         return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
@@ -252,4 +236,4 @@ def _write(page: Any, x: float, y: float, text: str, size: float, **style: Any) 
     page.text(x, y, plain_text(text), fontsize=size, va="baseline", **{"color": TEXT_COLOUR, **style})
 
 
-__all__ = ["SALIENCY_LIMITS", "build_json", "build_pdf", "draw_png", "file_name", "plain_text"]
+__all__ = ["SALIENCY_LIMITS", "build_json", "build_pdf", "file_name", "plain_text"]

@@ -1,7 +1,6 @@
 """The page, end to end in a browser, and its command line."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -18,22 +17,12 @@ from space.example_list import EXAMPLES
 from space.shelf import Shelf
 from space.storage import Storage
 from space.turns import Turns
+from tests.browser import PHONE, REQUIRED, chromium, sync_api
 from tests.hostile_files import HOSTILE, SHORT, hostile_files
 from tests.space_models import MANY, write_classifier, write_models
 
 
-REQUIRED = bool(os.environ.get("ECGCLIP_REQUIRE_BROWSER"))
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 WAIT_MS = 60_000
-PHONE = {"width": 390, "height": 844}
 # What hostile text would become, were it HTML.
 ELEMENTS = (
     '() => [...document.querySelectorAll(\'form, iframe, object, embed, script, img, a[href*="//127.0.0.1:9"],'
@@ -42,10 +31,8 @@ ELEMENTS = (
 
 if REQUIRED:
     import gradio
-    from playwright import sync_api
 else:
     gradio = pytest.importorskip("gradio", reason="the page needs gradio: pip install -e '.[app]'")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
 
 import app  # noqa: E402  # it imports gradio
 
@@ -74,13 +61,8 @@ def server(analyser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None and not REQUIRED:
-        pytest.skip("no chromium found: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +112,10 @@ def shown_scores(page):
 
 
 def marked(page, label):
-    """The drawing, once what drove a label is marked on it."""
-    drawing = page.locator("#paper [role=img]")
+    """The tracing, once what drove a label is marked on it."""
+    drawing = page.locator("#paper ecg-tracing")
     sync_api.expect(drawing).to_have_attribute("aria-label", re.compile(f"marked where it drove {re.escape(label)}"))
+    drawing.locator(".shade").first.wait_for(state="attached")
     return drawing
 
 
@@ -150,11 +133,13 @@ def test_uploaded_record_gives_the_pipelines_result(visit, models):
     expected = {one["label"]: one["score"] for one in classify(str(EXAMPLES[0].paths[0]))}
     assert shown_scores(page) == pytest.approx(expected, abs=1e-8)
     assert page.get_by_role("heading", name="simulated_normal.hea").is_visible()
-    drawn = page.locator("#paper .ec-whole").bounding_box()
+    drawn = page.locator("#paper svg").bounding_box()
     assert drawn["width"] > 600
     assert drawn["height"] > 250
+    assert page.locator("#paper path[data-lead]").count() == 13
     assert page.get_by_text("Research software, not a medical device").first.is_visible()
-    assert page.locator("#paper [role=img]").get_attribute("aria-label").startswith("12-lead ECG simulated_normal.hea")
+    label = page.locator("#paper ecg-tracing").get_attribute("aria-label")
+    assert label.startswith("12-lead ECG simulated_normal.hea")
 
 
 def test_bad_file_gives_one_message_and_the_page_goes_on(visit, tmp_path):
@@ -219,29 +204,18 @@ def test_own_words_and_nearest_reports(visit, analyser):
 def test_marks_change_with_the_label(visit):
     page = visit()
     page.get_by_role("button", name=EXAMPLES[2].title).click()
-    strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
-    drawing = marked(page, strongest)
-    before = drawing.get_attribute("style")
+    shown_scores(page)
+    # Of itself the page marks what drove a probability that passes its threshold, and nothing else.
+    positive = [row.get_attribute("data-label") for row in page.locator("#findings tr.ec-positive").all()]
+    assert page.locator("#marked input:checked").get_attribute("value") == [*positive, "nothing"][0]
+    page.locator("#marked").get_by_text("SB", exact=True).click()
+    drawing = marked(page, "SB")
+    page.locator("#paper [name=layout]").select_option("6x2")
     page.locator("#marked").get_by_text("nothing", exact=True).click()
-    sync_api.expect(drawing).not_to_have_attribute("style", before)
-    assert "marked" not in drawing.get_attribute("aria-label")
-
-
-def test_waves_are_marked_or_not(visit):
-    page = visit()
-    page.get_by_role("button", name=EXAMPLES[0].title).click()
-    strongest = max(shown_scores(page).items(), key=lambda item: item[1])[0]
-    drawing = marked(page, strongest)
-    measures = page.locator("#measurements [data-measure]")
-    sync_api.expect(measures).to_have_count(10)
-    assert re.fullmatch(r"Heart rate\s+\d+ bpm", measures.first.inner_text())
-    before = drawing.get_attribute("style")
-    page.locator("#waves input").click()
-    sync_api.expect(drawing).not_to_have_attribute("style", before)
-    unmarked = drawing.get_attribute("style")
-    page.locator("#waves input").click()
-    sync_api.expect(drawing).not_to_have_attribute("style", unmarked)
-    assert drawing.get_attribute("style") == before
+    sync_api.expect(drawing).not_to_have_attribute("aria-label", re.compile("marked"))
+    sync_api.expect(drawing.locator(".shade")).to_have_count(0)
+    assert page.locator("#paper path[data-lead]").count() == 12  # what was chosen on the tracing stays
+    assert page.locator("#measurements [data-measure]").count() == 10
 
 
 def test_downloads_hold_what_is_shown_and_no_file_stays(visit, server, tmp_path):
@@ -263,20 +237,18 @@ def test_downloads_hold_what_is_shown_and_no_file_stays(visit, server, tmp_path)
 
 
 def test_phone(visit, browser):
-    page = visit(browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2))
+    page = visit(browser.new_context(**PHONE))
+    width = PHONE["viewport"]["width"]
     page.get_by_role("button", name=EXAMPLES[1].title).tap()
     shown_scores(page)
+    page.wait_for_function("Math.abs(document.querySelector('#result').getBoundingClientRect().top) < 60")
+    assert page.locator("#paper output").inner_text() == "100 %"
+    sheet = page.locator("#paper .ec-sheet")
+    sheet.evaluate("sheet => sheet.scrollTo(400, 0)")
+    assert sheet.evaluate("sheet => [sheet.scrollLeft, sheet.clientWidth > 340]") == [400, True]
     for tab in ("Nearest reports", "Your own words"):
         page.get_by_role("tab", name=tab).tap()
-        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert widths == [PHONE["width"]] * 2
-    # The print-out is folded in the middle, which doubles its scale.
-    assert not page.locator("#paper .ec-whole").is_visible()
-    halves = [page.locator(f"#paper .ec-{side}").bounding_box() for side in ("left", "right")]
-    assert halves[0]["width"] > 340
-    assert halves[0]["width"] / halves[1]["width"] == pytest.approx(140 / 131, rel=0.01)
-    assert halves[0]["height"] == pytest.approx(halves[1]["height"], abs=1)
-    assert halves[1]["y"] > halves[0]["y"] + halves[0]["height"]
+        assert page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]") == [width] * 2
 
 
 def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
@@ -284,7 +256,7 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
     analyser = Analyser.load(str(write_classifier(tmp_path / "many", MANY, thresholds=(0.999,) * len(MANY))))
     served, url, _ = app.launch(analyser, "127.0.0.1")
     try:
-        page = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True).new_page()
+        page = browser.new_context(**PHONE).new_page()
         page.set_default_timeout(WAIT_MS)
         page.goto(url)
         page.get_by_role("button", name=EXAMPLES[2].title).tap()
@@ -293,7 +265,7 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
         assert sum(row.is_visible() for row in rows.all()) == 8
         page.get_by_text("Show all 71").tap()
         assert all(row.is_visible() for row in rows.all())
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
         page.locator("#marked input").fill("L44")
         page.get_by_role("option", name="L44: statement number 44").click()
         marked(page, "L44")
@@ -333,7 +305,7 @@ def test_what_a_visitor_types_is_only_text(visit):
     upload(page, EXAMPLES[0].paths)
     assert "<form>" in error_of(page)
     page.get_by_role("button", name=EXAMPLES[1].title).click()
-    marked(page, max(shown_scores(page).items(), key=lambda item: item[1])[0])
+    shown_scores(page)
     page.locator("#words textarea").fill(f"{HOSTILE[:190]}\n{HOSTILE[:190]}")
     page.locator("#compare").click()
     page.get_by_text("the phrases must differ").first.wait_for()

@@ -27,6 +27,7 @@ COMMANDS = (
     "data_scripts.reports",
     "data_scripts.simulate",
     "data_scripts.wfdb_folder",
+    "examples.page.draw",
     "examples.pretrained.pack",
     "modeling_ecgclip.convert_published",
     "publishing.pretrained",

@@ -352,6 +352,7 @@ def test_space_carries_the_app_and_names_its_models(hub, command, pushed):
     assert {path for path in files if path.endswith(".py")} == modules | {"app.py", "start.py"}
     assert "modeling_ecgclip/pipeline_ecgclip.py" in modules
     assert any(path.startswith("space/examples/") for path in files)
+    assert files["space/tracing.js"] == (PROJECT / "space/tracing.js").read_bytes()
     assert "'ECGCLIP_MODEL': 'clinic/cls', 'ECGCLIP_CLIP_MODEL': 'clinic/clip'" in files["start.py"].decode()
     required = re.findall(r"^([\w-]+)==", files["requirements.txt"].decode(), re.MULTILINE)
     assert {"torch", "transformers", "numpy", "safetensors"} <= set(required) and "gradio" not in required

@@ -49,7 +49,8 @@ async def result(key, kind, address):
 @pytest.fixture
 def gate(tmp_path):
     storage = Storage(tmp_path / "uploads", 8 * MB, 3 * MB, 10, 5, max_files=3, keep_s=60)
-    return Gate(inner, storage, Shelf(2, MB, 60), Turns(), result, max_file_bytes=MB, max_upload_bytes=2 * MB)
+    limits = {"max_file_bytes": MB, "max_upload_bytes": 2 * MB}
+    return Gate(inner, storage, Shelf(2, MB, 60), Turns(), result, **limits, scripts={"/own.js": b"own()"})
 
 
 @pytest.fixture
@@ -113,6 +114,12 @@ class TestRequests:
         click = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}]], "session_hash": "s"}
         answer = client.post(f"{API}/queue/join", json=click)
         assert (answer.status_code, answer.text) == (400, "expected the names of files that were uploaded here")
+
+    def test_own_scripts_are_served_from_the_pages_own_address(self, client):
+        answer = client.get("/own.js")
+        assert answer.content == b"own()" and answer.headers["content-type"].startswith("text/javascript")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert client.get("/other.js").status_code == client.post("/own.js").status_code == 404
 
     def test_listening_sessions_are_known(self, gate):
         seen = []

@@ -54,7 +54,7 @@ def test_memory_has_a_bound(analysis):
 def test_a_result_is_replaced_and_dropped(analysis):
     shelf = Shelf(3, 10**9, keep_s=300)
     key = shelf.put(analysis)
-    assert shelf.put(replace(analysis, wave_marks=False), key) == key and not shelf.get(key).wave_marks
+    assert shelf.put(replace(analysis, name="later"), key) == key and shelf.get(key).name == "later"
     shelf.drop(key)
     shelf.drop(None)
     for gone in (key, None, ""):
