@@ -87,7 +87,8 @@ class EcgPipeline(Pipeline):
         if exam_id is not None:
             kwargs["exam_id"] = exam_id
         if is_one_ecg(inputs):
-            return super().__call__(inputs, **kwargs)
+            rows = isinstance(inputs, list | tuple)  # which transformers would go through
+            return super().__call__({"ecg": inputs} if rows else inputs, **kwargs)
         results = super().__call__(numbered(inputs), **kwargs)
         return results if are_streamed(inputs) else list(results)
 

@@ -12,7 +12,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
 import pytest
@@ -57,7 +57,7 @@ def chunks(text):
 
 def inline(text):
     """Commands within sentences and tables, which may leave out the rest of their arguments."""
-    pattern = rf"(?<!`)`((?:{'|'.join(OURS)}) [^`]+)`(?!`)"
+    pattern = r"(?<!`)`((?:make|pip|python) [^`]+)`(?!`)"
     return [code.replace("\\|", "|") for code in re.findall(pattern, without_fences(text))]
 
 
@@ -137,7 +137,7 @@ def parsed(path, arguments, partial):
             except ParsedError:
                 return None
             except SystemExit as ended:
-                return refused[-1] if refused else f"ended with {ended.code}"
+                return refused[-1] if refused else ended.code and f"ended with {ended.code}"  # 0 of --help
     return "it reads no arguments" if arguments else None
 
 
@@ -158,7 +158,8 @@ def stopped_behind_the_parser(partial, refused):
         return found, rest
 
     def parse_args_into_dataclasses(self, *args, **kwargs):
-        dataclasses(self, *args, **kwargs)
+        with suppress(OSError):  # what is wrong with the disk is right with the command
+            dataclasses(self, *args, **kwargs)
         raise ParsedError
 
     def error(self, message):
@@ -174,7 +175,9 @@ def stopped_behind_the_parser(partial, refused):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_are_understood(path, tmp_path):
+def test_commands_are_understood(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exams").mkdir()
     text = path.read_text(encoding="utf-8")
     found = [(words, False) for code in chunks(text) for words in commands(code, tmp_path)]
     found += [(words, True) for code in inline(text) for words in commands(code, tmp_path)]

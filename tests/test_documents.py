@@ -20,6 +20,7 @@ DOCUMENTS = sorted(
     if path.relative_to(PROJECT).as_posix() not in FILLED_IN
 )
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+PROMPT = re.compile(r"^(?:>>> ?|\.\.\. ?)(.*)$|^.*$", re.MULTILINE)
 SNIPPETS = [(path, code) for path in DOCUMENTS for code in PYTHON.findall(path.read_text(encoding="utf-8"))]
 
 
@@ -58,7 +59,10 @@ def test_snippets_take_what_is_there(path, code):
 
 def misused(code):
     """What a snippet imports that is not there, and arguments that its functions do not take."""
-    tree = ast.parse(textwrap.dedent(code))
+    code = textwrap.dedent(code)
+    if code.startswith(">>> "):  # as the interpreter shows it, with its answers
+        code = PROMPT.sub(lambda line: line[1] or "", code)
+    tree = ast.parse(code)
     names, wrong = {}, []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
