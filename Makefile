@@ -51,7 +51,7 @@ style: $(STAMP)  ## Fix style
 	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## Build the documents as a site, in build/site; fails on a dead link
-	$(BIN)/python .ci/site.py
+	$(BIN)/python .ci/docs.py
 
 bench: $(STAMP)  ## Run the benchmarks, each ending in one line of JSON
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

@@ -2,7 +2,7 @@
 Builds the documents as a site: README.md is its first page; docs/, benchmarks/ and what they link to lie as in the
 checkout.
 
-    python .ci/site.py  # build/site/index.html, readable without a server or a network
+    python .ci/docs.py  # build/site/index.html, readable without a server or a network
 
 Fails on a link or an anchor that leads nowhere.
 """
