@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install lock demo app test test-slow lint types style bench clean
+.PHONY: help install lock demo app test test-slow lint types style docs bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ types: $(STAMP)  ## Check types: each package has no more errors than .ci/types_
 style: $(STAMP)  ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the documents as a site, in build/site; fails on a dead link
+	$(BIN)/python .ci/docs.py
 
 bench: $(STAMP)  ## Run the benchmarks, each ending in one line of JSON
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

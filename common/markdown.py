@@ -1,6 +1,11 @@
-"""Tables in Markdown, for cards, records and terminals alike."""
+"""Markdown: tables for cards, records and terminals alike, and the anchors and links of documents."""
 
+import re
 from collections.abc import Collection, Sequence
+
+
+_FENCED = re.compile(r"^[ ]*```.*?^[ ]*```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def markdown_table(rows: Sequence[Sequence[object]], right: Collection[int] | None = None) -> str:
@@ -33,3 +38,24 @@ def markdown_table(rows: Sequence[Sequence[object]], right: Collection[int] | No
 
 def _cell(value: object) -> str:
     return " ".join(str(value).splitlines()).replace("|", "\\|")
+
+
+def without_fences(text: str) -> str:
+    """Returns a document whose fenced code is blank, line for line."""
+    return _FENCED.sub(lambda code: "\n" * code[0].count("\n"), text)
+
+
+def anchor_of(title: str) -> str:
+    """Returns the anchor that GitHub gives a heading: `## 7 Own files, read` has `7-own-files-read`."""
+    return re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
+
+
+def anchors_of(text: str) -> set[str]:
+    """Returns the anchors of a document's headings."""
+    return {anchor_of(title) for title in re.findall(r"^#+ (.*)", without_fences(text), re.MULTILINE)}
+
+
+def links_of(text: str) -> list[tuple[str, str]]:
+    """Returns file and anchor of a document's links to files beside it; of one within it the file is empty."""
+    links = (link for link in _LINK.findall(without_fences(text)) if not re.match(r"\w+:", link))
+    return [(file, anchor) for file, _, anchor in (link.partition("#") for link in links)]

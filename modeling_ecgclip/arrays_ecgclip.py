@@ -5,6 +5,7 @@ import math
 import struct
 import zipfile
 import zlib
+from numbers import Real
 from tokenize import TokenError
 from typing import Any, BinaryIO
 
@@ -66,6 +67,16 @@ def real_numbers(ecg: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: an ECG must hold real numbers: found dtype {shorten(array.dtype)}")
     return array
+
+
+def is_rows_of_numbers(source: Any) -> bool:
+    """Tells whether a list or tuple holds, by its first entry, rows of numbers, as an ECG in JSON or Arrow does."""
+    if not isinstance(source, list | tuple) or not source:
+        return False
+    row = source[0]
+    if isinstance(row, list | tuple):
+        return bool(row) and isinstance(row[0], Real)
+    return getattr(row, "ndim", None) == 1
 
 
 def _of_tensor(tensor: Any, name: str) -> np.ndarray:

@@ -264,6 +264,9 @@ class EcgClipModel(EcgPreTrainedModel):
         """
         Returns the texts' places in the joint space, (batch, projection_dim), L2-normalised.
 
+        A tensor, where transformers 5 has an output class: pipelines that were published with release 0.1.0 multiply
+        it. For hidden states and attentions call `text_model`.
+
         Args:
             input_ids, attention_mask (`torch.Tensor` of shape `(batch, tokens)`): From the tokenizer.
             text_embeds (`torch.Tensor` of shape `(batch, text width)`, *optional*):

@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from .feature_extraction_ecgclip import StandardEcg
 from .hub_ecgclip import check_preprocessing, save_for_hub
+from .inputs_ecgclip import NumberedInput, are_streamed, is_one_ecg, numbered
 from .labels_ecgclip import decision, is_positive
 from .preparation_ecgclip import EcgPreparation
 from .processing_ecgclip import EcgClipProcessor
@@ -33,8 +34,9 @@ class EcgPipeline(Pipeline):
 
     An ECG is an array `(leads, samples)` or `(samples, leads)`; the path of a WFDB record or of a file of any kind in
     `formats_ecgclip.FORMATS`; a row of an exam table; or a dictionary with `ecg` or `path` and optionally
-    `sampling_rate`, `lead_names`, `unit`, `exam_id`. Several are a list, a generator, or an array with a leading batch
-    axis.
+    `sampling_rate`, `lead_names`, `unit`, `exam_id`. Lists of numbers serve as an array does. Several are a list, an
+    array with a leading batch axis, a column or the rows of a `datasets.Dataset`, a `KeyDataset` of transformers, or
+    anything that gives one after the other; an error of one begins with its place, `inputs[2]: `.
 
     Arguments of the constructor or of a call, for sources that do not state them: `sampling_rate` (Hz), `lead_names`,
     `unit` (`"mV"`, `"uV"`, `"V"`), `exam_id` (of an HDF5 file; a list of ids reads several exams),
@@ -72,7 +74,8 @@ class EcgPipeline(Pipeline):
 
     def __call__(self, inputs: Any, exam_id: Any = None, **kwargs: Any) -> Any:
         """
-        Returns the result of one ECG, or a list of results for several.
+        Returns the result of one ECG, or those of several: a list, or for a `KeyDataset`, another dataset of torch and
+        what has no length an iterator, which reads each ECG when its turn comes.
 
         Args:
             inputs: One ECG or several, see the class.
@@ -81,13 +84,13 @@ class EcgPipeline(Pipeline):
         """
         if isinstance(exam_id, Sequence) and not isinstance(exam_id, str):
             inputs, exam_id = [{"path": inputs, "exam_id": one} for one in exam_id], None
-        elif isinstance(inputs, tuple) or getattr(inputs, "ndim", 2) == 3:
-            inputs = list(inputs)
-        if isinstance(inputs, list) and not inputs:
-            return []
         if exam_id is not None:
             kwargs["exam_id"] = exam_id
-        return super().__call__(inputs, **kwargs)
+        if is_one_ecg(inputs):
+            rows = isinstance(inputs, list | tuple)  # which transformers would go through
+            return super().__call__({"ecg": inputs} if rows else inputs, **kwargs)
+        results = super().__call__(numbered(inputs), **kwargs)
+        return results if are_streamed(inputs) else list(results)
 
     def _sanitize_parameters(
         self,
@@ -115,7 +118,14 @@ class EcgPipeline(Pipeline):
 
     _postprocess_arguments: tuple[str, ...] = ()
 
-    def preprocess(
+    def preprocess(self, inputs: Any, **stated: Any) -> dict[str, Any]:
+        """Returns what [`prepare`] does, also of one of several ECGs: its errors begin with its place."""
+        if not isinstance(inputs, NumberedInput):
+            return self.prepare(inputs, **stated)
+        with inputs.named_in_errors():
+            return self.prepare(inputs.source, **stated)
+
+    def prepare(
         self,
         inputs: Any,
         exam_id: int | str | None = None,
@@ -178,9 +188,9 @@ class EcgClassificationPipeline(EcgPipeline):
             preprocess["return_measurements"] = return_measurements
         return preprocess, forward, postprocess
 
-    def preprocess(self, inputs: Any, return_measurements: bool = False, **stated: Any) -> dict[str, Any]:
+    def prepare(self, inputs: Any, return_measurements: bool = False, **stated: Any) -> dict[str, Any]:
         """
-        Returns what [`EcgPipeline.preprocess`] does, and with `return_measurements` those of `ecg-measurement`.
+        Returns what [`EcgPipeline.prepare`] does, and with `return_measurements` those of `ecg-measurement`.
 
         Args:
             inputs: One ECG, see the class.
@@ -417,7 +427,7 @@ class EcgMeasurementPipeline(EcgPipeline):
 
     _load_tokenizer = False
 
-    def preprocess(self, inputs: Any, allow_missing_leads: bool | None = None, **stated: Any) -> dict[str, Any]:
+    def prepare(self, inputs: Any, allow_missing_leads: bool | None = None, **stated: Any) -> dict[str, Any]:
         """
         Returns the `measurements` of any ECG, and `quality`, a list of what is doubtful, see the class.
 

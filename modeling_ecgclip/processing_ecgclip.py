@@ -66,9 +66,6 @@ class EcgClipProcessor(ProcessorMixin):
         self,
         ecg: Any = None,
         text: str | list[str] | None = None,
-        sampling_rate: float | Sequence[float] | None = None,
-        lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
-        unit: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """
@@ -78,10 +75,10 @@ class EcgClipProcessor(ProcessorMixin):
             ecg (array, tensor or list of them, *optional*): See [`EcgFeatureExtractor.__call__`].
             text (`str` or `list[str]`, *optional*): Descriptions or hypotheses; padded to the longest and truncated to
                 what the text tower takes, unless `kwargs` say otherwise.
-            sampling_rate (`float`), lead_names (`list[str]`), unit (`str`):
-                Of `ecg`: Hz, names in its order, and `"mV"`, `"uV"` or `"V"`. Nothing is guessed.
-            kwargs: Further arguments of feature extractor (`record_names`, `allow_missing_leads`, `repair_nan`) and
-                tokenizer (`max_length`, ...), and `return_tensors`, which holds for both.
+            kwargs: Arguments of the feature extractor ([`EcgKwargs`]) and of the tokenizer (`max_length`, ...), and
+                `return_tensors`, which holds for both. Of `ecg`: `sampling_rate` (`float`, Hz), `lead_names`
+                (`list[str]`, in its order) and `unit` (`"mV"`, `"uV"` or `"V"`), of which nothing is guessed, and
+                `record_names`, `allow_missing_leads`, `repair_nan`.
 
         Returns:
             `BatchFeature` with `input_values` float32 `(batch, leads, samples)` in millivolts for ECGs (and
@@ -94,13 +91,8 @@ class EcgClipProcessor(ProcessorMixin):
         """
         if ecg is None and text is None:
             raise ValueError("EcgClipProcessor needs ecg, text or both: found neither")
-        stated: dict[str, Any] = {"sampling_rate": sampling_rate, "lead_names": lead_names, "unit": unit}
         self._check_arguments(kwargs)
-        merged = self._merge_kwargs(
-            tokenizer_init_kwargs=self.tokenizer.init_kwargs,
-            **{name: value for name, value in stated.items() if value is not None},
-            **kwargs,
-        )
+        merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         ecg_kwargs, text_kwargs = merged["audio_kwargs"], merged["text_kwargs"]
         data: dict[str, Any] = {}
         if text is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays_ecgclip import real_numbers
+from .arrays_ecgclip import is_rows_of_numbers, real_numbers
 from .csv_ecgclip import read_csv
 from .formats_ecgclip import FORMATS, Format, format_named, format_of, formats_by_ending
 from .hdf5_ecgclip import HDF5_SUFFIXES, code15_tracing_to_mv, read_code15
@@ -35,7 +35,7 @@ def read_ecg(
     Args:
         source:
             - `np.ndarray` or `torch.Tensor` of shape `(leads, samples)` or `(samples, leads)`; masked samples of a
-              `np.ma.MaskedArray` are NaN;
+              `np.ma.MaskedArray` are NaN; or lists of numbers, of that shape;
             - path of a WFDB record, with or without `.hea` or `.dat`;
             - path of a file of one of the kinds in `formats_ecgclip.FORMATS` (see [`read_npy`], [`read_npz`],
               [`read_csv`]);
@@ -66,7 +66,7 @@ def read_ecg(
         record = source
     elif isinstance(source, str | Path):
         record, exam_id = _read_path(Path(source), exam_id), None
-    elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
+    elif isinstance(source, np.ndarray) or hasattr(source, "detach") or is_rows_of_numbers(source):
         record = EcgRecord(source, None, None, None, "ECG")
     else:
         raise TypeError(

@@ -26,6 +26,9 @@ TEMPLATE = "model_card.md"
 SEAL = "<!-- Written by ecgclip from the run's records. sha256 of the text above: {} -->"
 CARD = "README.md"
 EVAL_RESULTS = ".eval_results/ecgclip.yaml"
+# Of the Hub's tasks none reads an ECG. Any other tag would have its page offer a pipeline of transformers that takes
+# sound or text, and a widget for these; with this one it offers the Auto class, which is right.
+PIPELINE_TAG = "other"
 LICENSE, LICENSE_NAME = "apache-2.0", "Apache-2.0"
 DIGITS = 4  # of the values in the metadata
 TAGS = ("ecg", "electrocardiogram", "cardiology", "medical", "ecgclip", "custom_code")
@@ -60,6 +63,7 @@ def model_card(
         title=name,
         data_statement=sections.data_statement(run),
         summary=run.stage.summary(run),
+        install=sections.install(run),
         snippet=sections.snippet(run, repo_id or name),
         use_note=sections.use_note(run),
         input_table=sections.input_table(run),
@@ -104,7 +108,8 @@ def card_metadata(
         tags.append("simulated-data")
     return ModelCardData(
         library_name="transformers",
-        pipeline_tag=run.stage.pipeline_tag,
+        pipeline_tag=PIPELINE_TAG,
+        inference=False,  # no service of the Hub runs a model's own code, and no widget takes an ECG
         license=LICENSE,
         language=(languages if has_reports else None) or None,
         datasets=[dataset] if dataset else None,
@@ -193,7 +198,7 @@ def _eval_results(run: RunFolder, dataset: str | None) -> list[EvalResult]:
     """The defined results of the test split for `model-index`."""
     data = run.record["data"]
     shared: dict[str, Any] = {
-        "task_type": run.stage.pipeline_tag,
+        "task_type": PIPELINE_TAG,
         "task_name": run.stage.task_title,
         "dataset_type": dataset or data["name"],
         "dataset_name": f"{data['name']} (simulated)" if run.simulated else data["name"],

@@ -11,6 +11,7 @@ from publishing.card_text import counted, folded_table, in_order, listed
 from publishing.real_ecgs import RECORD as REAL_ECGS
 from publishing.real_ecgs import TITLES as REAL_TITLES
 from publishing.report_text import labels_in_texts
+from publishing.requirements import requirements_of_folder
 from publishing.run_folder import RunFolder
 from publishing.source_facts import source_facts
 
@@ -78,6 +79,11 @@ def snippet(run: RunFolder, model: str) -> str:
         "",
     ]
     return "\n".join([*lines, *run.stage.snippet(run)])
+
+
+def install(run: RunFolder) -> str:
+    """Returns the command that installs what the folder's code needs, in the versions that it was run with."""
+    return f"pip install {' '.join(requirements_of_folder(run.path))}"
 
 
 def use_note(run: RunFolder) -> str:

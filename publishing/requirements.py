@@ -54,12 +54,16 @@ def known_version(package: str) -> str:
     return found[1]
 
 
-def write_requirements(folder: Path) -> Path:
-    """Writes `requirements.txt` for the code in the folder of a run, and returns its path."""
+def requirements_of_folder(folder: Path) -> list[str]:
+    """Returns what the code in the folder of a run needs, as [`requirements_of`] does."""
     code = sorted(folder.glob("*.py"))
     without = {module for module, kept in RUNTIMES.items() if not (folder / kept).is_file()}
     modules = imported_modules(code) - {path.stem for path in code} - without
+    return requirements_of(modules | {"safetensors"})  # which holds the weights, though no code here names it
+
+
+def write_requirements(folder: Path) -> Path:
+    """Writes `requirements.txt` for the code in the folder of a run, and returns its path."""
     path = folder / REQUIREMENTS
-    # safetensors holds the weights, though no code here names it.
-    write_text(path, "\n".join(requirements_of(modules | {"safetensors"})))
+    write_text(path, "\n".join(requirements_of_folder(folder)))
     return path

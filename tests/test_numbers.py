@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.markdown import anchor_of, without_fences
 from common.project import PROJECT
 
 
@@ -49,20 +50,15 @@ def documents() -> list[Path]:
     return sorted({path for pattern in DOCUMENTS for path in PROJECT.glob(pattern)} - {PAGE})
 
 
-def without_fences(text: str) -> list[str]:
-    """Its lines, those of fenced code blank."""
-    return re.sub(r"^[ ]*```.*?^[ ]*```", lambda code: "\n" * code[0].count("\n"), text, flags=re.M | re.S).split("\n")
-
-
 @cache
 def sections(path: Path) -> dict[str, range]:
     """By anchor, the numbers of a section's lines, to the next heading of its level; the whole document by ''."""
-    lines = without_fences(path.read_text(encoding="utf-8"))
+    lines = without_fences(path.read_text(encoding="utf-8")).split("\n")
     headings = [(n, *one.groups()) for n, line in enumerate(lines) if (one := re.match(r"(#+) (.*)", line))]
     found = {"": range(len(lines))}
     for n, level, title in headings:
         ends = (m for m, other, _ in headings if m > n and len(other) <= len(level))
-        found[re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")] = range(n, next(ends, len(lines)))
+        found[anchor_of(title)] = range(n, next(ends, len(lines)))
     return found
 
 
@@ -70,7 +66,7 @@ def blocks(text: str) -> list[tuple[int, str]]:
     """Paragraphs, entries of lists and tables with their first line's number; code is left out."""
     found: list[tuple[int, str]] = []
     ended = True
-    for n, line in enumerate(without_fences(text)):
+    for n, line in enumerate(without_fences(text).split("\n")):
         if not line.strip() or line.startswith("    "):
             ended = True
             continue

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import wfdb
 
 from data_scripts.tables.schema import load_exam_table
@@ -146,11 +145,3 @@ def test_array_to_record(tmp_path, monkeypatch):
     assert record.fs == 500 and record.sig_name[11] == "V6" and set(record.units) == {"uV"}
     # wfdb chooses the steps so that a lead's range fills 16 bits.
     np.testing.assert_allclose(record.p_signal, microvolts, atol=0.1)
-
-
-@pytest.mark.parametrize("link", re.findall(r"\]\(([\w./#-]+)\)", PAGE.read_text(encoding="utf-8")))
-def test_links_lead_somewhere(link):
-    file, _, anchor = link.partition("#")
-    text = (PAGE.parent / file).read_text(encoding="utf-8")
-    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
-    assert not anchor or anchor in headings

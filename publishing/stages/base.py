@@ -20,9 +20,6 @@ class Stage(abc.ABC):
         name (`str`): What a run's record calls it: `"classification"` or `"contrastive"`.
         task, task_title (`str`): Of evaluation results on the Hub.
         pipeline (`str`): What answers with the model.
-        pipeline_tag (`str`):
-            One of the Hub's own tasks: that of transformers' Auto class for a signal with a feature extractor, or that
-            of embeddings. The pipelines that read ECGs have names of their own.
         needed (`tuple[str]`): Files of a finished run, besides those that every run has.
         needed_with (`dict[str, tuple[str]]`): Those that it has besides where it had a validation or a test split.
         tags, metrics (`tuple[str]`): Of the card's metadata; metrics are those of hf.co/metrics.
@@ -34,7 +31,6 @@ class Stage(abc.ABC):
     task: ClassVar[str]
     task_title: ClassVar[str]
     pipeline: ClassVar[str]
-    pipeline_tag: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
     needed_with: ClassVar[dict[str, tuple[str, ...]]]
     tags: ClassVar[tuple[str, ...]] = ()

@@ -52,7 +52,6 @@ class FineTuned(Stage):
 
     name = "classification"
     pipeline = "ecg-classification"
-    pipeline_tag = "audio-classification"
     needed = ("preprocessor_config.json",)
     serves_page = True
     printed: ClassVar[str]  # of a result, the end of the snippet's last line

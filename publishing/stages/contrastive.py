@@ -45,7 +45,6 @@ class Contrastive(Stage):
     name = "contrastive"
     task, task_title = "zero-shot-ecg-classification", "Zero-shot ECG classification"
     pipeline = "zero-shot-ecg-classification"
-    pipeline_tag = "feature-extraction"
     needed = ("processor_config.json", "tokenizer_config.json")
     needed_with = {"validation": ("retrieval.png",), "test": ("retrieval_test.png",)}
     tags = ("contrastive-learning", "zero-shot")

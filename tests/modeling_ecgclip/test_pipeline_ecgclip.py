@@ -5,7 +5,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoTokenizer, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 from transformers.utils import logging
 
 from modeling_ecgclip import (
@@ -19,6 +21,7 @@ from modeling_ecgclip import (
     EcgResNetConfig,
     EcgResNetForSignalClassification,
     measure_ecg,
+    read_ecg,
     save_for_hub,
 )
 from tests.simulated import simulated
@@ -263,6 +266,62 @@ class TestSources:
         rows = load_from_disk(str(exam_table))["test"].select(range(4))
         results = classify(list(rows), batch_size=2)
         assert [scores(one) for one in results] == [pytest.approx(scores(classify(row)), abs=1e-5) for row in rows]
+
+
+class TestSeveral:
+    """What users of transformers and `datasets` give a pipeline, and which one of it failed."""
+
+    @pytest.fixture
+    def paths(self, ecgs, tmp_path):
+        for i, ecg in enumerate(ecgs[:3]):
+            np.savez(tmp_path / f"{i}.npz", ecg=ecg, lead_names=LEAD_NAMES, **STATED)
+        return [str(tmp_path / f"{i}.npz") for i in range(3)]
+
+    @pytest.mark.parametrize("batch_size", [1, 2])
+    def test_datasets(self, classify, paths, batch_size):
+        table = Dataset.from_dict({"path": paths})
+        expected = classify(paths, batch_size=batch_size)
+        assert classify(table["path"], batch_size=batch_size) == expected
+        assert classify(table, batch_size=batch_size) == expected  # rows, each a dictionary with a path
+        streamed = [
+            KeyDataset(table, "path"),
+            table.to_iterable_dataset(),
+            table.to_iterable_dataset()["path"],
+            map(str, paths),
+        ]
+        for inputs in streamed:
+            results = classify(inputs, batch_size=batch_size)
+            assert not isinstance(results, list) and list(results) == expected
+
+    def test_lists_of_numbers(self, classify, ecgs):
+        """As JSON and a column of a `datasets.Dataset` without a format have them; `read_ecg` takes them too."""
+        expected = classify([ecgs[0], ecgs[3]], **STATED)
+        lists = [ecgs[0].tolist(), ecgs[3].tolist()]
+        assert classify(lists[0], **STATED) == expected[0] == classify(list(ecgs[0]), **STATED)
+        assert classify(lists, **STATED) == expected
+        table = Dataset.from_dict({"ecg": lists})
+        assert classify(table["ecg"], **STATED) == expected
+        assert list(classify(KeyDataset(table, "ecg"), **STATED)) == expected
+        assert classify(KeyDataset(table.with_format("numpy"), "ecg")[0], **STATED) == expected[0]
+        np.testing.assert_array_equal(read_ecg(lists[0]).signal, ecgs[0])
+
+    def test_an_error_names_the_place_of_its_ecg(self, classify, zero_shot, paths, tmp_path):
+        absent, place = [*paths, "absent.npz"], r"^inputs\[3\]: absent\.npz: no such file"
+        for batch_size in (1, 2):
+            with pytest.raises(FileNotFoundError, match=place):
+                classify(absent, batch_size=batch_size)
+        with pytest.raises(FileNotFoundError, match=place):
+            list(classify(path for path in absent))
+        with pytest.raises(FileNotFoundError, match=place):
+            list(classify(KeyDataset(Dataset.from_dict({"path": absent}), "path")))
+        with pytest.raises(FileNotFoundError, match=place):
+            zero_shot(absent, ["a", "b"])
+        with pytest.raises(ValueError, match=r"^inputs\[1\]: .*expected an array of numbers, all leads of one length"):
+            classify([paths[0], [[1, 2], [3]]])
+        with pytest.raises(TypeError, match=r"^inputs\[0\]: an ECG may be .*found list"):
+            classify([paths, paths])  # lists of lists of ECGs
+        with pytest.raises(FileNotFoundError, match="^absent.npz"):
+            classify("absent.npz")
 
 
 class TestQuality:

@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard, metadata_load, parse_eval_result_entries
+from transformers.pipelines import PIPELINE_REGISTRY
 
 import train_clip
 import train_cls
@@ -76,7 +78,9 @@ def test_metadata_are_what_the_hub_reads(runs, name):
     card, metrics = ModelCard.load(runs / name / "README.md"), json.loads((runs / name / "metrics.json").read_text())
     data = card.data
     assert data.library_name == "transformers" and data.license == "apache-2.0" and data.language == ["pt"]
-    assert data.pipeline_tag == {"clip": "feature-extraction", "cls": "audio-classification"}[name]
+    # A tag that transformers has a pipeline for would make the Hub's page show one that takes no ECG, and a widget.
+    assert data.pipeline_tag == "other" and data.pipeline_tag not in PIPELINE_REGISTRY.get_supported_tasks()
+    assert metadata_load(runs / name / "README.md")["inference"] is False and "widget" not in data.to_dict()
     assert {"ecg", "custom_code", "simulated-data"} <= set(data.tags)
     # Folders are no repositories: nothing on the Hub is named after them.
     assert data.datasets is None and data.base_model is None
@@ -264,6 +268,13 @@ def test_unfinished_run_is_refused_by_the_names_of_what_is_missing(copied, tmp_p
     (copied / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="expected the record of a run of train_clip.py or train_cls.py"):
         write_card(copied)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_card_names_what_to_install(runs, name):
+    (line,) = re.findall(r"```bash\n(.*)\n```", (runs / name / "README.md").read_text())
+    assert line.split() == ["pip", "install", *(runs / name / "requirements.txt").read_text().split()]
+    assert f"transformers=={metadata.version('transformers')}" in line.split()
 
 
 def test_code_in_the_cards_runs_as_it_stands(runs, tmp_path):
