@@ -19,8 +19,8 @@ from space.analysis import Analyser
 from space.example_list import EXAMPLES
 
 
-COLOURS = 128  # of a picture: paper, ink and marks need no more, and files stay small
-DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 1180}}
+COLOURS = 256  # of a picture: paper, ink and marks need no more, and files stay small
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 1250}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 PHONE["device_scale_factor"] = 2
 NORMAL, RBBB = EXAMPLES[0], EXAMPLES[1]
@@ -59,7 +59,8 @@ def save(png: bytes, path: Path) -> None:
     """Writes a picture with few colours."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     with written_aside(path) as aside:
         image.save(aside, format="png", optimize=True)
 
@@ -97,11 +98,13 @@ def main() -> None:
         page = show(DESKTOP, NORMAL.title)
         page.get_by_label("Speed").select_option("50 mm/s")
         page.get_by_label("Layout").select_option("12x1")
+        page.get_by_label("True size").click()
+        page.locator(".ec-sheet").evaluate("sheet => sheet.scrollTo(0, 0)")
         page.get_by_label("Caliper").check()
         tap(page, "II", "P onset")
         tap(page, "II", "QRS onset")
         box = page.locator("ecg-tracing").bounding_box()
-        clip = {"x": box["x"], "y": box["y"], "width": box["width"], "height": 560}
+        clip = {"x": box["x"], "y": box["y"], "width": box["width"], "height": 400}
         save(page.screenshot(clip=clip), folder / "space_caliper.png")
 
 

@@ -77,6 +77,18 @@ def interval(page):
     return float(re.search(r"Caliper: (\d+) ms", said(page))[1])
 
 
+def middle(page):
+    """Place of the middle of the window onto the paper, as far as it is in sight."""
+    box = page.locator(".ec-sheet").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + min(box["height"], page.viewport_size["height"] - box["y"]) / 2
+
+
+def share(page, x, y):
+    """What of the paper lies under a place: as shares of its width and height."""
+    box = page.locator(".ec-sheet svg").bounding_box()
+    return (x - box["x"]) / box["width"], (y - box["y"]) / box["height"]
+
+
 def beats(analysis, wave, point, lead=1):
     """Times in seconds from the first sample that is shown."""
     times = analysis.marked_measurements.marks_s[:, lead, wave, point]
@@ -147,11 +159,12 @@ def test_zoom_by_buttons_keys_and_wheel(show, example):
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.ec-sheet').scrollLeft > 0")
     # What lies under the pointer stays there.
-    before = page.evaluate(PLACE, ["aVR", 3.5, False])
-    page.mouse.move(*before)
+    x, y = middle(page)
+    before = share(page, x, y)
+    page.mouse.move(x, y)
     page.mouse.wheel(0, -200)
     page.wait_for_function("parseInt(document.querySelector('output').textContent) > 200")
-    assert page.evaluate(PLACE, ["aVR", 3.5, False]) == pytest.approx(before, abs=2)
+    assert share(page, x, y) == pytest.approx(before, abs=0.002)
     page.keyboard.press("f")
     assert size(page)[0] == pytest.approx(fitting)
     page.get_by_label("Layout").focus()
@@ -165,7 +178,7 @@ def test_a_mouse_drags_the_paper(show, example):
     for _ in range(3):
         page.get_by_label("Larger").click()
     page.get_by_label("Caliper").check()
-    x, y = page.evaluate(PLACE, ["II", 5.0, True])
+    x, y = middle(page)
     left = page.locator(".ec-sheet").evaluate("sheet => sheet.scrollLeft")
     page.mouse.move(x, y)
     page.mouse.down()
