@@ -242,6 +242,7 @@ def views(sampling_rate: float) -> list[dict[str, Any]]:
         its state in which a constant input of 1 has settled. [`scipy.signal.sosfiltfilt`] does the same.
     """
     found = []
+    edges: float | list[float]
     for low, high in BANDS_HZ:
         if high < sampling_rate / 2:
             name, edges, kind = f"{low:g} to {high:g} Hz", [low, high], "bandpass"
