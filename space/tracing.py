@@ -144,7 +144,7 @@ def _choice(title: str, name: str, options: Sequence[tuple[int, str]], chosen: i
                 '<option value="{value}"{selected}>{text}</option>',
                 value=value,
                 text=text,
-                selected=Markup(" selected") if value == chosen else "",
+                selected=html(" selected") if value == chosen else "",
             )
             for value, text in options
         ),
