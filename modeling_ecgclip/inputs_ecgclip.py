@@ -35,7 +35,7 @@ class NumberedInput:
             raise
 
 
-class NumberedInputs(Dataset):  # type: ignore[type-arg]  # it is generic for type checkers alone
+class NumberedInputs(Dataset):
     """
     Several ECGs by their place, each read when its turn comes.
 
