@@ -35,7 +35,7 @@ HIDDEN = (
     "Thumbs.db",
     "desktop.ini",
 )  # beside what begins with a dot: files that systems put there
-MAX_REASON = 300  # characters
+MAX_REASON = 200  # characters of it in the table; the CSV has all
 SHOWN = ("heart_rate_bpm", "pr_ms", "qrs_ms", "qtc_fridericia_ms", "qrs_axis_deg")  # of the measures, in the table
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would run
 HEADER = format_named("wfdb").suffixes[0]
@@ -46,10 +46,11 @@ CSS = """
   font-variant-numeric: tabular-nums; font-size: .9rem; border: 0 !important; }
 .ec-many th, .ec-many td { padding: .35rem .5rem; text-align: right; font-weight: 400; white-space: nowrap;
   border: 0 !important; border-top: 1px solid var(--border-color-primary) !important; vertical-align: middle; }
-.ec-many thead th { border-top: 0 !important; vertical-align: bottom; }
+.ec-many thead th { border-top: 0 !important; vertical-align: bottom; white-space: normal; }
+.ec-many .ec-drawing { text-align: left; font-size: .85rem; }
 .ec-many tr { border: 0 !important; }
 .ec-many .ec-first { text-align: left; position: sticky; left: 0; background: var(--body-background-fill); z-index: 1;
-  max-width: 14rem; min-width: 7rem; white-space: normal; overflow-wrap: anywhere; }
+  max-width: 14rem; min-width: 9.5rem; white-space: normal; overflow-wrap: anywhere; }
 .ec-many .ec-remarks { text-align: left; white-space: normal; min-width: 13rem; font-size: .85rem; }
 .ec-many button { all: unset; cursor: pointer; font-size: .85rem; font-weight: 600; }
 .ec-many button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
@@ -61,8 +62,9 @@ CSS = """
 .ec-strip { width: 200px; display: block; background: #fffaf7; border-radius: 2px; }
 .ec-strip path { fill: none; stroke: #101418; stroke-width: 1; vector-effect: non-scaling-stroke; }
 @media (max-width: 700px) {
-  .ec-many .ec-first { max-width: 7.5rem; font-size: .8rem; }
-  .ec-strip { width: 150px; }
+  .ec-many .ec-first { max-width: 7rem; min-width: 7rem; font-size: .8rem; }
+  .ec-many .ec-remarks { min-width: 22rem; }
+  .ec-strip { width: 130px; }
 }
 """
 # A click on the head of a column puts the rows in its order, the other way round at the next click; rows without a
@@ -251,7 +253,7 @@ class Batch:
         self.analyser, self.storage, self.turns = replace(analyser, zero_shot=None, reports=None), storage, turns
 
     async def show(
-        self, address: str, session: str, paths: Sequence[str | Path], exam_ids: str, *fields: Any
+        self, address: str, session: str, paths: Sequence[str | Path], exam_ids: str | None, *fields: Any
     ) -> AsyncGenerator[tuple[Markup, Markup | None]]:
         """
         Reads an upload, an ECG a turn, and deletes it; yields a line on how far it is, and now and then the table.
@@ -259,17 +261,18 @@ class Batch:
         Args:
             address (`str`), session (`str`): Who asks.
             paths (`list` of paths): The upload.
-            exam_ids (`str`): Exams of HDF5 files, parted by commas or spaces.
+            exam_ids (`str`, *optional*): Exams of HDF5 files, parted by commas or spaces.
             fields: The other fields of [`Form`], in its order; a file's own statements come first.
 
         Raises:
             `ValueError`: for an upload that is not read at all; see [`find_groups`].
         """
-        *stated, repair_nan, allow_missing_leads = fields
-        form = Form(*stated, None, repair_nan, allow_missing_leads)
+        rate, unit, leads, repair_nan, allow_missing_leads = fields
+        form = Form(rate, unit, leads, None, repair_nan, allow_missing_leads)
+        exams = (exam_ids or "").replace(",", " ").split()
         labels = [label.name for label in self.analyser.labels]
         self.storage.check_kept(paths)
-        found = await self.turns.take(address, session, find_groups, paths, exam_ids.replace(",", " ").split())
+        found = await self.turns.take(address, session, find_groups, paths, exams)
         rows: list[Row] = []
         try:
             yield progress(found, rows), NOTHING
@@ -298,24 +301,27 @@ class Batch:
 def refused(group: Group, error: BaseException) -> Row:
     """Returns the line of an ECG that was not read."""
     reason = sentence_of(error).removeprefix(f"{group.parts[0].file_name}: ")
-    return Row(group.name, refused=shorten(reason, MAX_REASON))
+    return Row(group.name, refused=reason)
 
 
 def progress(found: Found, rows: Sequence[Row]) -> Markup:
     """Returns how far it is: what was found is what was read and what was refused."""
     n, n_refused = len(found.groups), sum(row.refused is not None for row in rows)
-    hidden = f"; {found.n_hidden} hidden files of a system passed over" if found.n_hidden else ""
+    hidden = f"; passed over, as a system's own: {_counted(found.n_hidden, 'file')}" if found.n_hidden else ""
     going = f", {n - len(rows)} to go" if len(rows) < n else ""
     return html(
-        '<p id="progress" role="status"><b>{n} ECGs</b> in {files} files: {read} read, {refused} refused{going}'
-        "{hidden}</p>",
-        n=n,
-        files=found.n_files,
+        '<p id="progress" role="status"><b>{ecgs}</b> in {files}: {read} read, {refused} refused{going}{hidden}</p>',
+        ecgs=_counted(n, "ECG"),
+        files=_counted(found.n_files, "file"),
         read=len(rows) - n_refused,
         refused=n_refused,
         going=going,
         hidden=hidden,
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def table(rows: Sequence[Row], labels: Sequence[str]) -> Markup:
@@ -347,7 +353,7 @@ def table(rows: Sequence[Row], labels: Sequence[str]) -> Markup:
 
 def _head(title: str, numbers: str | None) -> Markup:
     if numbers is None:  # a drawing, by which nobody sorts
-        return html("<th>{title}</th>", title=title)
+        return html('<th class="ec-drawing">{title}</th>', title=title)
     return html(
         '<th class="{kind}" data-numbers="{numbers}"><button type="button">{title}</button></th>',
         kind={"ECG": "ec-first", "remarks": "ec-remarks", "findings": "ec-remarks"}.get(title, ""),
@@ -372,7 +378,7 @@ def _row(row: Row, labels: Sequence[str], many: bool) -> Markup:
             kind = "ec-called" if verdicts.get(label) in ("positive", "named") else "ec-unsure" * undecided
             shown = row.numbers.get(label, "").removesuffix(" %")
             cells.append(_cell(row.scores.get(label), f"{shown}{'?' * undecided}", kind))
-    remarks = " ".join(row.remarks) if row.refused is None else f"refused: {row.refused}"
+    remarks = " ".join(row.remarks) if row.refused is None else f"refused: {shorten(row.refused, MAX_REASON)}"
     cells.append(_cell(remarks, remarks, "ec-remarks"))
     return html(
         '<tr class="{kind}"><th scope="row" class="ec-first" data-key="{name}">{name}</th>{cells}</tr>',

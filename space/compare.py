@@ -15,12 +15,13 @@ from space.markup import NOTHING, each, html
 from space.measures import Measure, with_unit
 from space.report import draw_png
 from space.shelf import Shelf
-from space.sketch import EARLIER_COLOUR, NEW_COLOUR, averaged_beat, beats_on_paper
+from space.sketch import EARLIER_COLOUR, NEW_COLOUR, AveragedBeat, averaged_beat, beats_on_paper
 from space.storage import Storage
 from space.uploads import Form, read_with_one_form
 
 
 EARLIER, NEW = "earlier", "new"
+QRS = "qrs_ms"
 # Standard deviation of a measure against cardiologists' marks on 120 real records (docs/measurements.md, "all"), ms.
 ERROR_SD_MS = {"pr_ms": 10.3, "qrs_ms": 10.5, "qt_ms": 14.1}
 QTC = ("qtc_bazett_ms", "qtc_fridericia_ms")  # the error of QT, corrected as QT is
@@ -43,13 +44,13 @@ CSS = """
 .ec-beat .ec-onset { stroke: #5f6b76; stroke-width: .15; stroke-dasharray: .8 .6; }
 .ec-inks span { display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }
 @media (max-width: 1100px) {
-  .ec-beats { grid-template-columns: repeat(4, 1fr); }
+  .ec-beats { grid-template-columns: repeat(3, 1fr); }
 }
 @media (max-width: 700px) {
   .ec-pair { grid-template-columns: 1fr; }
   .ec-beats { grid-template-columns: repeat(2, 1fr); }
   .ec-changes thead th:last-child { display: none; }
-  .ec-changes tr { display: grid; grid-template-columns: 1fr repeat(3, 4.4rem); align-items: baseline;
+  .ec-changes tr { display: grid; grid-template-columns: 1fr 4rem 4rem 5rem; align-items: baseline;
     border-top: 1px solid var(--border-color-primary) !important; padding: .2rem 0; }
   .ec-changes th, .ec-changes td { border: 0 !important; padding: .1rem 0 !important; width: auto !important; }
   .ec-changes .ec-remark { grid-column: 1 / -1; font-size: .85rem; }
@@ -107,8 +108,8 @@ def _measured(first: Measure, second: Measure, earlier: Analysis, new: Analysis)
         if 0 < abs(change) <= limit:
             remarks.append(f"within measuring error (\N{PLUS-MINUS SIGN}{limit:.0f} {first.unit})")
             unsure = True
-    values = [measure.value or "none" for _, measure in sides]
-    return Change(first.name, first.title, *values, difference, tuple(remarks), unsure)
+    before, after = (measure.value or "none" for _, measure in sides)
+    return Change(first.name, first.title, before, after, difference, tuple(remarks), unsure)
 
 
 def _error_sd(name: str, analysis: Analysis) -> float:
@@ -137,7 +138,8 @@ def _found(before: Finding, after: Finding, earlier: Analysis, new: Analysis) ->
     if values:
         difference = f"{after.score - before.score:+.4g}"
     else:
-        difference = f"{round(100 * after.score, 1) - round(100 * before.score, 1):+.1f}"
+        points = round(round(100 * after.score, 1) - round(100 * before.score, 1), 1)
+        difference = f"{points:+.1f}" if points else "0.0"
     verdicts = [_verdict(before, earlier), _verdict(after, new)]
     turned = verdicts[0] != verdicts[1]
     remarks = [f"{verdicts[0]} \N{RIGHTWARDS ARROW} {verdicts[1]}" if turned else verdicts[1] or ""]
@@ -168,7 +170,8 @@ def comparison(earlier: Analysis, new: Analysis) -> Markup:
     Args:
         earlier, new ([`Analysis`]): By one model.
     """
-    sides = (("Earlier", earlier), ("New", new))
+    # What drove a label is marked in the other part of the page, of one ECG.
+    sides = [(title, replace(one, saliency=None)) for title, one in (("Earlier", earlier), ("New", new))]
     drawn = each(
         "<section><h3>{title}</h3>{facts}{paper}</section>",
         ({"title": title, "facts": page.facts(one), "paper": page.paper(one, *draw_png(one))} for title, one in sides),
@@ -198,8 +201,8 @@ def _table(earlier: Analysis, new: Analysis) -> Markup:
     )
     return html(
         '<div class="ec-changes"><h3>What differs</h3><table class="ec-table ec-changes" id="changes">{head}'
-        '<tbody>{measured}</tbody><tbody><tr><th colspan="5" class="ec-muted">{title}</th></tr>{found}</tbody></table>'
-        '{more}<p class="ec-foot ec-muted">New minus earlier. Grey: what is uncertain or lies within measuring error, '
+        '<tbody>{measured}</tbody><tbody><tr><th colspan="5" class="ec-section">{title}</th></tr>{found}</tbody>'
+        '</table>{more}<p class="ec-foot ec-muted">New minus earlier. Grey: what is uncertain or lies within measuring error, '
         "as it came out against cardiologists' marks; of rate, P and axes that error was not measured. The page "
         "does not know whether both are of one person, nor which came first.</p></div>",
         head=head,
@@ -233,20 +236,25 @@ def _rows(changes: Iterable[Change]) -> Markup:
 
 def _beats(earlier: Analysis, new: Analysis) -> Markup:
     """The averaged beats, with the key to their colours."""
-    beats = [averaged_beat(one) for one in (earlier, new)]
-    counts = ["none" if beat is None else f"{beat.n_beats} beats" for beat in beats]
+    doubted = any(one.uncertain or one.number is None for one in (*earlier.measures, *new.measures) if one.name == QRS)
+    first, second = (averaged_beat(one, at_onset=not doubted) for one in (earlier, new))
     return html(
         '<div class="ec-changes"><h3>Averaged beats</h3><p class="ec-inks"><span style="background:{early_ink}">'
         'earlier, {early}</span> <span style="background:{new_ink}">new, {late}</span></p>'
         '<div class="ec-beats" id="beats">{cells}</div><p class="ec-foot ec-muted">The median of the usual beats, as '
-        "the model sees them, laid over each other where the QRS begins (dashed) and at the level before it; 25 mm/s "
-        "and 10 mm/mV.</p></div>",
+        "the model sees them, laid over each other at the level before the QRS and {where}; 25 mm/s and 10 mm/mV.</p>"
+        "</div>",
         early_ink=EARLIER_COLOUR,
         new_ink=NEW_COLOUR,
-        early=counts[0],
-        late=counts[1],
-        cells=beats_on_paper(*beats, lead_names=new.lead_names),
+        early=_counted(first),
+        late=_counted(second),
+        cells=beats_on_paper(first, second, new.lead_names),
+        where=f"at its {'middle' if doubted else 'onset'} (dashed)" + ", as the onset is uncertain" * doubted,
     )
+
+
+def _counted(beat: AveragedBeat | None) -> str:
+    return "none" if beat is None else f"{beat.n_beats} beats"
 
 
 class Comparer:
@@ -263,7 +271,13 @@ class Comparer:
         self.analyser, self.storage, self.shelf = replace(analyser, zero_shot=None, reports=None), storage, shelf
 
     def show_uploads(
-        self, earlier: Sequence[str], new: Sequence[str], key: str | None, exam: str, new_exam: str, *fields: Any
+        self,
+        earlier: Sequence[str],
+        new: Sequence[str],
+        key: str | None,
+        exam: str | None,
+        new_exam: str | None,
+        *fields: Any,
     ) -> list[Any]:
         """
         Compares two uploads and deletes them; they stay for another try where one was not understood.
@@ -271,7 +285,7 @@ class Comparer:
         Args:
             earlier, new (`list[str]`): Files of each; the new one may be left out for the result under `key`.
             key (`str`, *optional*): Of the visitor's last result.
-            exam, new_exam (`str`): Which exam of an HDF5 file, each.
+            exam, new_exam (`str`, *optional*): Which exam of an HDF5 file, each.
             fields: The other fields of [`Form`], in its order; a file's own statements come first.
 
         Raises:
@@ -282,10 +296,11 @@ class Comparer:
             raise ValueError("expected two ECGs: found no earlier one; choose its file")
         if not new and key is None:
             raise ValueError('expected two ECGs: found no new one; choose its file, or read one under "One ECG" first')
-        *stated, repair_nan, allow_missing_leads = fields
-        first = self._analysed(earlier, Form(*stated, exam, repair_nan, allow_missing_leads))
-        second = self._analysed(new, Form(*stated, new_exam, repair_nan, allow_missing_leads)) if new else None
-        shown = comparison(first, second or replace(self.shelf.get(key), wave_marks=True))
+        rate, unit, leads, repair_nan, allow_missing_leads = fields
+        form = Form(rate, unit, leads, exam, repair_nan, allow_missing_leads)
+        first = self._analysed(earlier, form)
+        second = self._analysed(new, replace(form, exam_id=new_exam)) if new else self.shelf.get(key)
+        shown = comparison(first, second)
         self.storage.remove(*earlier, *new)
         return [None, None, shown]
 

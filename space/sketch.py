@@ -1,5 +1,7 @@
 """Small drawings of ECGs in SVG: a strip for a table's row, averaged beats of two ECGs on one paper."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,24 +21,25 @@ from space.analysis import Analysis
 from space.markup import NOTHING, each, html
 
 
-BEFORE_S, AFTER_S = 0.32, 0.6  # of an averaged beat, around the onset of its QRS
-LEVEL_S = 0.024  # before that onset: the level from which a beat is drawn
-# At most this of the usual RR interval lies before the onset, so that no other beat's T wave is drawn.
+BEFORE_S, AFTER_S = 0.32, 0.6  # of an averaged beat, around the place at which beats are aligned
+LEVEL_S = 0.024  # before the QRS begins: the level from which a beat is drawn
+# At most this of the usual RR interval lies before that place, so that no other beat's T wave is drawn.
 BEFORE_SHARE = 0.4
 MARGIN_MM = 2.0
 EARLIER_COLOUR, NEW_COLOUR = "#0b57d0", TRACE_COLOUR
 _COLUMNS = 150  # of a strip: each is drawn from its lowest to its highest sample
-_STRIP_MM, _ABOVE_MM, _BELOW_MM = STRIP_S * MM_PER_S, 18.0, 10.0
+_STRIP_MM, _ABOVE_MM, _BELOW_MM = STRIP_S * MM_PER_S, 28.0, 16.0
+_STRIP_MM_PER_MV = 2 * MM_PER_MV  # small as it is
 
 
 @dataclass(frozen=True)
 class AveragedBeat:
     """
-    The median of an ECG's usual beats, aligned where their QRS begins.
+    The median of an ECG's usual beats.
 
     Args:
         mv (`np.ndarray` float64 of shape `(leads, samples)`): Millivolts from the level before the QRS.
-        seconds (`np.ndarray` of shape `(samples,)`): From the onset of the QRS.
+        seconds (`np.ndarray` of shape `(samples,)`): From the place at which beats are aligned.
         lead_names (`tuple[str]`): Leads in the order of `mv`, those that were recorded.
         n_beats (`int`): How many beats it is the median of.
     """
@@ -47,7 +50,7 @@ class AveragedBeat:
     n_beats: int
 
 
-def averaged_beat(analysis: Analysis) -> AveragedBeat | None:
+def averaged_beat(analysis: Analysis, at_onset: bool = True) -> AveragedBeat | None:
     """
     Returns the averaged beat of what the model saw, or None where no usual beat lies whole in it.
 
@@ -56,6 +59,7 @@ def averaged_beat(analysis: Analysis) -> AveragedBeat | None:
 
     Args:
         analysis ([`Analysis`]): Of the ECG.
+        at_onset (`bool`, defaults to `True`): Left at the reference points, the middle of the QRS, where False.
     """
     measured, rate = analysis.measurements, analysis.sampling_rate
     usual = np.array([kind == "dominant" for kind in measured.beat_kinds], dtype=bool)
@@ -63,8 +67,9 @@ def averaged_beat(analysis: Analysis) -> AveragedBeat | None:
         return None
     onsets = measured.overall_s[usual, WAVES["QRS"], POINTS["onset"]] - measured.beats_s[usual]
     onsets = onsets[np.isfinite(onsets)]
-    from_reference = float(np.median(onsets)) if onsets.size else 0.0
-    places = measured.beats_s[usual] + from_reference - analysis.recording["analysed_from_s"]
+    onset = float(np.median(onsets)) if onsets.size else 0.0
+    moved = onset if at_onset else 0.0
+    places = measured.beats_s[usual] + moved - analysis.recording["analysed_from_s"]
     rr = AFTER_S + BEFORE_S if measured.rr_ms is None else measured.rr_ms / 1000
     before_s = min(BEFORE_S, BEFORE_SHARE * rr)
     before, after = round(before_s * rate), round(min(AFTER_S, rr - before_s) * rate)
@@ -73,61 +78,72 @@ def averaged_beat(analysis: Analysis) -> AveragedBeat | None:
     if not at.size:
         return None
     mean = np.median(analysis.signal[:, at[:, None] + np.arange(-before, after + 1)].astype(np.float64), axis=1)
-    level = np.median(mean[:, max(0, before - round(LEVEL_S * rate)) : before + 1], axis=1, keepdims=True)
+    begin = max(1, before + round((onset - moved) * rate))
+    level = np.median(mean[:, max(0, begin - round(LEVEL_S * rate)) : begin], axis=1, keepdims=True)
     read = dict(zip(measured.lead_names, measured.lead_mask, strict=True))
     kept = [row for row, name in enumerate(analysis.lead_names) if read.get(name, True)]
     names = tuple(analysis.lead_names[row] for row in kept)
     return AveragedBeat((mean - level)[kept], np.arange(-before, after + 1) / rate, names, len(at))
 
 
-def beats_on_paper(earlier: AveragedBeat | None, new: AveragedBeat | None, lead_names: tuple[str, ...]) -> Markup:
+def beats_on_paper(earlier: AveragedBeat | None, new: AveragedBeat | None, lead_names: Sequence[str]) -> Markup:
     """
-    Returns a drawing for each lead: both averaged beats, aligned at the onset of their QRS, 25 mm/s and 10 mm/mV.
+    Returns a drawing for each lead: both averaged beats over each other, 25 mm/s and 10 mm/mV.
 
     Args:
         earlier, new ([`AveragedBeat`], *optional*): None where an ECG has none.
-        lead_names (`tuple[str]`): Which leads, in order; what was not recorded of one is said beside its name.
+        lead_names (`list[str]`): Which leads, in order; what was not recorded of one is said beside its name.
     """
-    shown = [beat for beat in (earlier, new) if beat is not None]
-    lowest = min((float(beat.mv.min()) for beat in shown), default=0.0) * MM_PER_MV - MARGIN_MM
-    highest = max((float(beat.mv.max()) for beat in shown), default=0.0) * MM_PER_MV + MARGIN_MM
-    height, zero = 5 * np.ceil(np.array([highest - lowest, highest]) / 5)
-    width = (BEFORE_S + AFTER_S) * MM_PER_S
-    cells = []
-    for lead in lead_names:
-        traces, missing = NOTHING, []
-        for title, colour, beat in (("earlier", EARLIER_COLOUR, earlier), ("new", NEW_COLOUR, new)):
-            if beat is None or lead not in beat.lead_names:
-                missing.append(title)
-                continue
-            x = (beat.seconds + BEFORE_S) * MM_PER_S
-            y = zero - beat.mv[beat.lead_names.index(lead)] * MM_PER_MV
-            traces += html('<path d="{d}" stroke="{colour}"/>', d=_path(x, y), colour=colour)
-        cells.append(
-            html(
-                '<figure class="ec-beat" data-lead="{lead}"><figcaption><b>{lead}</b>{missing}</figcaption>'
-                '<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{lead}: averaged beats{missing}">'
-                '{paper}<path d="M{onset:g} 0V{height:g}" class="ec-onset"/>{traces}</svg></figure>',
-                lead=lead,
-                missing=f" (none of the {' and '.join(missing)})" if missing else "",
-                width=width,
-                height=height,
-                paper=_paper(width, height),
-                onset=BEFORE_S * MM_PER_S,
-                traces=traces,
-            )
+    beats = {"earlier": (EARLIER_COLOUR, earlier), "new": (NEW_COLOUR, new)}
+    traces = {lead: {title: (ink, _trace(beat, lead)) for title, (ink, beat) in beats.items()} for lead in lead_names}
+    cells = NOTHING
+    for chest in (False, True):  # each with heights of their own, as they share rows
+        leads = {lead: drawn for lead, drawn in traces.items() if lead.startswith("V") is chest}
+        mm = np.concatenate(
+            [one[1] for drawn in leads.values() for _, one in drawn.values() if one is not None] or [[0]]
         )
-    return NOTHING.join(cells)
+        above, below = (5 * math.ceil((MARGIN_MM + float(most)) / 5) for most in (mm.max(), -mm.min()))
+        cells += NOTHING.join(_cell(lead, drawn, above, above + below) for lead, drawn in leads.items())
+    return cells
+
+
+def _trace(beat: AveragedBeat | None, lead: str) -> np.ndarray | None:
+    """Places of a lead's samples, (2, samples): mm from the left edge, and above the level."""
+    if beat is None or lead not in beat.lead_names:
+        return None
+    return np.stack([(beat.seconds + BEFORE_S) * MM_PER_S, beat.mv[beat.lead_names.index(lead)] * MM_PER_MV])
+
+
+def _cell(lead: str, drawn: Mapping[str, tuple[str, np.ndarray | None]], zero: float, height: float) -> Markup:
+    """One lead, its level `zero` mm below the upper edge."""
+    width = (BEFORE_S + AFTER_S) * MM_PER_S
+    missing = " and ".join(title for title, (_, trace) in drawn.items() if trace is None)
+    lines = each(
+        '<path d="{d}" stroke="{ink}"/>',
+        ({"d": _path(trace[0], zero - trace[1]), "ink": ink} for ink, trace in drawn.values() if trace is not None),
+    )
+    return html(
+        '<figure class="ec-beat" data-lead="{lead}"><figcaption><b>{lead}</b>{missing}</figcaption>'
+        '<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{lead}: averaged beats{missing}">'
+        '{paper}<path d="M{aligned:g} 0V{height:g}" class="ec-onset"/>{lines}</svg></figure>',
+        lead=lead,
+        missing=f" (none of the {missing} one)" if missing else "",
+        width=width,
+        height=height,
+        paper=_paper(width, height, zero),
+        aligned=BEFORE_S * MM_PER_S,
+        lines=lines,
+    )
 
 
 def strip(analysis: Analysis) -> Markup:
-    """Returns a thumbnail: 10 s of lead II, or of the first where there is no II, 25 mm/s to 10 mm/mV."""
+    """Returns a thumbnail: 10 s of lead II, or of the first where there is no II, 25 mm/s to 20 mm/mV."""
     lead = "II" if "II" in analysis.lead_names else analysis.lead_names[0]
     signal = analysis.signal[analysis.lead_names.index(lead)][: round(STRIP_S * analysis.sampling_rate)]
     edges = np.linspace(0, signal.size, min(_COLUMNS, signal.size) + 1).astype(int)
     columns = [signal[begin:end] for begin, end in zip(edges[:-1], edges[1:], strict=True)]
-    mm = np.array([sorted((one.min(), one.max()), reverse=bool(one[0] > one[-1])) for one in columns]) * MM_PER_MV
-    y = _ABOVE_MM - (mm - np.median(signal) * MM_PER_MV)
+    mv = np.array([sorted((one.min(), one.max()), reverse=bool(one[0] > one[-1])) for one in columns])
+    y = _ABOVE_MM - (mv - np.median(signal)) * _STRIP_MM_PER_MV
     x = np.repeat(edges[:-1] / analysis.sampling_rate * MM_PER_S, 2)
     return html(
         '<svg class="ec-strip" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="lead {lead}">'
@@ -139,13 +155,13 @@ def strip(analysis: Analysis) -> Markup:
     )
 
 
-def _paper(width: float, height: float) -> Markup:
-    """Millimetre paper, its strong lines every five; one of them is where the QRS begins."""
+def _paper(width: float, height: float, zero: float) -> Markup:
+    """Millimetre paper, its strong lines every five; two of them are the level and where beats are aligned."""
     first = BEFORE_S * MM_PER_S % 5
     lines = []
     for colour, every in ((MINOR_COLOUR, 1), (MAJOR_COLOUR, 5)):
         upright = "".join(f"M{x:g} 0V{height:g}" for x in np.arange(first % every, width, every))
-        lying = "".join(f"M0 {y:g}H{width:g}" for y in np.arange(0, height, every))
+        lying = "".join(f"M0 {y:g}H{width:g}" for y in np.arange(zero % every, height, every))
         lines.append({"d": upright + lying, "colour": colour})
     return html('<rect width="100%" height="100%" fill="{paper}"/>', paper=PAPER_COLOUR) + each(
         '<path d="{d}" stroke="{colour}" class="ec-lines"/>', lines

@@ -60,7 +60,7 @@ def build_compare(comparer: Comparer, clicked: Callable[..., Any], last: Any) ->
             new_exam = gr.Textbox(label="Exam id of the new one (HDF5)", max_lines=1)
     with gr.Row():
         compare = gr.Button("Compare", variant="primary", elem_id="compare-two")
-        example = gr.Button("Or two simulated examples (no patient)", elem_id="compare-examples")
+        example = gr.Button("Two simulated examples", elem_id="compare-examples")
     shown = [earlier, new, block(elem_id="comparison-of-two")]
     uploads = [earlier, new, last, exam, new_exam, *fields]
     compare.click(clicked(comparer.show_uploads), uploads, shown, scroll_to_output=True, **EVENT)
@@ -92,7 +92,7 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
         exams = gr.Textbox(label="Exam ids (HDF5), parted by commas", max_lines=1)
     with gr.Row():
         read = gr.Button("Read all", variant="primary", elem_id="read-many")
-        example = gr.Button("Or the simulated examples (no patient)", elem_id="many-examples")
+        example = gr.Button("The simulated examples", elem_id="many-examples")
         stop = gr.Button("Stop", elem_id="stop-many")
     shown = [files, folder, block(elem_id="many-progress"), block(elem_id="many-table", js_on_load=SORT)]
 
@@ -114,7 +114,7 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
     uploads = streamed(lambda files, folder, *fields: ([*files, *folder], fields))
     paths = [path for one in EXAMPLES for path in one.paths]
     examples = streamed(lambda *fields: (paths, fields))
-    running = [
+    running: list[Any] = [
         read.click(uploads, [files, folder, exams, *fields], shown, **settings),
         example.click(examples, [exams, *fields], shown, **settings),
     ]
