@@ -202,9 +202,9 @@ def _table(earlier: Analysis, new: Analysis) -> Markup:
     return html(
         '<div class="ec-changes"><h3>What differs</h3><table class="ec-table ec-changes" id="changes">{head}'
         '<tbody>{measured}</tbody><tbody><tr><th colspan="5" class="ec-section">{title}</th></tr>{found}</tbody>'
-        '</table>{more}<p class="ec-foot ec-muted">New minus earlier. Grey: what is uncertain or lies within measuring error, '
-        "as it came out against cardiologists' marks; of rate, P and axes that error was not measured. The page "
-        "does not know whether both are of one person, nor which came first.</p></div>",
+        '</table>{more}<p class="ec-foot ec-muted">New minus earlier. Grey: what is uncertain or lies within '
+        "measuring error, as it came out against cardiologists' marks; of rate, P and axes it was not measured. The "
+        "page does not know whether both are of one person, nor which came first.</p></div>",
         head=head,
         measured=_rows(measured_changes(earlier, new)),
         title=title,
