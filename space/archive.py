@@ -86,7 +86,9 @@ def parts_of_archive(path: Path) -> list[Part]:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
     except READ_ERRORS as error:
-        raise ValueError(f"{path.name}: expected a zip archive of at most {MAX_MEMBERS} files: found none") from error
+        raise ValueError(
+            f"{path.name}: expected a zip archive of at most {MAX_MEMBERS} files: found none or more"
+        ) from error
     wrong = _what_is_wrong(members)
     if wrong is not None:
         raise ValueError(f"{path.name}: {wrong}")

@@ -13,10 +13,10 @@ from space.example_list import Example
 from space.findings import UNDECIDED, Finding
 from space.markup import NOTHING, each, html
 from space.measures import Measure, with_unit
-from space.report import draw_png
 from space.shelf import Shelf
 from space.sketch import EARLIER_COLOUR, NEW_COLOUR, AveragedBeat, averaged_beat, beats_on_paper
 from space.storage import Storage
+from space.tracing import tracing
 from space.uploads import Form, read_with_one_form
 
 
@@ -136,7 +136,8 @@ def found_changes(earlier: Analysis, new: Analysis) -> tuple[list[Change], list[
 def _found(before: Finding, after: Finding, earlier: Analysis, new: Analysis) -> Change:
     values = new.findings.are_values
     if values:
-        difference = f"{after.score - before.score:+.4g}"
+        change = after.score - before.score
+        difference = f"{change:+.4g}" if change else "0"
     else:
         points = round(round(100 * after.score, 1) - round(100 * before.score, 1), 1)
         difference = f"{points:+.1f}" if points else "0.0"
@@ -174,7 +175,7 @@ def comparison(earlier: Analysis, new: Analysis) -> Markup:
     sides = [(title, replace(one, saliency=None)) for title, one in (("Earlier", earlier), ("New", new))]
     drawn = each(
         "<section><h3>{title}</h3>{facts}{paper}</section>",
-        ({"title": title, "facts": page.facts(one), "paper": page.paper(one, *draw_png(one))} for title, one in sides),
+        ({"title": title, "facts": page.facts(one), "paper": tracing(one)} for title, one in sides),
     )
     return html(
         '<div class="ec-pair">{drawn}</div>{changes}{beats}',
