@@ -30,11 +30,13 @@ DEGREES = 360
 
 CSS = """
 .ec-pair { display: grid; grid-template-columns: 1fr 1fr; gap: .8rem; }
+.ec-pair section { min-width: 0; }
 .ec-pair h3, .ec-changes h3 { font-size: 1rem; margin: .8rem 0 .2rem; }
 .ec-changes .ec-number { width: auto; padding-left: 1rem; }
 .ec-changes .ec-remark { padding-left: 1.2rem; width: 38%; }
-.ec-changes .ec-unsure td, .ec-changes .ec-unsure th { color: var(--body-text-color-subdued); }
+.ec-changes .ec-unsure td, .ec-changes .ec-unsure th { opacity: .7; }
 .ec-changes .ec-turned th, .ec-changes .ec-turned td { font-weight: 700; }
+.ec-changes .ec-section { font-weight: 600; padding-top: .8rem; }
 .ec-beats { display: grid; grid-template-columns: repeat(6, 1fr); gap: .5rem; margin: .4rem 0; }
 .ec-beat { margin: 0; min-width: 0; }
 .ec-beat figcaption { font-size: .85rem; }
@@ -43,17 +45,18 @@ CSS = """
 .ec-beat .ec-lines { stroke-width: .08; }
 .ec-beat .ec-onset { stroke: #5f6b76; stroke-width: .15; stroke-dasharray: .8 .6; }
 .ec-inks span { display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }
-@media (max-width: 1100px) {
+@media (max-width: 1280px) {
+  .ec-pair { grid-template-columns: 1fr; }
   .ec-beats { grid-template-columns: repeat(3, 1fr); }
 }
 @media (max-width: 700px) {
-  .ec-pair { grid-template-columns: 1fr; }
   .ec-beats { grid-template-columns: repeat(2, 1fr); }
   .ec-changes thead th:last-child { display: none; }
   .ec-changes tr { display: grid; grid-template-columns: 1fr 4rem 4rem 5rem; align-items: baseline;
     border-top: 1px solid var(--border-color-primary) !important; padding: .2rem 0; }
   .ec-changes th, .ec-changes td { border: 0 !important; padding: .1rem 0 !important; width: auto !important; }
-  .ec-changes .ec-remark { grid-column: 1 / -1; font-size: .85rem; }
+  .ec-changes .ec-remark, .ec-changes .ec-section { grid-column: 1 / -1; }
+  .ec-changes .ec-remark { font-size: .85rem; }
   .ec-changes .ec-remark:empty { display: none; }
 }
 """
