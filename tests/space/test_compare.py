@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from common.project import PROJECT
 from modeling_ecgclip import EcgRecord
 from space.analysis import Analysis
-from space.compare import Comparer, comparison, found_changes, measured_changes
+from space.compare import ERROR_SD_MS, Comparer, comparison, found_changes, measured_changes
 from space.example_list import EXAMPLES
 from space.findings import Findings
 from space.shelf import Shelf
@@ -81,6 +82,12 @@ def test_what_is_uncertain_is_marked(pair):
     none = replace(new.measurements, pr_ms=None, reasons=new.measurements.reasons | {"pr_ms": "no P wave"})
     change = next(x for x in measured_changes(earlier, replace(new, measurements=none)) if x.name == "pr_ms")
     assert (change.new, change.difference, change.remarks) == ("none", "", ("new: no P wave",))
+
+
+def test_errors_are_those_that_were_measured():
+    measured = (PROJECT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    row = next(line for line in measured.splitlines() if line.startswith("| all | ecgclip |"))
+    assert re.findall("\N{PLUS-MINUS SIGN} ([0-9.]+)", row) == [str(one) for one in ERROR_SD_MS.values()]
 
 
 @pytest.mark.parametrize(("first", "second", "difference"), [(170, -170, "+20"), (-90, 100, "-170"), (10, -20, "-30")])
