@@ -61,9 +61,12 @@ CSS = """
 .ec-many .ec-unsure { opacity: .6; }
 .ec-strip { width: 200px; display: block; background: #fffaf7; border-radius: 2px; }
 .ec-strip path { fill: none; stroke: #101418; stroke-width: 1; vector-effect: non-scaling-stroke; }
+.ec-refused div { max-width: min(60vw, 50rem); }
+@media (max-width: 1280px) {
+  .ec-many td.ec-remarks { min-width: 22rem; }
+}
 @media (max-width: 700px) {
   .ec-many .ec-first { max-width: 7rem; min-width: 7rem; font-size: .8rem; }
-  .ec-many .ec-remarks { min-width: 22rem; }
   .ec-strip { width: 130px; }
 }
 """
@@ -76,7 +79,7 @@ element.addEventListener("click", event => {
   const down = head.getAttribute("aria-sort") === "ascending";
   for (const one of head.parentNode.children) one.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const column = head.cellIndex, body = table.tBodies[0], key = row => row.cells[column].dataset.key;
+  const column = head.cellIndex, body = table.tBodies[0], key = row => row.cells[column]?.dataset.key ?? "";
   const compare = (a, b) => head.dataset.numbers ? a - b : a.localeCompare(b, undefined, {numeric: true});
   const rows = [...body.rows].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
@@ -363,7 +366,15 @@ def _head(title: str, numbers: str | None) -> Markup:
 
 
 def _row(row: Row, labels: Sequence[str], many: bool) -> Markup:
-    """One ECG; of a refused one only the reason."""
+    """One ECG; of a refused one the reason in the place of all else."""
+    if row.refused is not None:
+        return html(
+            '<tr class="ec-refused"><th scope="row" class="ec-first" data-key="{name}">{name}</th>'
+            '<td class="ec-remarks" data-key="" colspan="{columns}"><div>refused: {reason}</div></td></tr>',
+            name=row.name,
+            columns=2 + len(SHOWN) + (1 if many else len(labels)),
+            reason=shorten(row.refused, MAX_REASON),
+        )
     cells = [html('<td data-key="">{svg}</td>', svg=row.drawing)]
     for name in SHOWN:
         number, uncertain = row.measures.get(name, (None, False))
@@ -371,18 +382,16 @@ def _row(row: Row, labels: Sequence[str], many: bool) -> Markup:
     verdicts = row.verdicts
     if many:
         called = [f"{one} {row.numbers[one]}" for one in row.scores if verdicts[one] not in (None, "negative")]
-        cells.append(_cell("; ".join(called), "; ".join(called) or ("none" if row.scores else ""), "ec-remarks"))
+        cells.append(_cell("; ".join(called), "; ".join(called) or "none", "ec-remarks"))
     else:
         for label in labels:
             undecided = verdicts.get(label) == UNDECIDED
             kind = "ec-called" if verdicts.get(label) in ("positive", "named") else "ec-unsure" * undecided
             shown = row.numbers.get(label, "").removesuffix(" %")
             cells.append(_cell(row.scores.get(label), f"{shown}{'?' * undecided}", kind))
-    remarks = " ".join(row.remarks) if row.refused is None else f"refused: {shorten(row.refused, MAX_REASON)}"
-    cells.append(_cell(remarks, remarks, "ec-remarks"))
+    cells.append(_cell(" ".join(row.remarks), " ".join(row.remarks), "ec-remarks"))
     return html(
-        '<tr class="{kind}"><th scope="row" class="ec-first" data-key="{name}">{name}</th>{cells}</tr>',
-        kind="ec-read" if row.refused is None else "ec-refused",
+        '<tr class="ec-read"><th scope="row" class="ec-first" data-key="{name}">{name}</th>{cells}</tr>',
         name=row.name,
         cells=NOTHING.join(cells),
     )

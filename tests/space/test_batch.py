@@ -253,7 +253,7 @@ class TestTable:
         ]
         keys = re.findall(r'data-key="([^"]*)"', shown.split("</tr>")[1])
         assert float(keys[-2]) == rows[0].scores["AF"] and keys[2] == "60"
-        assert set(re.findall(r'data-key="([^"]*)"', shown.split("</tr>")[2])[1:-1]) == {""}
+        assert set(re.findall(r'data-key="([^"]*)"', shown.split("</tr>")[2])[1:]) == {""}
 
     def test_many_labels_are_one_column_and_values_have_no_decision(self, analysis_of):
         analyser, analysis = analysis_of("many")
