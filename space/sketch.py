@@ -28,7 +28,7 @@ BEFORE_SHARE = 0.4
 MARGIN_MM = 2.0
 EARLIER_COLOUR, NEW_COLOUR = "#0b57d0", TRACE_COLOUR
 _COLUMNS = 150  # of a strip: each is drawn from its lowest to its highest sample
-_STRIP_MM, _ABOVE_MM, _BELOW_MM = STRIP_S * MM_PER_S, 28.0, 16.0
+_STRIP_MM, _ABOVE_MM, _BELOW_MM = STRIP_S * MM_PER_S, 36.0, 16.0
 _STRIP_MM_PER_MV = 2 * MM_PER_MV  # small as it is
 
 
