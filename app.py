@@ -8,11 +8,9 @@ your own machine `make app` runs it with the models that come with ecgclip (trai
 """
 
 import argparse
-import logging
 import os
 import secrets
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,22 +23,24 @@ from starlette.middleware import Middleware
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
+from space.batch import Batch
+from space.compare import Comparer
 from space.example_list import EXAMPLES, Example
+from space.failures import sentence_of
 from space.findings import MANY
 from space.gate import Gate
-from space.markup import NOTHING, as_html, html
+from space.markup import as_html, html
 from space.nearest import INDEX_FILE
 from space.report import build_json, build_pdf, file_name
 from space.shelf import Shelf
 from space.storage import Storage
+from space.tabs import EVENT, TABS_CSS, block, build_batch, build_compare, upload_box
 from space.tracing import CSS, SCRIPT_PATH, script, tracing
 from space.turns import Turns
 from space.uploads import FORM_TITLE, Form, read_upload
 
 
-logger = logging.getLogger(__name__)
-
-MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 40  # a file, and the files of one record together
+MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 100  # a file, and the files of one record together
 STORED_MB, STORED_MB_OF_ONE = 400, 120  # uploads that wait to be analysed: all, and of one address
 UPLOADS, UPLOADS_OF_ONE = 240, 60
 RESULTS, RESULTS_MB = 64, 64  # remembered for what visitors click next
@@ -83,21 +83,9 @@ WORDS = {
 }
 
 
-def block(content: Any = NOTHING, **settings: Any) -> gr.HTML:
-    """Returns a block of HTML in which only what the code wrote is HTML."""
-    return gr.HTML(as_html(content), **settings)
-
-
 def message(error: Exception) -> gr.Error:
-    """
-    Returns the one sentence that the page shows: what is wrong with an ECG or a phrase, or else that it is not the
-    visitor's fault. Its box renders HTML, so that what an error quotes is escaped.
-    """
-    if isinstance(error, ValueError | TypeError | FileNotFoundError | TimeoutError):
-        return gr.Error(as_html(error), duration=MESSAGE_S, print_exception=False)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    logger.error("a click failed: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
-    return gr.Error("this could not be done; the server's log says where it failed", print_exception=False)
+    """Returns the one sentence that the page shows. Its box renders HTML, so that what an error quotes is escaped."""
+    return gr.Error(as_html(sentence_of(error)), duration=MESSAGE_S, print_exception=False)
 
 
 class Page:
@@ -135,8 +123,7 @@ class Page:
         key of the visitor's last result. An upload that was not understood is kept for another try.
         """
         *stated, words, language, last = fields
-        if not all(Path(path).is_file() for path in paths):
-            raise ValueError(f"these files are no longer kept, {KEEP_S / 60:g} minutes at most: upload them again")
+        self.storage.check_kept(paths)
         shown = self._show_new(paths, Form(*stated), words, language, last, None)
         self.storage.remove(*paths)
         return [None, *shown]
@@ -226,11 +213,9 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
     with gr.Blocks(title="ecgclip", analytics_enabled=False, fill_width=True) as blocks:
         block(page.head(origin))
         state = gr.State(None)  # the key of the visitor's result
-        with gr.Row():
+        with gr.Tab("One ECG"), gr.Row():
             with gr.Column(scale=1, min_width=290):
-                upload = gr.File(label="ECG", file_count="multiple", height=170, elem_id="upload")
-                # Gradio's own leaves an empty file behind for each path.
-                upload.preprocess = _paths_of  # type: ignore[method-assign]
+                upload = upload_box("ECG", "upload")
                 block(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
                 with gr.Accordion(FORM_TITLE, open=False):
                     form = _form()
@@ -250,9 +235,12 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
                     downloads = block()
         drawn = [paper, saliency]
         shown = [hint, result, facts, measurements, findings, comparison, nearest, marked, downloads, state, *drawn]
-        # Who waits for whom is for `Turns` to say, which knows visitors, and not for Gradio's queue.
-        settings: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
         clicked = actions.when_clicked
+        with gr.Tab("Compare two"):
+            build_compare(Comparer(analyser, actions.storage, actions.shelf), clicked, state)
+        with gr.Tab("Many"):
+            build_batch(Batch(analyser, actions.storage, actions.turns), message)
+        settings = EVENT
         marks = {
             "fn": clicked(actions.mark),
             "inputs": [state, marked],
@@ -275,11 +263,6 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
         compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks
-
-
-def _paths_of(payload: Any) -> list[str]:
-    """The paths of what was uploaded."""
-    return [file.path for file in payload or ()]
 
 
 def label_choice(analyser: Analyser, **settings: Any) -> Any:
@@ -380,7 +363,7 @@ def launch(
             server_name=host,
             server_port=port,
             theme=theme,
-            css=page.CSS + CSS,
+            css=page.CSS + CSS + TABS_CSS,
             head=f'<script src=".{SCRIPT_PATH}"></script>',
             max_file_size=f"{MAX_FILE_MB}mb",
             state_session_capacity=RESULTS,

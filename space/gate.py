@@ -30,7 +30,7 @@ from space.storage import QuotaError, Storage, Upload
 from space.turns import BusyError, Turns
 
 
-MAX_BODY = 64 * 2**10  # of a click: 20 phrases of 200 characters, names of files, the form
+MAX_BODY = 128 * 2**10  # of a click: names of 100 files, 20 phrases of 200 characters, the form
 MAX_OPEN, MAX_OPEN_OF_ONE = 1000, 250  # requests that are being answered: all, and of one address
 BODY_S, UPLOAD_S = 10.0, 120.0  # in which a click, and an upload, must have arrived
 TIDY_S = 20.0
@@ -230,7 +230,9 @@ class Gate:
             files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
             paths = [upload.path_of(file.filename or "") for file in files]
             if not files or len({str(path) for path in paths}) < len(files):
-                raise ValueError("expected files of different names")
+                raise ValueError(
+                    "expected files of different names; those of several folders can be sent as a zip archive"
+                )
             for file, path in zip(files, paths, strict=True):
                 if (file.size or 0) > self.max_file_bytes:
                     raise ValueError(f"expected files of at most {self.max_file_bytes // 2**20} MB")

@@ -21,6 +21,7 @@ _SHOWN = (
     ("QRS axis", "\N{DEGREE SIGN}", "qrs_axis_deg", ("qrs_axis_deg",)),
     ("T axis", "\N{DEGREE SIGN}", "t_axis_deg", ("t_axis_deg",)),
 )
+TITLES = {name: title for title, _, name, _ in _SHOWN}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Measure:
     Args:
         name (`str`): Its field in [`EcgMeasurements`].
         title (`str`): What people call it.
-        value (`str`, *optional*): With its unit; None where there is none.
+        unit (`str`): Of the number.
+        number (`int`, *optional*): As it is shown; None where there is none.
         reason (`str`, *optional*): Why there is none.
         uncertain (`bool`): Whether its quality is low.
         stated (`str`, *optional*): What the recorder measured, where the file says it.
@@ -39,10 +41,16 @@ class Measure:
 
     name: str
     title: str
-    value: str | None
+    unit: str
+    number: int | None
     reason: str | None
     uncertain: bool
     stated: str | None
+
+    @property
+    def value(self) -> str | None:
+        """The number with its unit."""
+        return None if self.number is None else with_unit(self.number, self.unit)
 
 
 def measures_of(measurements: EcgMeasurements, stated: Mapping[str, float]) -> tuple[Measure, ...]:
@@ -57,14 +65,15 @@ def measures_of(measurements: EcgMeasurements, stated: Mapping[str, float]) -> t
     for title, unit, name, keys in _SHOWN:
         value = getattr(measurements, name)
         key = next((key for key in keys if stated.get(key) is not None), None)
-        by_recorder = None if key is None else _with_unit(stated[key], unit)
+        by_recorder = None if key is None else with_unit(stated[key], unit)
         if by_recorder is not None and key == "qtc_interval_ms":
             by_recorder += NOT_STATED
         measures.append(
             Measure(
                 name,
                 title,
-                None if value is None else _with_unit(value, unit),
+                unit,
+                None if value is None else round(float(value)),
                 measurements.reasons.get(name),
                 value is not None and measurements.quality.get(name, 1.0) < UNCERTAIN,
                 by_recorder,
@@ -94,9 +103,10 @@ def in_a_line(measures: Iterable[Measure]) -> str:
     return f"Measured: {', '.join(shown)}." if shown else ""
 
 
-def _with_unit(value: float, unit: str) -> str:
+def with_unit(value: float, unit: str) -> str:
+    """Returns a whole number with its unit, as people write it."""
     space = "" if unit == "\N{DEGREE SIGN}" else " "
     return f"{round(float(value))}{space}{unit}"
 
 
-__all__ = ["Measure", "in_a_line", "measures_of", "reasons_of"]
+__all__ = ["TITLES", "Measure", "in_a_line", "measures_of", "reasons_of", "with_unit"]

@@ -4,7 +4,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,25 @@ class Storage:
         """Whether a path is that of a file that was uploaded here; it may be deleted by now."""
         path = Path(path)
         return path.parent.parent == self.folder and path.name not in ("", "..")
+
+    def check_kept(self, paths: Iterable[str | Path]) -> None:
+        """
+        Refuses files of which some were deleted meanwhile.
+
+        Raises:
+            `ValueError`: saying for how long they are kept.
+        """
+        if not all(Path(path).is_file() for path in paths):
+            raise ValueError(
+                f"these files are no longer kept, {self.keep_s / 60:g} minutes at most: upload them again"
+            )
+
+    def renew(self, paths: Iterable[str | Path]) -> None:
+        """Keeps the uploads that these files belong to for `keep_s` from now on, while they are being used."""
+        until = self._clock() + self.keep_s
+        with self._lock:
+            for name in {Path(path).parent.name for path in paths} & set(self._uploads):
+                self._uploads[name].until = until
 
     def remove(self, *paths: str | Path) -> None:
         """Deletes the uploads that these files belong to."""

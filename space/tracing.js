@@ -93,7 +93,7 @@
       this.fits = this.sheet.clientWidth >= WIDE_PX;
       this.zoom = 1;
       this.resize();
-      const place = this.closest("#result") ?? this, { top } = place.getBoundingClientRect();
+      const place = this.closest("#result, .ec-pair") ?? this, { top } = place.getBoundingClientRect();
       if (top < 0 || top > innerHeight / 2) place.scrollIntoView();
     }
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 
 LOOK_S = 0.05  # how often the worker looks whether somebody whose turn it is has come
+RETRY_S = 1.0  # before somebody who has many things to ask for tries again
 MAX_STUCK = 2  # threads that run what was given up; with more of them nothing new begins
 
 
@@ -72,6 +73,40 @@ class Turns:
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve())
         return await job.done
+
+    async def take_each(
+        self, address: str, session: str, function: Callable[[Any], Any], items: Iterable[Any], within_s: float
+    ) -> AsyncIterator[Any]:
+        """
+        Yields what `function` returns of each item, or the error that it ended with: a turn for each, so that others
+        come between, and where no place to wait is free, later.
+
+        Args:
+            address (`str`), session (`str`): Who asks.
+            function (`Callable`), items: What to run, and on what.
+            within_s (`float`): For all; what has not begun by then ends with a `TimeoutError`.
+
+        Raises:
+            [`BusyError`]: where nobody listens any more.
+        """
+        until = time.monotonic() + within_s
+        for item in items:
+            yield await self._result_of(address, session, function, item, until)
+
+    async def _result_of(
+        self, address: str, session: str, function: Callable[[Any], Any], item: Any, until: float
+    ) -> Any:
+        """What the function returns or the error that it ends with, as soon as there is a place to wait."""
+        while time.monotonic() <= until:
+            try:
+                return await self.take(address, session, function, item)
+            except BusyError:
+                if not self.listening[session]:
+                    raise
+                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # whoever asked says what becomes of it
+                return error
+        return TimeoutError("not begun, since all together took too long: send fewer at once")
 
     def _admit(self, address: str, session: str | None) -> None:
         waiting = [job for jobs in self._waiting.values() for job in jobs]

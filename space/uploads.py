@@ -88,6 +88,24 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
     return record, _assumptions(record)
 
 
+def read_with_one_form(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, list[str]]:
+    """
+    Returns [`read_upload`] where one form is for several ECGs: of rate, unit and leads only what this one does not
+    state is taken from it.
+
+    Args, returns and errors: as [`read_upload`].
+    """
+    taken = replace(form, sampling_rate=None, unit=None, lead_names=None)
+    while True:
+        try:
+            return read_upload(paths, taken)
+        except ValueError as error:
+            setting = getattr(error.__cause__, "setting", None)
+            if setting is None or not getattr(form, setting) or getattr(taken, setting):
+                raise
+            taken = replace(taken, **{setting: getattr(form, setting)})
+
+
 def _main_file(files: Sequence[Path]) -> Path:
     """The file that names the ECG; the header of a WFDB record."""
     names = ", ".join(file.name for file in files)
@@ -143,4 +161,4 @@ def _assumptions(record: EcgRecord) -> list[str]:
     return assumed
 
 
-__all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload"]
+__all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload", "read_with_one_form"]

@@ -1,8 +1,10 @@
 """The page, end to end in a browser, and its command line."""
 
+import csv
 import json
 import re
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -13,7 +15,7 @@ from transformers import pipeline
 
 from modeling_ecgclip import EcgClassificationPipeline, Label
 from space.analysis import Analyser
-from space.example_list import EXAMPLES
+from space.example_list import EXAMPLES, FOLDER
 from space.shelf import Shelf
 from space.storage import Storage
 from space.turns import Turns
@@ -369,6 +371,89 @@ def test_large_file_is_refused(visit, tmp_path):
     page = visit()
     page.locator("#upload input[type=file]").set_input_files(str(large))
     assert re.search(r"size", error_of(page), re.IGNORECASE)
+
+
+def part_of(page, title):
+    """Opens a part of the page."""
+    page.get_by_role("tab", name=title).click()
+
+
+def choose(page, box, paths):
+    """Chooses files, or a folder, and waits until they are on the server."""
+    page.locator(f"#{box} input[type=file]").set_input_files(paths)
+    page.locator(f"#{box}").get_by_role("button", name="Clear").first.wait_for()
+
+
+def test_the_last_result_is_compared_with_an_earlier_ecg(visit, analyser, browser):
+    page = visit(browser.new_context(**PHONE))
+    page.get_by_role("button", name=EXAMPLES[2].title).tap()
+    new = shown_scores(page)
+    part_of(page, "Compare two")
+    choose(page, "earlier", EXAMPLES[0].paths)
+    page.locator("#compare-two").tap()
+    rows = page.locator("#changes tr[data-change]")
+    rows.first.wait_for()
+    assert page.locator("#comparison-of-two path[data-lead]").count() == 2 * 13
+    assert page.locator("#beats .ec-beat").count() == 12
+    earlier = {one["label"]: one["score"] for one in analyser.classifier(str(EXAMPLES[0].paths[0]))}
+    for label, score in new.items():
+        cells = page.locator(f"#changes tr[data-change='{label}'] .ec-number").all_inner_texts()
+        assert cells[:2] == [f"{100 * earlier[label]:.1f} %", f"{100 * score:.1f} %"]
+    assert page.locator("#changes tr[data-change=heart_rate_bpm]").inner_text().startswith("Heart rate")
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
+    page.locator("#compare-two").tap()
+    assert "found no earlier one" in error_of(page)
+
+
+def test_many_are_read_into_a_table(visit, server, models, tmp_path):
+    files = {f"w/{name}": (FOLDER / name).read_bytes() for name in EXAMPLES[0].files + EXAMPLES[1].files}
+    with zipfile.ZipFile(tmp_path / "ward.zip", "w") as archive:
+        for name, content in {**files, "w/broken.npy": b"no array", f"w/{SHORT.replace('<', '')}.npz": b"x"}.items():
+            archive.writestr(name, content)
+    (tmp_path / f"{SHORT}.csv").write_text("no ECG")
+    page = visit()
+    before = page.evaluate(ELEMENTS)
+    part_of(page, "Many")
+    choose(page, "many-files", [tmp_path / "ward.zip", tmp_path / f"{SHORT}.csv"])
+    page.locator("#read-many").click()
+    page.locator("#progress").get_by_text("2 read, 3 refused").wait_for()
+    sync_api.expect(page.locator("#progress")).not_to_contain_text("to go")
+    sync_api.expect(page.locator("#many tbody tr")).to_have_count(5)
+    assert page.evaluate(ELEMENTS) == before  # a file's name is text
+    with page.expect_download() as download:
+        page.locator("#csv").click()
+    assert download.value.suggested_filename == "ecgclip.csv"
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
+        lines = {Path(line["file"]).name: line for line in csv.DictReader(file)}
+    classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
+    for example in EXAMPLES[:2]:
+        expected = {one["label"]: one["score"] for one in classify(str(example.paths[0]))}
+        assert {label: float(lines[example.files[0]][label]) for label in expected} == expected
+    assert lines["broken.npy"]["reason"].startswith("not a numeric numpy file")
+    for order in (1, -1):
+        page.get_by_role("button", name="Heart rate").click()
+        rates = page.locator("#many tbody tr.ec-read td:nth-child(3)").all_inner_texts()
+        assert [float(one) for one in rates] == sorted(map(float, rates), reverse=order < 0)
+        assert page.locator("#many tbody tr").last.get_attribute("class") == "ec-refused"
+    assert list(server[2].rglob("*.zip")) == []
+
+
+def test_a_folder_is_read_and_a_hostile_archive_is_not(visit, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path in EXAMPLES[0].paths:
+        shutil.copy(path, folder)
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
+        archive.writestr("../../ecg.npz", b"x")
+    page = visit()
+    part_of(page, "Many")
+    choose(page, "many-folder", folder)
+    page.locator("#read-many").click()
+    page.locator("#progress").get_by_text("1 ECG in 2 files: 1 read, 0 refused").wait_for()
+    assert page.locator("#many tbody th").inner_text() == "simulated_normal.hea"
+    choose(page, "many-files", [tmp_path / "out.zip"])
+    page.locator("#read-many").click()
+    assert "out.zip: expected a zip archive whose paths stay in it" in error_of(page)
 
 
 def page_of(analyser):

@@ -106,6 +106,17 @@ def main() -> None:
         box = page.locator("ecg-tracing").bounding_box()
         clip = {"x": box["x"], "y": box["y"], "width": box["width"], "height": 400}
         save(page.screenshot(clip=clip), folder / "space_caliper.png")
+        page.get_by_role("tab", name="Compare two").click()
+        page.locator("#compare-examples").click()
+        page.locator("#beats svg").last.wait_for()
+        page.locator(".ec-pair path[data-lead]").last.wait_for()
+        page.locator("#changes").evaluate("element => element.scrollIntoView({block: 'end'})")
+        save(page.screenshot(), folder / "space_compare.png")
+        save(page.locator("#beats").screenshot(), folder / "space_beats.png")
+        page.get_by_role("tab", name="Many").click()
+        page.locator("#many-examples").click()
+        page.locator("#many tbody tr").nth(len(EXAMPLES) - 1).wait_for()
+        save(page.locator("#many").screenshot(), folder / "space_many.png")
 
 
 if __name__ == "__main__":

@@ -95,3 +95,16 @@ def test_long_names_keep_their_ending(tmp_path):
         path = upload.path_of(f"{stem}.npz")
         path.write_bytes(b"a")
         assert path.suffix == ".npz" and len(path.name.encode()) <= 255
+
+
+def test_what_is_being_used_is_kept_longer(tmp_path):
+    clock = Clock()
+    storage = storage_in(tmp_path, clock=clock)
+    used, left = stored(storage, "a", 10), stored(storage, "b", 10)
+    clock.now = 200
+    storage.renew([used, tmp_path / "elsewhere" / "x"])
+    clock.now = 400
+    storage.tidy()
+    storage.check_kept([used])
+    with pytest.raises(ValueError, match="no longer kept, 5 minutes at most: upload them again"):
+        storage.check_kept([used, left])

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from space import turns as turns_module
 from space.turns import BusyError, Turns
 
 
@@ -124,3 +125,33 @@ def test_errors_are_the_caller_s():
         return await turns.take("a", None, lambda: 1)
 
     assert run(scenario) == 1
+
+
+def test_each_of_many_things_has_a_turn_and_its_own_error(monkeypatch):
+    monkeypatch.setattr(turns_module, "RETRY_S", 0.01)
+
+    def work(number):
+        if number == 1:
+            raise KeyError("one")
+        return 2 * number
+
+    async def scenario(turns):
+        turns.listening["s"] += 1
+        free = threading.Event()
+        busy = [asyncio.create_task(turns.take("b", None, free.wait, 10))]
+        await asyncio.sleep(0.05)  # it runs, and no place to wait is left:
+        busy += [asyncio.create_task(turns.take("b", None, free.wait, 10)) for _ in range(2)]
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.1, free.set)
+        found = [one async for one in turns.take_each("a", "s", work, range(3), within_s=10)]
+        await asyncio.gather(*busy)
+        late = [one async for one in turns.take_each("a", "s", work, range(2), within_s=-1)]
+        del turns.listening["s"]
+        with pytest.raises(BusyError, match="nobody waits"):
+            async for _ in turns.take_each("a", "s", work, range(2), within_s=10):
+                pass
+        return found, late
+
+    found, late = run(scenario, max_waiting=2, grace_s=0.1)
+    assert (found[0], type(found[1]), found[2]) == (0, KeyError, 4)
+    assert [str(one) for one in late] == ["not begun, since all together took too long: send fewer at once"] * 2

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import wfdb
 
 from modeling_ecgclip import LEAD_NAMES
 from space.example_list import EXAMPLES
-from space.uploads import Form, read_upload
+from space.uploads import Form, read_upload, read_with_one_form
 
 
 WFDB_PATHS = EXAMPLES[0].paths
@@ -119,3 +120,14 @@ def test_wfdb_record_of_segments(tmp_path, signal):
     record, notes = read_upload(sorted(tmp_path.iterdir()), Form())
     assert (record.name, record.sampling_rate, notes) == ("rec.hea", 400, [])
     np.testing.assert_allclose(record.signal, signal, atol=1e-3)
+
+
+def test_one_form_for_several_ecgs_adds_what_each_leaves_open(files):
+    form = Form(sampling_rate=500, unit="uV", lead_names="V6 V5 V4 V3 V2 V1 aVF aVL aVR III II I", exam_id="8")
+    stated, _ = read_with_one_form([files["npz"]], Form(sampling_rate=500, unit="uV", lead_names="V1"))
+    assert (stated.sampling_rate, stated.unit, stated.lead_names) == (400, "mV", LEAD_NAMES)
+    open_rate, _ = read_with_one_form([files["csv"]], replace(form, exam_id=None))
+    assert (open_rate.sampling_rate, open_rate.unit, open_rate.lead_names) == (500, "uV", LEAD_NAMES)
+    assert read_with_one_form([files["hdf5"]], form)[0].name == "ecg.hdf5, exam 8"
+    with pytest.raises(ValueError, match="does not state its unit"):
+        read_with_one_form([files["npy"]], Form(sampling_rate=500))
