@@ -84,6 +84,12 @@ def _st_down(m: EcgMeasurements) -> bool:
     return _count(m, "st_j_mv", [lead for lead in LEAD_NAMES if lead != "aVR"], 0.05, -1) > 1
 
 
+def _st_sags(m: EcgMeasurements) -> bool:
+    """Down in two leads, and further down 60 ms behind J than at it."""
+    deeper = (_of(m, "st_j60_mv", lead) <= min(-0.05, _of(m, "st_j_mv", lead) - 0.01) for lead in LEAD_NAMES)
+    return sum(deeper) > 1
+
+
 def _r_larger(m: EcgMeasurements) -> bool:
     return any(
         max(_of(m, "r_mv", v), _of(m, "r2_mv", v)) > -min(_of(m, "s_mv", v), _of(m, "q_mv", v)) for v in ("V1", "V2")
@@ -147,9 +153,9 @@ CHECKS = {
     "anterior_t": Check("T of -0.1 mV in two of V2 to V4", UDMI, _t_down("V2", "V3", "V4"), ("ISCAN", "ISCAS")),
     "inferior_t": Check("T of -0.1 mV in two of II, III, aVF", UDMI, _t_down("II", "III", "aVF"), ("ISCIN",)),
     "digitalis": Check(
-        "ST 0.05 mV down in two leads, QTc below 440 ms",
+        "ST 0.05 mV down 60 ms behind J in two leads, less at J, QTc below 440 ms",
         CHOU,
-        lambda m: _st_down(m) and (m.qtc_bazett_ms or 999) < 440,
+        lambda m: _st_sags(m) and (m.qtc_bazett_ms or 999) < 440,
         ("DIG",),
     ),
     "low_potassium": Check(
@@ -173,7 +179,11 @@ CHECKS = {
     "atrial_focus": Check(
         "P negative in II, PR of 110 ms or more", CHOU, lambda m: _of(m, "p_mv", "II") < 0 and (m.pr_ms or 0) >= 105
     ),
-    "junctional": Check("no P before the QRS, QRS below 120 ms", CHOU, lambda m: _no_p(m) and not _wide(m)),
+    "junctional": Check(
+        "no P before the QRS or PR below 120 ms, QRS below 120 ms",
+        CHOU,
+        lambda m: (m.pr_ms or 0) < 120 and not _wide(m),
+    ),
     "ventricular": Check("QRS of 120 ms or more, 20 to 110 bpm", CHOU, lambda m: _wide(m) and _rate(20, 110)(m)),
     "svt": Check(
         "140 to 220 bpm, QRS below 120 ms", CHOU, lambda m: _rate(140, 220)(m) and not _wide(m), ("SVTAC", "PSVT")
