@@ -137,7 +137,7 @@ KINDS: dict[str, Kind] = {
         0.003,
         group="st",
         t_kept=3.4,
-        t_width=0.6,
+        t_width=0.74,
         qtc_ms=-10.0,
         qrs_ms=6.0,
         p_gain=((0.75, 0.75, 0.75), (0.75, 0.75, 0.75)),

@@ -189,7 +189,7 @@ def test_high_potassium_narrows_t_before_its_end(plain):
     peaked, _ = beat(patient, with_finding(condition, "high_potassium"))
     t = slice(at(heart.offset_s + 0.06), at(0.6))
     broad, narrow = ((lead["V4"][t] > 0.5 * lead["V4"][t].max()).sum() for lead in (usual, peaked))
-    assert peaked["V4"][t].max() > 2 * usual["V4"][t].max() and narrow < 0.7 * broad
+    assert peaked["V4"][t].max() > 2 * usual["V4"][t].max() and narrow < 0.8 * broad
     assert np.argmax(peaked["V4"][t]) > np.argmax(usual["V4"][t])  # the beginning comes later, QT stays
 
 
