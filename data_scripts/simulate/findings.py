@@ -71,12 +71,11 @@ def _injury(share: float, st: Vector) -> Kind:
     return Kind(share, group="st", risk_years=30.0, st=st, t=(0.8 * st[0], 0.8 * st[1], 0.8 * st[2]), t_kept=0.8)
 
 
-def _slow_start(*vector: float) -> tuple[Row, ...]:
+def _slow_start(x: float, y: float, z: float) -> tuple[Row, ...]:
     """
     A wall that an accessory pathway excites early, from muscle to muscle: its front grows, and so do its forces, until
     those of the conduction system take over. The septum, which they begin with, is then excited already.
     """
-    x, y, z = vector
     return (
         (-47, 9, 0.35 * x, 0.35 * y, 0.35 * z),
         (-35, 9, 0.7 * x, 0.7 * y, 0.7 * z),

@@ -185,8 +185,9 @@ def read_exam(
     slow, fast, long_pr = rng.normal(*SLOW_LIMIT), rng.normal(*FAST_LIMIT), rng.normal(*PR_LIMIT)
     rate_class = "slow" if rate < slow else "fast" if rate > fast else "usual"
     pr_ms, pr_class = None, "none"
-    if rhythm in OTHER_RHYTHMS and (condition.p_after_qrs_ms or 0.0) < 0:
-        pr_ms = -condition.p_after_qrs_ms + PR_ERROR * pr_error
+    p_after_qrs_ms = condition.p_after_qrs_ms
+    if rhythm in OTHER_RHYTHMS and p_after_qrs_ms is not None and p_after_qrs_ms < 0:
+        pr_ms = -p_after_qrs_ms + PR_ERROR * pr_error
         pr_class = "long" if pr_ms > long_pr else "short" if pr_ms < SHORT_PR else "usual"
     elif rhythm == "sinus":
         # Where fibrillation was taken for sinus rhythm, some P-like wave was measured.

@@ -81,18 +81,18 @@ def _st(read: ReadExam, condition: Condition) -> str | None:
 def _p(read: ReadExam, condition: Condition) -> str:
     if read.rhythm in OTHER_RHYTHMS:
         if condition.retrograde_ms is not None:
-            return _retrograde_p(condition)
+            return _retrograde_p(condition.retrograde_ms, condition.qrs_ms)
         return P_OF_RHYTHM.get(read.rhythm, "absent" if condition.pr_ms is None else "usual")
     if read.rhythm == "sinus":
         return next((word for name, word in P_OF_FINDING.items() if name in read.findings), "usual")
     return {"af": "none", "flutter": "saw"}.get(read.rhythm, "unclear")
 
 
-def _retrograde_p(condition: Condition) -> str:
+def _retrograde_p(begins_ms: float, qrs_ms: float) -> str:
     """Seen before the QRS or behind it; within, it is not seen."""
-    if condition.retrograde_ms < 0:
+    if begins_ms < 0:
         return "negative"
-    return "behind" if condition.retrograde_ms + RETROGRADE_P_PEAK_MS > condition.qrs_ms else "absent"
+    return "behind" if begins_ms + RETROGRADE_P_PEAK_MS > qrs_ms else "absent"
 
 
 def _qrs_details(read: ReadExam) -> tuple[Detail, ...]:
