@@ -37,7 +37,7 @@ from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES
 
 
-GENERATOR = "ecgclip simulator 2"
+GENERATOR = "ecgclip simulator 3"
 EXAM_COLUMNS = (
     "exam_id,age,is_male,nn_predicted_age,1dAVb,RBBB,LBBB,SB,ST,AF,patient_id,death,timey,normal_ecg,trace_file"
 ).split(",")

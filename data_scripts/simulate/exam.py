@@ -239,8 +239,7 @@ def simulate_exam(
     language = ("pt", "en")[index % 2] if report_language == "both" else report_language
     marks = None
     if with_marks:
-        swapped = "reversal" in recording.flaws
-        marks = marks_of(beats, draft.heart, condition, gains, duration_s, swapped, lost_lead)
+        marks = marks_of(beats, draft.heart, condition, gains, duration_s, recording.exchanged, lost_lead)
     return SimulatedExam(
         exam_id=seed * ID_STRIDE + index + 1,
         patient_id=seed * ID_STRIDE + patient.index + 1,

@@ -28,8 +28,10 @@ class Kind:
         risk_years (`float`): Years that multiply the risk by e.
         qrs (`tuple`): Rows (centre, standard deviation, x, y, z) in ms and mV, added to the QRS.
         qrs_ms (`float`): Added to its duration.
-        st, t (`tuple`): Vectors added to ST segment and T wave.
+        st, t (`tuple`): Vectors added to the ST segment, from its beginning into T, and to the T wave.
+        sag (`tuple`): Vector added to the middle of the ST segment alone, which then hangs between QRS and T.
         t_kept (`float`): Share of the usual T wave that is left.
+        t_width (`float`): Factor of its duration; its end stays.
         u, pr_segment (`tuple`): Vectors of the U wave, and of the segment between P and QRS.
         qtc_ms, pr_ms (`float`): Added.
         p_gain (`tuple`): Factors of the two halves of P, each (x, y, z).
@@ -46,7 +48,9 @@ class Kind:
     qrs_ms: float = 0.0
     st: Vector = ZERO
     t: Vector = ZERO
+    sag: Vector = ZERO
     t_kept: float = 1.0
+    t_width: float = 1.0
     u: Vector = ZERO
     pr_segment: Vector = ZERO
     qtc_ms: float = 0.0
@@ -65,6 +69,18 @@ def _scar(share: float, *qrs: Row, t: Vector) -> Kind:
 def _injury(share: float, st: Vector) -> Kind:
     """A fresh one: ST and T point to the wall. The leads on the other side show the reverse by themselves."""
     return Kind(share, group="st", risk_years=30.0, st=st, t=(0.8 * st[0], 0.8 * st[1], 0.8 * st[2]), t_kept=0.8)
+
+
+def _slow_start(x: float, y: float, z: float) -> tuple[Row, ...]:
+    """
+    A wall that an accessory pathway excites early, from muscle to muscle: its front grows, and so do its forces, until
+    those of the conduction system take over. The septum, which they begin with, is then excited already.
+    """
+    return (
+        (-47, 9, 0.35 * x, 0.35 * y, 0.35 * z),
+        (-35, 9, 0.7 * x, 0.7 * y, 0.7 * z),
+        (-23, 9, x + 0.08, y + 0.04, z + 0.14),
+    )
 
 
 # Shares are near those of PTB-XL's statements (Wagner et al. 2020, https://doi.org/10.1038/s41597-020-0495-6), lower
@@ -92,7 +108,7 @@ KINDS: dict[str, Kind] = {
         0.002,
         lasting=True,
         group="delta",
-        qrs=((-50, 14, 0.05, 0.22, -0.30),),
+        qrs=_slow_start(0.05, 0.22, -0.30),
         qrs_ms=28.0,
         pr_ms=-52.0,
         t=(-0.12, -0.12, 0.14),
@@ -101,7 +117,7 @@ KINDS: dict[str, Kind] = {
         0.002,
         lasting=True,
         group="delta",
-        qrs=((-50, 14, 0.32, -0.10, 0.14),),
+        qrs=_slow_start(0.32, -0.10, 0.14),
         qrs_ms=28.0,
         pr_ms=-52.0,
         t=(-0.26, 0.02, -0.10),
@@ -112,9 +128,19 @@ KINDS: dict[str, Kind] = {
     "ischaemia": Kind(0.030, group="st", risk_years=30.0, st=(-0.13, -0.09, 0.05), t=(-0.06, -0.04, 0.0), t_kept=0.5),
     "anterior_t": Kind(0.020, group="st", t=(-0.05, 0.0, 0.40), t_kept=0.8),
     "inferior_t": Kind(0.015, group="st", t=(0.0, -0.33, 0.0), t_kept=0.9),
-    "digitalis": Kind(0.008, group="st", risk_years=22.0, st=(-0.11, -0.08, 0.04), t_kept=0.45, qtc_ms=-35.0),
+    # The plateau of the action potential slopes, and all of it is shorter.
+    "digitalis": Kind(0.008, group="st", risk_years=22.0, sag=(-0.17, -0.12, 0.06), t_kept=0.45, qtc_ms=-35.0),
     "low_potassium": Kind(0.005, group="st", st=(-0.05, -0.04, 0.03), t_kept=0.12, u=(0.10, 0.06, -0.16), qtc_ms=12.0),
-    "high_potassium": Kind(0.003, group="st", t_kept=3.4, qtc_ms=-10.0, qrs_ms=6.0),
+    # Repolarisation ends faster and everywhere at once; atria lose their potential before the ventricles do.
+    "high_potassium": Kind(
+        0.003,
+        group="st",
+        t_kept=3.4,
+        t_width=0.74,
+        qtc_ms=-10.0,
+        qrs_ms=6.0,
+        p_gain=((0.75, 0.75, 0.75), (0.75, 0.75, 0.75)),
+    ),
     "pericarditis": Kind(
         0.003, group="st", st=(0.15, 0.12, -0.10), t=(0.03, 0.03, -0.03), pr_segment=(-0.05, -0.05, 0.03)
     ),

@@ -24,7 +24,7 @@ from data_scripts.simulate.morphology import (
     qrs_begin_s,
 )
 from data_scripts.simulate.physiology import Condition
-from data_scripts.simulate.projection import swap_arms, twelve_leads
+from data_scripts.simulate.projection import exchange_matrix, twelve_leads
 from data_scripts.simulate.rhythm import NORMAL, SUPRAVENTRICULAR, VENTRICULAR, Beats
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
@@ -40,6 +40,7 @@ P, QRS, T = range(len(MARKED_WAVES))
 MIN_WAVE_MV = 0.02  # a fifth of a millimetre on paper, less than its line is wide: no wave in that lead
 STEP_S = 0.001  # grid of the waves; edges are interpolated on it, peaks are not
 P_TAIL = 2.5  # PR counts from this many standard deviations before the first part of P: 35 ms at 14 ms
+Exchanged = tuple[str, str] | None
 GRID_TAIL = 3.5  # standard deviations that the grid reaches beyond the outermost part
 
 
@@ -107,64 +108,64 @@ def _edges(size: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.stack([crossing(first, -1), grid[peak], crossing(last, 1)], axis=1)
 
 
-def _twelve(eight: np.ndarray, arms_swapped: bool) -> np.ndarray:
-    """Leads as they are recorded, (12, n), from (8, n), which changes."""
-    if arms_swapped:
-        swap_arms(eight)
-    return twelve_leads(eight)
+def _twelve(eight: np.ndarray, exchanged: Exchanged) -> np.ndarray:
+    """Leads as they are recorded, (12, n), from (8, n)."""
+    return twelve_leads(eight if exchanged is None else exchange_matrix(*exchanged) @ eight)
 
 
-def _wave_marks(waves: Waves, gains: np.ndarray, arms_swapped: bool) -> np.ndarray:
+def _wave_marks(waves: Waves, gains: np.ndarray, exchanged: Exchanged) -> np.ndarray:
     """
     Marks of the same wave in some beats, (beats, 13, 3) in seconds from the point that its centres count from.
 
-    A gain moves no mark in a chest lead, nor in I and II. The other limb leads mix two gains, beat by beat.
+    A gain moves no mark in a chest lead, nor in I and II. The other limb leads mix two gains, beat by beat; exchanged
+    electrodes may mix those of any.
     """
     grid, n = _grid(waves), len(gains)
     shapes = _shapes(waves, grid)
+    mixing, mixed = (2, N_LIMB) if exchanged is None else (len(shapes), len(LEAD_NAMES))
     eight = np.zeros((8, n * len(grid)), np.float32)
-    eight[:2] = (gains.T[:2, :, None].astype(np.float32) * shapes[:2, None, :]).reshape(2, -1)
-    limb = _twelve(eight, arms_swapped)[:N_LIMB].reshape(N_LIMB * n, -1)
-    plain = _twelve(shapes, arms_swapped)
+    eight[:mixing] = (gains.T[:mixing, :, None].astype(np.float32) * shapes[:mixing, None, :]).reshape(mixing, -1)
+    of_beats = _twelve(eight, exchanged)[:mixed].reshape(mixed * n, -1)
+    plain = _twelve(shapes, exchanged)
     over_all = np.sqrt(np.square(plain).sum(axis=0, keepdims=True))
-    size = np.abs(np.concatenate([over_all, plain[N_LIMB:], limb]))
+    size = np.abs(np.concatenate([over_all, plain[mixed:], of_beats]))
     found, largest = _edges(size, grid), size.max(axis=1)
-    n_same = 1 + len(plain) - N_LIMB
+    n_same = 1 + len(plain) - mixed
     marks = np.empty((n, len(MARKED_LEADS), len(PLACES)))
-    marks[:, 0], marks[:, 1 + N_LIMB :] = found[0], found[1:n_same]
-    marks[:, 1 : 1 + N_LIMB] = found[n_same:].reshape(N_LIMB, n, -1).swapaxes(0, 1)
-    marks[:, 1 : 1 + N_LIMB][largest[n_same:].reshape(N_LIMB, n).T < MIN_WAVE_MV] = np.nan
-    marks[:, 1 + N_LIMB :][gains[:, 2:] * largest[1:n_same] < MIN_WAVE_MV] = np.nan
+    marks[:, 0], marks[:, 1 + mixed :] = found[0], found[1:n_same]
+    marks[:, 1 : 1 + mixed] = found[n_same:].reshape(mixed, n, -1).swapaxes(0, 1)
+    marks[:, 1 : 1 + mixed][largest[n_same:].reshape(mixed, n).T < MIN_WAVE_MV] = np.nan
+    marks[:, 1 + mixed :][gains[:, mixed - 4 :] * largest[1:n_same] < MIN_WAVE_MV] = np.nan
     return marks
 
 
-def _shown_t(amplitudes: np.ndarray, arms_swapped: bool) -> np.ndarray:
+def _shown_t(amplitudes: np.ndarray, exchanged: Exchanged) -> np.ndarray:
     """Which leads show a T wave of these amplitudes (8, beats): (beats, 13); over all leads it always counts."""
-    shown = np.abs(_twelve(amplitudes, arms_swapped)).T >= MIN_WAVE_MV
+    shown = np.abs(_twelve(amplitudes, exchanged)).T >= MIN_WAVE_MV
     return np.concatenate([np.ones((len(shown), 1), bool), shown], axis=1)
 
 
-def _conducted(heart: Heart, qt_s: np.ndarray, gains: np.ndarray, arms_swapped: bool) -> np.ndarray:
+def _conducted(heart: Heart, qt_s: np.ndarray, gains: np.ndarray, exchanged: Exchanged) -> np.ndarray:
     """QRS and T of conducted beats, (beats, 13, 2, 3) in seconds from their reference points."""
-    qrs = _wave_marks(heart.qrs, gains, arms_swapped)
+    qrs = _wave_marks(heart.qrs, gains, exchanged)
     qrs[:, 0, 0], qrs[:, 0, 2] = heart.onset_s, heart.offset_s
-    t = heart.onset_s + np.outer(qt_s, [T_ONSET, T_PEAK, 1.0])
-    shown = _shown_t(T_LARGEST * heart.t_leads[:, None] * gains.T, arms_swapped)
+    t = heart.onset_s + np.outer(qt_s, 1 - heart.t_width * (1 - np.array([T_ONSET, T_PEAK, 1.0])))
+    shown = _shown_t(T_LARGEST * heart.t_leads[:, None] * gains.T, exchanged)
     return np.stack([qrs, np.where(shown[:, :, None], t[:, None, :], np.nan)], axis=2)
 
 
-def _ventricular(heart: Heart, gains: np.ndarray, arms_swapped: bool) -> np.ndarray:
+def _ventricular(heart: Heart, gains: np.ndarray, exchanged: Exchanged) -> np.ndarray:
     """QRS and T of ventricular beats, (beats, 13, 2, 3) in seconds from their reference points."""
     waves, n_qrs = heart.ventricular, len(VENTRICULAR_BEAT) - 1
-    qrs = _wave_marks(Waves(waves.centres[:n_qrs], waves.sigmas[:n_qrs], waves.leads[:n_qrs]), gains, arms_swapped)
+    qrs = _wave_marks(Waves(waves.centres[:n_qrs], waves.sigmas[:n_qrs], waves.leads[:n_qrs]), gains, exchanged)
     t = waves.centres[n_qrs] + waves.sigmas[n_qrs] * np.array([-2.0, 0.0, 2.0])
-    shown = _shown_t(waves.leads[n_qrs][:, None] * gains.T, arms_swapped)
+    shown = _shown_t(waves.leads[n_qrs][:, None] * gains.T, exchanged)
     return np.stack([qrs, np.where(shown[:, :, None], t, np.nan)], axis=2)
 
 
-def _p_marks(waves: Waves, gains: np.ndarray, arms_swapped: bool) -> np.ndarray:
+def _p_marks(waves: Waves, gains: np.ndarray, exchanged: Exchanged) -> np.ndarray:
     """P of some beats, (beats, 13, 3) in seconds from the onset that PR counts from."""
-    marks = _wave_marks(waves, gains, arms_swapped)
+    marks = _wave_marks(waves, gains, exchanged)
     marks[:, 0, 0] = 0.0
     marks[:, 0, 2] = waves.centres[-1] + P_TAIL * waves.sigmas[-1]
     return marks
@@ -176,7 +177,7 @@ def marks_of(
     condition: Condition,
     gains: np.ndarray,
     duration_s: float,
-    arms_swapped: bool = False,
+    exchanged: Exchanged = None,
     lost_lead: int | None = None,
 ) -> Marks:
     """
@@ -186,8 +187,8 @@ def marks_of(
         beats (`Beats`), heart (`Heart`), condition (`Condition`): what `render` draws.
         gains (`np.ndarray` of shape `(n_beats, 8)`): of each beat in each lead, as `render` takes them.
         duration_s (`float`): of the recording.
-        arms_swapped (`bool`, defaults to `False`): the arm electrodes were exchanged: marks are those of the leads as
-            they were recorded.
+        exchanged (`tuple[str, str]`, *optional*): two electrodes whose cables were exchanged: marks are those of the
+            leads as they were recorded.
         lost_lead (`int`, *optional*): row of I, II, V1 ... V6 that shows no heart: without marks.
 
     Returns:
@@ -199,15 +200,17 @@ def marks_of(
     conducted, early = beats.kinds != VENTRICULAR, beats.kinds == VENTRICULAR
     if conducted.any():
         qt_s = condition.qtc_ms / 1000 * np.sqrt(beats.rr_s[conducted])
-        times[conducted, :, QRS:] = _conducted(heart, qt_s, gains[conducted], arms_swapped)
+        times[conducted, :, QRS:] = _conducted(heart, qt_s, gains[conducted], exchanged)
     if early.any():
-        times[early, :, QRS:] = _ventricular(heart, gains[early], arms_swapped)
-    if condition.pr_ms is not None:
+        times[early, :, QRS:] = _ventricular(heart, gains[early], exchanged)
+    if condition.p_after_qrs_ms is not None:
         early = beats.kinds == SUPRAVENTRICULAR
         for chosen, waves in ((follow_p(beats, condition), heart.p), (early, heart.ectopic_p)):
             if chosen.any():
-                onset = qrs_begin_s(heart, condition) - condition.pr_ms / 1000 - beats.late_s[chosen, None, None]
-                times[chosen, :, P] = onset + _p_marks(waves, gains[chosen], arms_swapped)
+                onset = (
+                    qrs_begin_s(heart, condition) + condition.p_after_qrs_ms / 1000 - beats.late_s[chosen, None, None]
+                )
+                times[chosen, :, P] = onset + _p_marks(waves, gains[chosen], exchanged)
     times += beats.times[:, None, None, None]
     if lost_lead is not None:
         times[:, 1 + len(LEAD_NAMES) - 8 + lost_lead] = np.nan

@@ -1,5 +1,6 @@
 """The waves: P, QRS, ST and T as Gaussians of a dipole in beat time; atrial waves of fibrillation and flutter."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +39,11 @@ LBBB_QRS = np.array(
 RBBB_TERMINAL = np.array([(44, 13, -0.30, 0.00, -0.36), (70, 17, -0.28, 0.03, -0.44)])
 # Of the normal waves: late forces to the right and front cancel those to the back.
 RBBB_KEPT = np.array([1.0, 1.0, 1.0, 1.0, 0.40, 0.40, 0.40])
+# A thick left wall: its forces, the middle ones, grow to the left and back, and the last of it is reached late.
+THICK_WALL_GAIN = np.array([0.0, 0.1, 0.34, 0.34, 0.4, 0.4, 0.0])
+LBBB_THICK_WALL_GAIN = 0.4
+THICK_WALL_LATE = ((24, 10, 0.2, -0.02, 0.26),)
+THICK_WALL_T = np.array([-0.07, -0.02, -0.03])  # repolarisation turns away from it
 LBBB_SPLINTERS = np.array([1.6, 1.4, 0.7, 0.7, 0.7])  # how a patient's splinters change in a broad QRS
 # Splinters arise near the electrodes, where a dipole says little: how much larger they are in I, II, V1 ... V6 than
 # the projection makes them. Chosen by the spectra of real ECGs (`benchmarks/simulate/realism.py`).
@@ -64,16 +70,21 @@ SPIKE_BEFORE_S, SPIKE_SIGMA_S = 0.008, 0.0013  # a pulse of half a millisecond, 
 SPIKE_DIRECTION = np.array([0.5, -0.7, 0.3])
 U_AFTER_S, U_SIGMA_S = 0.06, 0.035  # behind the end of QT
 PR_SEGMENT_BEFORE_S, PR_SEGMENT_SIGMA_S = 0.028, 0.020  # before the QRS
-J_AFTER_S, J_SIGMA_S = 0.025, 0.03  # behind the QRS: a changed ST segment begins at the J point
+J_AFTER_S, J_SIGMA = 0.025, 0.4  # behind the QRS, where a changed ST begins; of the way to the middle of ST
 IN_LEFT_BLOCK = 0.35  # share of a finding's vectors that a broad QRS to the left leaves to be seen
 
 P_WAVE = np.array([(35, 14, 0.03, 0.07, -0.05), (66, 16, 0.08, 0.05, 0.045)])  # ms from P onset
 ECTOPIC_P_WAVE = np.array([(35, 14, 0.05, -0.03, -0.03), (62, 15, 0.05, -0.05, 0.04)])
+# From the node upwards, both atria at once: negative in II, III and aVF, positive in aVR, aVL and V1.
+RETROGRADE_P_WAVE = np.array([(35, 13, -0.01, -0.09, -0.04), (58, 13, 0.01, -0.07, -0.05)])
 
 T_VECTOR = np.array([0.29, 0.17, -0.17])
 ST_VECTOR = np.array([0.015, 0.010, -0.025])
 T_SIGMA, T_SHOULDER, T_SHOULDER_SIGMA, ST_BEFORE_T, ST_SIGMA = 0.105, 0.085, 0.15, 0.02, 0.085  # of QT
 T_SHOULDER_GAIN = 0.35
+# A changed ST segment is a gradient of the action potential's plateau: it lasts until T takes over.
+ST_LATE, ST_LATE_SIGMA = 0.85, 0.075  # its last part, between ST and T: share of its size, and of QT
+SAG_AT, SAG_SIGMA = 0.55, 0.11  # a sagging ST segment: share of the way from J to the peak of T, and of QT
 SEEN_BEFORE_S, SEEN_AFTER_S = 1.0, 0.6  # how far from the recording a reference point may lie and still be seen
 T_TURN, P_TURN = 0.5, 0.7  # shares of a patient's rotation that T and P follow
 # Of each change of repolarisation: gain of the normal T, added T vector, added ST vector (mV).
@@ -116,8 +127,9 @@ class Heart:
         qrs, ventricular (`Waves`): of conducted beats, and of ventricular ones with their T wave.
         onset_s, offset_s (`float`): begin and end of the conducted QRS from its reference point.
         p, ectopic_p (`Waves`): seconds from P onset.
-        t_leads, st_leads, j_leads, u_leads, pr_leads (`np.ndarray` of shape `(8,)`): amplitude, mV; a changed
-            beginning of ST, U waves and a change of the segment between P and QRS are zero in most.
+        t_leads, st_leads, j_leads, sag_leads, u_leads, pr_leads (`np.ndarray` of shape `(8,)`): amplitude, mV; what
+            changes all of ST or its middle, U waves and a change of the segment between P and QRS are zero in most.
+        t_width (`float`): duration of T, in parts of the usual one.
         ventricular_onset_s (`float`): begin of the ventricular QRS from its reference point.
         spike_leads (`np.ndarray` of shape `(8,)`): a pacemaker's pulse, mV; zero without one.
         axis_deg (`float`): electrical axis of the conducted QRS.
@@ -133,8 +145,10 @@ class Heart:
     t_leads: np.ndarray
     st_leads: np.ndarray
     j_leads: np.ndarray
+    sag_leads: np.ndarray
     u_leads: np.ndarray
     pr_leads: np.ndarray
+    t_width: float
     ventricular_onset_s: float
     spike_leads: np.ndarray
     axis_deg: float
@@ -164,13 +178,16 @@ def qrs_span(table: np.ndarray) -> tuple[float, float]:
 
 def _qrs_table(patient: Patient, condition: Condition) -> np.ndarray:
     """Dipole of the conducted QRS before its time is stretched, with what the findings add."""
+    added = [(finding.severity, finding.kind.qrs) for finding in condition.findings]
+    if patient.left_wall:
+        added.append((patient.left_wall, THICK_WALL_LATE))
     rows = [
-        (centre, sigma, *(finding.severity * np.array(vector) * _shown(condition)))
-        for finding in condition.findings
-        for centre, sigma, *vector in finding.kind.qrs
+        (centre, sigma, *(size * np.array(vector) * _shown(condition)))
+        for size, table in added
+        for centre, sigma, *vector in table
     ]
-    table = _usual_qrs(patient, condition)
-    return np.concatenate([np.array(rows), table]) if rows else table  # splinters stay last
+    usual = _usual_qrs(patient, condition)
+    return np.concatenate([np.array(rows), usual]) if rows else usual  # splinters stay last
 
 
 def _shown(condition: Condition) -> float:
@@ -182,10 +199,11 @@ def _usual_qrs(patient: Patient, condition: Condition) -> np.ndarray:
     gain, severity = patient.wave_gain, condition.block_severity
     normal = NORMAL_QRS.copy()
     normal[:, 2:] *= gain[:7, None]
+    normal[:, [2, 4]] *= 1 + patient.left_wall * THICK_WALL_GAIN[:, None]
     splinters = patient.splinters
     if condition.block in ("lbbb", "incomplete_lbbb"):
         left = LBBB_QRS.copy()
-        left[:, 2:] *= gain[7:12, None]
+        left[:, 2:] *= gain[7:12, None] * (1 + LBBB_THICK_WALL_GAIN * patient.left_wall)
         if condition.block == "lbbb" and severity >= 0.85:
             return np.concatenate([left, splinters * LBBB_SPLINTERS])
         # Incomplete: part of the septum is still activated from the left.
@@ -203,6 +221,7 @@ def _repolarisation(patient: Patient, condition: Condition) -> tuple[np.ndarray,
     """T and ST vectors in mV."""
     kept, t_added, st_added = REPOLARISATION[condition.repolarisation]
     t = patient.t_gain * (kept * T_VECTOR + patient.t_shift) + np.array(t_added)
+    t = t + patient.left_wall * THICK_WALL_T
     st = ST_VECTOR + np.array(st_added)
     severity = condition.block_severity
     if condition.block in ("lbbb", "incomplete_lbbb"):
@@ -222,8 +241,9 @@ def _repolarisation(patient: Patient, condition: Condition) -> tuple[np.ndarray,
 
 
 def _p_table(patient: Patient, condition: Condition) -> np.ndarray:
-    """Dipole of P; that of an atrial focus where it is the rhythm's."""
-    table = ECTOPIC_P_WAVE.copy() if condition.rhythm == "atrial" else P_WAVE.copy()
+    """Dipole of P; that of an atrial focus, or of the way back from the node, where it is the rhythm's."""
+    own = ECTOPIC_P_WAVE if condition.rhythm == "atrial" else P_WAVE
+    table = (own if condition.retrograde_ms is None else RETROGRADE_P_WAVE).copy()
     table[:, 2:] *= patient.wave_gain[14:16, None]
     for finding in condition.findings:
         part = min(finding.severity, 1.4)
@@ -283,8 +303,12 @@ def draw_heart(rng: np.random.Generator, patient: Patient, condition: Condition)
         t_leads=t_projection @ t,
         st_leads=t_projection @ st,
         j_leads=t_projection @ _vector(condition, "st") * _shown(condition),
+        sag_leads=t_projection @ _vector(condition, "sag") * _shown(condition),
         u_leads=t_projection @ _vector(condition, "u"),
         pr_leads=t_projection @ _vector(condition, "pr_segment"),
+        t_width=math.prod(
+            (1 + min(finding.severity, 1.4) * (finding.kind.t_width - 1) for finding in condition.findings), start=1.0
+        ),
         ventricular_onset_s=ventricular_onset_ms / 1000,
         spike_leads=_spike(rng, projection) if condition.rhythm == "paced" else np.zeros(8),
         axis_deg=frontal_axis((qrs.leads * qrs.sigmas[:, None]).sum(axis=0)),
@@ -311,7 +335,7 @@ def qrs_begin_s(heart: Heart, condition: Condition) -> float:
 
 def follow_p(beats: Beats, condition: Condition) -> np.ndarray:
     """Mask of the beats that a P wave of the usual kind comes before."""
-    if condition.pr_ms is None:
+    if condition.p_after_qrs_ms is None:
         return np.zeros(len(beats.times), bool)
     return np.full(len(beats.times), True) if condition.wide_beats else beats.kinds == NORMAL
 
@@ -354,20 +378,22 @@ def _add_repolarisation(
     """ST segment and T wave of the conducted beats; QT by Bazett from the interval that it follows."""
     if not chosen.any():
         return
-    qt = qtc_ms / 1000 * np.sqrt(beats.rr_s[chosen])
-    peak = heart.onset_s + qt - 2 * T_SIGMA * qt
+    qt, width = qtc_ms / 1000 * np.sqrt(beats.rr_s[chosen]), heart.t_width
+    peak = heart.onset_s + qt - 2 * T_SIGMA * width * qt
     st = 0.5 * (heart.offset_s + peak - ST_BEFORE_T * qt)
-    centres = np.stack([st, peak - T_SHOULDER * qt, peak], axis=1)
-    sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA, T_SIGMA])
+    centres = np.stack([st, peak - T_SHOULDER * width * qt, peak], axis=1)
+    sigmas = np.outer(qt, [ST_SIGMA, T_SHOULDER_SIGMA * width, T_SIGMA * width])
     leads = np.stack([heart.st_leads, T_SHOULDER_GAIN * heart.t_leads, heart.t_leads])
-    starts = np.full(len(qt), heart.offset_s + J_AFTER_S)
+    same, j_point = np.ones(len(qt)), heart.offset_s + J_AFTER_S
     for own, centre, sigma in (
-        (heart.j_leads, starts, J_SIGMA_S),
-        (heart.u_leads, heart.onset_s + qt + U_AFTER_S, U_SIGMA_S),
+        (heart.j_leads, j_point * same, J_SIGMA * (st - j_point)),
+        (ST_LATE * heart.j_leads, 0.5 * (st + peak), ST_LATE_SIGMA * qt),
+        (heart.sag_leads, heart.offset_s + SAG_AT * (peak - heart.offset_s), SAG_SIGMA * qt),
+        (heart.u_leads, heart.onset_s + qt + U_AFTER_S, U_SIGMA_S * same),
     ):
         if own.any():
             centres = np.concatenate([centres, centre[:, None]], axis=1)
-            sigmas = np.concatenate([sigmas, np.full((len(qt), 1), sigma)], axis=1)
+            sigmas = np.concatenate([sigmas, sigma[:, None]], axis=1)
             leads = np.concatenate([leads, own[None]])
     _add(buffer, beats.times[chosen], centres, sigmas, leads * gains[chosen, None, :])
 
@@ -376,8 +402,8 @@ def _add_atrial(
     buffer: np.ndarray, beats: Beats, heart: Heart, condition: Condition, gains: np.ndarray, seen: np.ndarray
 ) -> None:
     """P waves, those that no beat follows too, and the segment behind them."""
-    onset = qrs_begin_s(heart, condition) - (condition.pr_ms or 0.0) / 1000
-    if condition.pr_ms is not None:
+    onset = qrs_begin_s(heart, condition) + (condition.p_after_qrs_ms or 0.0) / 1000
+    if condition.p_after_qrs_ms is not None:
         early = seen & (beats.kinds == SUPRAVENTRICULAR)
         usual = seen & follow_p(beats, condition)
         _add_waves(buffer, (beats.times - beats.late_s)[usual], heart.p, gains[usual], onset)

@@ -9,7 +9,7 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import butter, sosfilt
 
 from common.electrodes import ELECTRODES
-from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, swap_arms
+from data_scripts.simulate.projection import ELECTRODES_TO_LEADS, exchange_matrix
 from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
@@ -29,6 +29,21 @@ BANK_SAMPLES = 1 << 19  # 22 minutes of each kind
 BANK_SEED = 20_240_400  # the banks are the same in all cohorts; which stretch of them an exam gets is its own draw
 SHORT_SAMPLES, LONG_SAMPLES = 2934, 4096  # the two lengths in CODE-15%
 SHORT_SHARE = 0.6
+# Pairs of electrodes whose cables are exchanged, RL is the right leg's, and the share of recordings. The arms most
+# often, and neighbours: how often is a choice.
+ARMS = ("RA", "LA")
+EXCHANGES = {
+    ARMS: 0.007,
+    ("RA", "RL"): 0.0015,
+    ("LA", "LL"): 0.0012,
+    ("RA", "LL"): 0.0008,
+    ("LA", "RL"): 0.0008,
+    ("V1", "V2"): 0.0012,
+    ("V2", "V3"): 0.0012,
+    ("V3", "V4"): 0.0008,
+    ("V4", "V5"): 0.0006,
+    ("V5", "V6"): 0.0005,
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,8 @@ class Recording:
     """
     How one exam was recorded; amplitudes are of one electrode, in mV.
 
-    `flaws` names what went wrong: `noisy`, `wander`, `offset`, `pop`, `loose`, `mains`, `reversal`, `dropout`.
+    `flaws` names what went wrong: `noisy`, `wander`, `offset`, `pop`, `loose`, `mains`, `dropout`, `reversal` of the
+    arms, `exchange` of two other electrodes. `exchanged` are the two.
     Corners of the filters in Hz: `highpass_hz` and `notch_hz` are 0, `lowpass_hz` infinite, where there is none.
     """
 
@@ -52,6 +68,7 @@ class Recording:
     lowpass_hz: float = math.inf
     notch_hz: float = 0.0
     resolution_mv: float = RESOLUTIONS_MV[1]
+    exchanged: tuple[str, str] | None = None
 
     @property
     def filtered(self) -> bool:
@@ -86,11 +103,14 @@ def draw_recording(rng: np.random.Generator, clean: bool = False) -> Recording:
         "pop": 0.05,
         "loose": 0.012,
         "mains": 0.04,
-        "reversal": 0.007,
+        "exchange": sum(EXCHANGES.values()),
         "dropout": 0.012,
     }
     luck = dict(zip(share, rng.random(len(share)), strict=True))
     flaws = tuple(name for name, value in luck.items() if value < share[name])
+    exchanged = _exchanged(luck["exchange"])
+    if exchanged == ARMS:
+        flaws = tuple("reversal" if name == "exchange" else name for name in flaws)
     tele = bool(rng.random() < TELE_SHARE)
     offset = 0.01 if n_samples == SHORT_SAMPLES else 0.22
     noise, spread, wander = (0.0038, 0.6, 0.020) if tele else (0.0019, 0.75, 0.030)
@@ -104,8 +124,17 @@ def draw_recording(rng: np.random.Generator, clean: bool = False) -> Recording:
         offset_mv=offset * math.exp(rng.normal(0, 0.5)) * (rng.uniform(5, 12) if "offset" in flaws else 1),
         pop_mv=rng.uniform(0.3, 4.0) if "pop" in flaws else 0.0,
         flaws=flaws,
+        exchanged=exchanged,
     )
     return recording if tele else _of_hospital(rng, recording)
+
+
+def _exchanged(luck: float) -> tuple[str, str] | None:
+    """The electrodes whose turn it is at this number in [0, 1); none at most."""
+    for pair, upto in zip(EXCHANGES, np.cumsum(list(EXCHANGES.values())), strict=True):
+        if luck < upto:
+            return pair
+    return None
 
 
 def _of_hospital(rng: np.random.Generator, recording: Recording) -> Recording:
@@ -246,8 +275,8 @@ def record(rng: np.random.Generator, heart: np.ndarray, recording: Recording) ->
     if recording.muscle_mv == 0.0:
         return heart
     add_electrode_noise(rng, heart, recording)
-    if "reversal" in recording.flaws:
-        swap_arms(heart)
+    if recording.exchanged is not None:
+        heart = exchange_matrix(*recording.exchanged) @ heart
     if recording.filtered:
         heart = filter_leads(heart, recording)
     if "dropout" in recording.flaws:

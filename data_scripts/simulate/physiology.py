@@ -48,6 +48,7 @@ RISK_RANGE = (0.25, 2.8)
 # How much single waves differ between patients, standard deviation of the logarithm: seven of the normal QRS, five of
 # left and two of right bundle branch block, two of P (`morphology.py`).
 WAVE_SPREAD = np.repeat([0.16, 0.20, 0.28, 0.32], [7, 5, 2, 2])
+P_LEFT = 15  # the left atrium's half of P
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Patient:
     horizontal_deg: float
     sagittal_deg: float
     gain: float
-    hypertrophy: bool
+    left_wall: float  # how much too thick the left ventricle's wall is: 0 in most, 1 the textbook's picture
     low_voltage: bool
     lead_gain: np.ndarray  # (8,), of I, II, V1 ... V6
     lead_mix: np.ndarray  # (8, 3), added to the projection
@@ -91,6 +92,7 @@ class Condition:
     beyond that of breathing. `rate_group` is the distribution that a sinus rate was drawn from, which need not be what
     a reader calls it. With `ectopic_order` n, every n-th beat is an ectopic one. With `wide_beats` all of them start
     in a ventricle. `atrial_rate` is that of P waves which the ventricles do not follow, or not one by one.
+    `retrograde_ms` is where a P wave that runs from the node back into the atria begins, from the onset of its QRS.
     """
 
     rhythm: Rhythm
@@ -112,6 +114,12 @@ class Condition:
     ectopic_order: int = 0
     wide_beats: bool = False
     atrial_rate: float | None = None
+    retrograde_ms: float | None = None
+
+    @property
+    def p_after_qrs_ms(self) -> float | None:
+        """From the onset of a beat's QRS to that of its P wave, before it as a rule; None where no P belongs to it."""
+        return self.retrograde_ms if self.pr_ms is None else -self.pr_ms
 
 
 @lru_cache(maxsize=len(LABEL_NAMES))
@@ -250,7 +258,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         cases["RBBB" if rng.random() < 0.5 else "LBBB"] = False
     block, severity, qrs_ms = _draw_conduction(rng, cases)
     hypertrophy = bool(rng.random() < 0.07)
-    gain = math.exp(rng.normal(0, 0.17)) * (1.5 if hypertrophy else 1.0)
+    gain = math.exp(rng.normal(0, 0.17))
     low_voltage = bool(rng.random() < 0.04)
     if low_voltage:
         gain *= 0.45
@@ -259,7 +267,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
     else:
         pr_ms = rng.normal(155 + 0.12 * (age - AGE_MEAN), 17)
         pr_ms = pr_ms if 112 <= pr_ms <= 194 else rng.uniform(120, 185)
-    return Patient(
+    patient = Patient(
         index=index,
         age=age,
         is_male=is_male,
@@ -274,7 +282,7 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         horizontal_deg=rng.normal(0, 9),
         sagittal_deg=rng.normal(0, 9),
         gain=gain,
-        hypertrophy=hypertrophy,
+        left_wall=0.0,
         low_voltage=low_voltage,
         lead_gain=np.exp(rng.normal(0, 0.10, 8)),
         lead_mix=rng.normal(0, 0.02, (8, 3)),
@@ -282,6 +290,24 @@ def draw_patient(seed: int, index: int, prevalence_scale: float) -> Patient:
         splinters=_draw_splinters(rng),
         t_gain=math.exp(rng.normal(-0.10 - 0.006 * (age - AGE_MEAN), 0.36)),
         t_shift=rng.normal(0, 0.035, 3),
+    )
+    return _with_thick_wall(rng, patient) if hypertrophy else patient
+
+
+def _with_thick_wall(rng: np.random.Generator, patient: Patient) -> Patient:
+    """
+    A left ventricle that works against pressure: its wall takes longer to be crossed, turns the axis to the left, and
+    loads the left atrium, whose half of P grows. What it does to QRS and T is in `morphology.py`.
+    """
+    wall = _clip(math.exp(rng.normal(0, 0.35)), 0.45, 1.9)
+    wave_gain = patient.wave_gain.copy()
+    wave_gain[P_LEFT] *= 1 + 0.2 * wall
+    return replace(
+        patient,
+        left_wall=wall,
+        qrs_ms=patient.qrs_ms + (6.0 * wall if patient.block == "none" else 0.0),
+        frontal_deg=patient.frontal_deg - 8.0 * wall,
+        wave_gain=wave_gain,
     )
 
 
@@ -301,7 +327,7 @@ def _draw_rate(
 
 def _draw_repolarisation(rng: np.random.Generator, patient: Patient) -> Repolarisation:
     """ST and T of one exam; those after a block are part of the block and not drawn here."""
-    if patient.hypertrophy and rng.random() < 0.45:
+    if patient.left_wall and rng.random() < 0.45 * min(patient.left_wall, 1.6):
         return "strain"
     which = rng.random()
     if which < 0.11:
@@ -315,6 +341,15 @@ def _draw_repolarisation(rng: np.random.Generator, patient: Patient) -> Repolari
     return "normal"
 
 
+def _retrograde_ms(rng: np.random.Generator, qrs_ms: float) -> float | None:
+    """
+    Onset of the P wave of a beat from the node, from that of its QRS: atria and ventricles are reached at about the
+    same time, so it comes shortly before, within or behind the QRS, or the atria are not reached at all.
+    """
+    before, behind = float(rng.uniform(-112, -75)), qrs_ms + float(rng.uniform(-25, 70))
+    return (before, behind, None)[int(rng.choice(3, p=[0.25, 0.5, 0.25]))]
+
+
 def _other_rhythm(rng: np.random.Generator, condition: Condition, rhythm: str) -> Condition:
     """An exam whose rhythm is none of sinus node, fibrillation or flutter, or whose ectopic beats come in order."""
     if rhythm in ("bigeminy", "trigeminy"):
@@ -324,6 +359,7 @@ def _other_rhythm(rng: np.random.Generator, condition: Condition, rhythm: str) -
     wide = {**narrow, "wide_beats": True, "qrs_ms": float(rng.uniform(142, 188)), "repolarisation": "normal"}
     slow, middle, quick = (float(rng.uniform(*limits)) for limits in ((36, 54), (62, 96), (148, 212)))
     atrial, share, pr_ms = float(rng.uniform(68, 100)), rng.random(), float(rng.uniform(140, 190))
+    retrograde_ms = _retrograde_ms(rng, condition.qrs_ms)
     changes: dict[str, dict[str, Any]] = {
         "paced": {
             **wide,
@@ -332,9 +368,9 @@ def _other_rhythm(rng: np.random.Generator, condition: Condition, rhythm: str) -
             "pr_ms": pr_ms if share < 0.5 else None,
         },
         "atrial": {**narrow, "heart_rate": middle, "pr_ms": pr_ms - 28},
-        "junctional": {**narrow, "heart_rate": slow if share < 0.7 else middle},
+        "junctional": {**narrow, "heart_rate": slow if share < 0.7 else middle, "retrograde_ms": retrograde_ms},
         "ventricular": {**wide, "heart_rate": 0.85 * slow if share < 0.5 else middle},
-        "svt": {**narrow, "heart_rate": quick, "rr_variation": 0.003},
+        "svt": {**narrow, "heart_rate": quick, "rr_variation": 0.003, "retrograde_ms": retrograde_ms},
         "wenckebach": {**narrow, "heart_rate": usual, "pr_ms": pr_ms + 20, "atrial_rate": usual},
         "two_to_one": {**narrow, "heart_rate": atrial / 2, "pr_ms": pr_ms + 10, "atrial_rate": atrial},
         "complete_block": {**(wide if share < 0.5 else narrow), "heart_rate": 0.9 * slow, "atrial_rate": atrial},

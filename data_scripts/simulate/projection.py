@@ -1,8 +1,10 @@
 """From the heart's dipole to electrodes and leads: Dower's matrix, the geometry of a patient, and the limb leads."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from common.electrodes import electrodes_to_leads
+from common.electrodes import ELECTRODES, electrodes_to_leads
 from data_scripts.simulate.physiology import Patient
 from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS
 
@@ -22,6 +24,9 @@ DOWER = np.array(
     ]
 )
 ELECTRODES_TO_LEADS = electrodes_to_leads(INDEPENDENT_LEADS).astype(np.float32)
+# Potentials against Wilson's terminal, to which those of the limbs add up to nothing.
+LEADS_TO_ELECTRODES = np.linalg.pinv(electrodes_to_leads(INDEPENDENT_LEADS))
+RIGHT_LEG_AS_LEFT = 0.96
 
 
 def rotation(frontal_deg: float, horizontal_deg: float, sagittal_deg: float) -> np.ndarray:
@@ -89,7 +94,23 @@ def twelve_leads(eight: np.ndarray) -> np.ndarray:
     return out
 
 
-def swap_arms(eight: np.ndarray) -> None:
-    """Exchange the arm electrodes, in place: I changes sign, II becomes III, chest leads stay."""
-    eight[1] -= eight[0]
-    eight[0] *= -1
+@lru_cache(maxsize=64)
+def exchange_matrix(one: str, other: str) -> np.ndarray:
+    """
+    What leads show where the cables of two electrodes are exchanged.
+
+    Both legs are far from the heart and have nearly the same potential. So where a cable of an arm lies on the right
+    leg, which is no part of any lead, the lead between that arm and the left leg is nearly flat, and Wilson's
+    terminal, to which the chest leads refer, moves.
+
+    Args:
+        one, other (`str`): Of `ELECTRODES`, or "RL".
+
+    Returns:
+        `np.ndarray` of shape `(8, 8)`, float32: I, II, V1 ... V6 as recorded from those of the right places.
+    """
+    places = {name: np.eye(len(ELECTRODES))[at] for at, name in enumerate(ELECTRODES)}
+    places["RL"] = RIGHT_LEG_AS_LEFT * places["LL"] + (1 - RIGHT_LEG_AS_LEFT) * places["RA"]
+    recorded = places | {one: places[other], other: places[one]}
+    electrodes = np.stack([recorded[name] for name in ELECTRODES])
+    return (ELECTRODES_TO_LEADS @ electrodes @ LEADS_TO_ELECTRODES).astype(np.float32)

@@ -9,9 +9,10 @@ from data_scripts.simulate.morphology import Heart
 from data_scripts.simulate.noise import Recording
 from data_scripts.simulate.physiology import Condition, Patient
 from data_scripts.simulate.rhythm import Beats
-from data_scripts.simulate.visible import AMPLITUDE_ERROR_MV, qrs_details, st_details
+from data_scripts.simulate.visible import AMPLITUDE_ERROR_MV, qrs_details, sokolow_lyon_mv, st_details
 from data_scripts.text.description import Detail
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
+from modeling_ecgclip.morphology_ecgclip import SOKOLOW_LYON_MV
 from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 
 
@@ -22,6 +23,7 @@ NOISY_FACTOR = 2.0  # of all of them where the recording is noisy or wanders
 SLOW_LIMIT, FAST_LIMIT, PR_LIMIT, QRS_LIMIT = (50.0, 1.6), (100.0, 2.0), (200.0, 4.0), (120.0, 3.5)
 QRS_SEEN_AS_WIDE = 110.0
 SHORT_PR = 120.0
+VOLTAGE_LIMIT = (SOKOLOW_LYON_MV, 0.15)
 LONG_QTC = {True: 450.0, False: 470.0}  # male, female
 
 OVERLOOKED = 0.05  # of findings that are there, in the reading
@@ -100,7 +102,11 @@ def _block_findings(rng: np.random.Generator, condition: Condition, qrs_ms: floa
 
 
 def _other_findings(
-    rng: np.random.Generator, patient: Patient, condition: Condition, axis_deg: float, blocked: bool
+    rng: np.random.Generator,
+    patient: Patient,
+    condition: Condition,
+    axis_deg: float,
+    blocked: bool,
 ) -> list[str]:
     """What is not among the six labels."""
     found = []
@@ -108,9 +114,7 @@ def _other_findings(
         found.append(f"{condition.ectopics}_ectopics")
     if condition.sinus_arrhythmia and rng.random() < 0.3:
         found.append("sinus_arrhythmia")
-    if patient.hypertrophy and not blocked and rng.random() < 0.75:
-        found.append("hypertrophy")
-    elif patient.low_voltage and rng.random() < 0.8:
+    if patient.low_voltage and rng.random() < 0.8:
         found.append("low_voltage")
     if axis_deg < -45 and not blocked and rng.random() < 0.8:
         found.append("left_fascicle")
@@ -136,6 +140,11 @@ def _shown_findings(
     if condition.wide_beats or wide:
         return ([] if condition.wide_beats else named), (), ()
     return named, qrs_details(heart, error[0]), st_details(heart, condition, error[1])
+
+
+def _seen_voltage(rng: np.random.Generator, heart: Heart) -> bool:
+    """Whether the left ventricle's voltage is found large: it is measured, so a slim chest may have it too."""
+    return bool(sokolow_lyon_mv(heart) > rng.normal(*VOLTAGE_LIMIT) and rng.random() >= OVERLOOKED)
 
 
 def _labels(rng: np.random.Generator, findings: list[str]) -> tuple[int, ...]:
@@ -176,8 +185,9 @@ def read_exam(
     slow, fast, long_pr = rng.normal(*SLOW_LIMIT), rng.normal(*FAST_LIMIT), rng.normal(*PR_LIMIT)
     rate_class = "slow" if rate < slow else "fast" if rate > fast else "usual"
     pr_ms, pr_class = None, "none"
-    if rhythm in OTHER_RHYTHMS and condition.pr_ms is not None:
-        pr_ms = condition.pr_ms + PR_ERROR * pr_error
+    p_after_qrs_ms = condition.p_after_qrs_ms
+    if rhythm in OTHER_RHYTHMS and p_after_qrs_ms is not None and p_after_qrs_ms < 0:
+        pr_ms = -p_after_qrs_ms + PR_ERROR * pr_error
         pr_class = "long" if pr_ms > long_pr else "short" if pr_ms < SHORT_PR else "usual"
     elif rhythm == "sinus":
         # Where fibrillation was taken for sinus rhythm, some P-like wave was measured.
@@ -199,6 +209,9 @@ def read_exam(
     findings += shown
     kept = rng.random(len(findings)) >= OVERLOOKED
     findings = [name for name, keep in zip(findings, kept, strict=True) if keep]
+    labels = _labels(rng, findings)
+    if not (blocked or condition.wide_beats) and _seen_voltage(rng, heart):
+        findings.append("hypertrophy")
     qrs_class = "wide" if blocked or condition.wide_beats else "borderline" if qrs_ms > QRS_SEEN_AS_WIDE else "usual"
     return ReadExam(
         rhythm=rhythm,
@@ -211,7 +224,7 @@ def read_exam(
         pr_class=pr_class,
         qrs_class=qrs_class,
         findings=tuple(findings),
-        labels=_labels(rng, findings),
+        labels=labels,
         qrs_details=in_qrs,
         st_details=in_st,
     )

@@ -26,6 +26,7 @@ P_OF_RHYTHM = {
     "two_to_one": "every_other",
     "complete_block": "unrelated",
 }
+RETROGRADE_P_PEAK_MS = 45.0  # behind its onset
 P_OF_FINDING = {"left_atrium": "long_v1", "right_atrium": "tall"}
 
 
@@ -79,10 +80,19 @@ def _st(read: ReadExam, condition: Condition) -> str | None:
 
 def _p(read: ReadExam, condition: Condition) -> str:
     if read.rhythm in OTHER_RHYTHMS:
+        if condition.retrograde_ms is not None:
+            return _retrograde_p(condition.retrograde_ms, condition.qrs_ms)
         return P_OF_RHYTHM.get(read.rhythm, "absent" if condition.pr_ms is None else "usual")
     if read.rhythm == "sinus":
         return next((word for name, word in P_OF_FINDING.items() if name in read.findings), "usual")
     return {"af": "none", "flutter": "saw"}.get(read.rhythm, "unclear")
+
+
+def _retrograde_p(begins_ms: float, qrs_ms: float) -> str:
+    """Seen before the QRS or behind it; within, it is not seen."""
+    if begins_ms < 0:
+        return "negative"
+    return "behind" if begins_ms + RETROGRADE_P_PEAK_MS > qrs_ms else "absent"
 
 
 def _qrs_details(read: ReadExam) -> tuple[Detail, ...]:

@@ -29,6 +29,12 @@ def qrs_shape(heart: Heart) -> np.ndarray:
     return twelve_leads(heart.qrs.leads.T @ shape)
 
 
+def sokolow_lyon_mv(heart: Heart) -> float:
+    """Returns S in V1 with the larger R of V5 and V6, of the conducted QRS."""
+    curve = dict(zip(LEAD_NAMES, qrs_shape(heart), strict=True))
+    return float(max(curve["V5"].max(), curve["V6"].max()) - curve["V1"].min())
+
+
 def _leads(mask: np.ndarray) -> list[str]:
     return [name for name, seen in zip(LEAD_NAMES, mask, strict=True) if seen]
 
@@ -71,7 +77,7 @@ def st_details(heart: Heart, condition: Condition, error_mv: float) -> tuple[Det
     """
     st, t, u, pr = (
         twelve_leads(eight[:, None])[:, 0] + error_mv
-        for eight in (heart.st_leads, heart.t_leads, heart.u_leads, heart.pr_leads)
+        for eight in (heart.st_leads + heart.sag_leads, heart.t_leads, heart.u_leads, heart.pr_leads)
     )
     limit = np.array([ST_UP_V2_V3_MV if name in ("V2", "V3") else ST_UP_MV for name in LEAD_NAMES])
     upright = np.isin(LEAD_NAMES, T_LEADS)

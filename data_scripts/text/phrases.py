@@ -138,6 +138,7 @@ P = {
     "unclear": ("de morfologia variável", "mal definida", "difícil identificação"),
     "absent": ("não identificada antes do QRS", "ausente antes do QRS"),
     "negative": ("negativa em DII", "com polaridade negativa em DII"),
+    "behind": ("negativa em DII, inscrita depois do QRS", "logo após o QRS, com polaridade negativa em DII"),
     "long": ("duração aumentada", "duração acima de 120 ms"),
     "long_v1": (
         "duração aumentada, com porção final negativa em V1",

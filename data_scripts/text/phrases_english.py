@@ -113,6 +113,7 @@ P = {
     "unclear": ("of variable shape", "poorly defined", "difficult to identify"),
     "absent": ("not identified before the QRS", "absent before the QRS"),
     "negative": ("negative in II", "of negative polarity in II"),
+    "behind": ("negative in II, inscribed behind the QRS", "just after the QRS, of negative polarity in II"),
     "long": ("duration increased", "duration above 120 ms"),
     "long_v1": (
         "duration increased, with a negative final part in V1",

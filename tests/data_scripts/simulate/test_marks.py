@@ -20,7 +20,7 @@ from data_scripts.simulate.marks import (
 )
 from data_scripts.simulate.marks_table import MARK_NAMES, MARKS_SCHEMA, marks_table
 from data_scripts.simulate.morphology import EDGE, draw_gains, render
-from data_scripts.simulate.projection import swap_arms, twelve_leads
+from data_scripts.simulate.projection import exchange_matrix, twelve_leads
 from data_scripts.simulate.rhythm import NORMAL, SUPRAVENTRICULAR, VENTRICULAR
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 
@@ -60,10 +60,10 @@ def marks_in(draft, gains, **changes):
     return marks_of(draft.beats, draft.heart, draft.condition, gains, duration_s, **changes)
 
 
-def alone(draft, gains, wave, arms_swapped=False):
+def alone(draft, gains, wave, exchanged=None):
     """The recording with one kind of wave in it and no other, (12, n) in mV: drawn by `render`, without marks."""
     heart, none = draft.heart, lambda waves: replace(waves, leads=0 * waves.leads)
-    others = ("st_leads", "j_leads", "u_leads", "pr_leads", "spike_leads")
+    others = ("st_leads", "j_leads", "u_leads", "sag_leads", "pr_leads", "spike_leads")
     heart = replace(heart, **{name: np.zeros(8) for name in others})
     if wave != P:
         heart = replace(heart, p=none(heart.p), ectopic_p=none(heart.ectopic_p))
@@ -75,17 +75,15 @@ def alone(draft, gains, wave, arms_swapped=False):
     if wave != T:
         heart = replace(heart, t_leads=0 * heart.t_leads)
     eight = render(np.random.default_rng(0), draft.beats, heart, draft.condition, gains, draft.recording.n_samples)
-    if arms_swapped:
-        swap_arms(eight)
-    return twelve_leads(eight)
+    return twelve_leads(eight if exchanged is None else exchange_matrix(*exchanged) @ eight)
 
 
 @pytest.mark.parametrize("wave", [P, QRS, T], ids=MARKED_WAVES)
-@pytest.mark.parametrize("arms_swapped", [False, True])
-def test_edges_in_each_lead_are_where_the_wave_alone_crosses_its_level(drafts, wave, arms_swapped):
+@pytest.mark.parametrize("exchanged", [None, ("RA", "LA"), ("LA", "RL")])
+def test_edges_in_each_lead_are_where_the_wave_alone_crosses_its_level(drafts, wave, exchanged):
     inward = []  # from the marks to the first and last sample above the level, in samples
     for draft, gains in drafts:
-        marks, leads = marks_in(draft, gains, arms_swapped=arms_swapped), alone(draft, gains, wave, arms_swapped)
+        marks, leads = marks_in(draft, gains, exchanged=exchanged), alone(draft, gains, wave, exchanged)
         for times, kind in zip(marks.times_ms, marks.kinds, strict=True):
             share = EDGE if wave != T else np.exp(-2) if kind == VENTRICULAR else T_EDGE
             for lead in range(12):
@@ -151,7 +149,7 @@ def test_nothing_is_marked_outside_the_recording(drafts):
 
 def test_exchanged_arms_exchange_marks_and_a_lost_lead_has_none(drafts):
     draft, gains = drafts[0]
-    plain, swapped = (marks_in(draft, gains, arms_swapped=value).times_ms for value in (False, True))
+    plain, swapped = (marks_in(draft, gains, exchanged=pair).times_ms for pair in (None, ("RA", "LA")))
     for pair in (("II", "III"), ("aVR", "aVL"), ("I", "I"), ("aVF", "aVF"), ("V3", "V3")):
         here, there = map(MARKED_LEADS.index, pair)
         np.testing.assert_allclose(swapped[:, here], plain[:, there], atol=0.05)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_scripts.simulate.noise import (
+    ARMS,
     LONG_SAMPLES,
     SHORT_SAMPLES,
     Recording,
@@ -86,8 +87,11 @@ def test_recordings_have_two_lengths_and_their_shares_of_offsets_and_flaws():
     assert {r.mains_hz for r in recordings if not r.filtered} == {60.0}
     assert max(r.offset_mv for r in recordings) > 2  # some have several millivolts
     assert {flaw for r in recordings for flaw in r.flaws} == {
-        "noisy", "wander", "offset", "pop", "loose", "mains", "reversal", "dropout",
+        "noisy", "wander", "offset", "pop", "loose", "mains", "reversal", "exchange", "dropout",
     }  # fmt: skip
+    assert all((r.exchanged is not None) == bool({"reversal", "exchange"} & set(r.flaws)) for r in recordings)
+    assert {r.exchanged for r in recordings if "reversal" in r.flaws} == {ARMS}
+    assert len({r.exchanged for r in recordings if "exchange" in r.flaws}) > 3
 
 
 def gain_at(hz, recording):

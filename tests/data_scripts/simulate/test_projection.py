@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from common.electrodes import ELECTRODES
 from data_scripts.simulate.projection import (
     DOWER,
     ELECTRODES_TO_LEADS,
+    exchange_matrix,
     frontal_axis,
     rotation,
-    swap_arms,
     twelve_leads,
 )
 from modeling_ecgclip.feature_extraction_ecgclip import DERIVED_LEADS
@@ -31,13 +32,25 @@ def test_limb_leads_obey_einthoven_and_goldberger(eight):
         np.testing.assert_array_equal(leads[LEAD_NAMES.index(name)], of_i * leads[0] + of_ii * leads[1])
 
 
-def test_exchanged_arms_are_what_the_swapped_electrodes_give():
+@pytest.mark.parametrize("pair", [("RA", "LA"), ("RA", "LL"), ("LA", "LL"), ("V2", "V3")])
+def test_exchanged_electrodes_are_what_the_swapped_potentials_give(pair):
     electrodes = np.random.default_rng(1).normal(size=(9, 30))
-    right = ELECTRODES_TO_LEADS.astype(float) @ electrodes
-    swapped = ELECTRODES_TO_LEADS.astype(float) @ electrodes[[1, 0, *range(2, 9)]]
+    one, other = map(ELECTRODES.index, pair)
+    order = list(range(9))
+    order[one], order[other] = other, one
+    right, swapped = (ELECTRODES_TO_LEADS.astype(float) @ electrodes[rows] for rows in (range(9), order))
     assert not np.allclose(right, swapped)
-    swap_arms(right)
-    np.testing.assert_allclose(right, swapped, atol=1e-6)
+    np.testing.assert_allclose(exchange_matrix(*pair) @ right, swapped, atol=1e-5)
+
+
+def test_an_arm_on_the_right_leg_leaves_one_lead_nearly_flat():
+    eight = np.random.default_rng(2).normal(size=(8, 400))
+    right = twelve_leads(eight)
+    for arm, flat, shown, as_before in (("RA", 1, 0, 2), ("LA", 2, 0, 1)):
+        wrong = twelve_leads(exchange_matrix(arm, "RL") @ eight)
+        assert wrong[flat].std() < 0.06 * right[flat].std()
+        assert abs(np.corrcoef(wrong[shown], right[as_before])[0, 1]) > 0.99  # I turns into III reversed, or into II
+        assert not np.allclose(wrong[6:], right[6:])  # Wilson's terminal has moved
 
 
 def test_a_potential_common_to_all_electrodes_is_not_seen():
