@@ -116,7 +116,8 @@ def shown_scores(page):
 def marked(page, label):
     """The tracing, once what drove a label is marked on it."""
     drawing = page.locator("#paper ecg-tracing")
-    sync_api.expect(drawing).to_have_attribute("aria-label", re.compile(f"marked where it drove {re.escape(label)}"))
+    said = re.compile(f"marked where it drove {re.escape(label)}")
+    sync_api.expect(drawing).to_have_attribute("aria-label", said, timeout=WAIT_MS)
     drawing.locator(".shade").first.wait_for(state="attached")
     return drawing
 
