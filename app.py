@@ -20,6 +20,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
 from space.analysis import TEMPLATES, Analyser, Analysis
@@ -424,7 +425,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if len(Path(name).parts) > 2 and not Path(name).is_dir():
                 raise ValueError(f"{name}: no such folder: {WHAT_TO_DO}")
         analyser = Analyser.load(args.model_name_or_path, args.clip_model_name_or_path, args.report_index)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DamagedFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     served, address, _ = launch(analyser, args.host, args.port, origin, args.timeout_s)

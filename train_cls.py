@@ -43,6 +43,7 @@ from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
 from training.parts import RunParts, data_fingerprints, encoder_fingerprint
 from training.plots import plot_loss, save_figure
 from training.run import (
+    PREDICTIONS,
     dataset_facts,
     print_plan,
     run_facts,
@@ -54,8 +55,6 @@ from training.targets import Targets, targets_of
 
 
 logger = get_logger(__name__)
-
-PREDICTIONS = "predictions.parquet"  # of the splits that did not train
 
 
 def check_together(classification: ClassificationArguments, data: DataArguments) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from common.files import read_json
 from modeling_ecgclip.checksums_ecgclip import (
     SUMS_FILE,
+    checksum_lines,
     file_digest,
     read_checksums,
     verify_checksums,
@@ -37,6 +40,17 @@ def verify_data(folder: str | os.PathLike[str], present: bool = False) -> None:
     """
     names = set(read_checksums(folder)) - set(FREE_TO_CHANGE)
     verify_checksums(folder, [name for name in names if not present or Path(folder, name).is_file()])
+
+
+def read_record(path: str | os.PathLike[str]) -> Any:
+    """
+    Returns what a JSON file holds, after a look at its digest, if its folder's `SHA256SUMS` states one.
+
+    Raises:
+        `ValueError`: naming the file, where it differs from its digest or is no JSON.
+    """
+    verify_checksums(Path(path).parent, [Path(path).name])
+    return read_json(path)
 
 
 def file_state(path: Path) -> FileState | None:
@@ -87,9 +101,11 @@ __all__ = [
     "SUMS_FILE",
     "FileState",
     "check_unchanged",
+    "checksum_lines",
     "file_digest",
     "file_state",
     "read_checksums",
+    "read_record",
     "unchanged",
     "verify_checksums",
     "verify_data",

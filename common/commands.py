@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from common.hub_access import HubAccessError
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 
 
 def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> int:
@@ -25,7 +26,7 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
         more_errors (`type[Exception]`): What a user of this command can fix, beside the Hub's refusals, files and
             values.
     """
-    can_be_fixed: tuple[type[Exception], ...] = (HubAccessError, OSError, ValueError, *more_errors)
+    can_be_fixed: tuple[type[Exception], ...] = (HubAccessError, DamagedFileError, OSError, ValueError, *more_errors)
     try:
         with _of_the_system():
             command()

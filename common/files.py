@@ -36,6 +36,14 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, json.dumps(_plain(content, ""), indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """Returns what a JSON file holds; raises `ValueError`, naming the file, where it is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from error
+
+
 def public_name(name_or_path: str | os.PathLike) -> str:
     """Returns a repository's id as it is, and of a folder here its own name: where it lies is nobody's business."""
     path = Path(name_or_path)

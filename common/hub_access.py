@@ -1,6 +1,6 @@
 """Publishing a folder on the Hub in one commit, with errors that a user can act on, each in one line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -35,6 +35,7 @@ def publish_folder(
     delete_patterns: Sequence[str] = (),
     commit_message: str = "Publish with ecgclip",
     space_sdk: str | None = None,
+    contents: Mapping[str, bytes] | None = None,
 ) -> str:
     """
     Puts a folder into a repository on the Hub, in one commit, and returns the repository's address.
@@ -51,6 +52,8 @@ def publish_folder(
         delete_patterns (`Sequence[str]`): Files to remove from the repository where the folder does not have them.
         commit_message (`str`): Title of the commit.
         space_sdk (`str`, *optional*): For a Space: `"gradio"`.
+        contents (`dict[str, bytes]`, *optional*): What files of the folder hold when published, where it is not the
+            same.
 
     Raises:
         `FileNotFoundError`: for a folder that does not exist or has no files.
@@ -73,7 +76,7 @@ def publish_folder(
         # Not upload_folder: with hf_xet it makes several commits, and a reader could meet half of the new files.
         api.create_commit(
             repo_id,
-            [CommitOperationAdd(path, folder / path) for path in paths]
+            [CommitOperationAdd(path, (contents or {}).get(path, folder / path)) for path in paths]
             + [CommitOperationDelete(path, is_folder=False) for path in stale],
             commit_message=commit_message,
             repo_type=repo_type,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
+from threading import Event, Thread
 
 import psutil
 
@@ -25,6 +26,9 @@ except ImportError:  # Windows
 ORPHANS_WAIT_S = 20.0  # the processes that a killed writer leaves end well within it
 RETRY_S = 0.1
 CLOCK_MOVES = timedelta(seconds=5)
+BEAT_S = 30.0  # how often a writer shows that it lives, by the time of its lock file
+SILENCE_S = 300.0  # after so long without a beat, seen from here, a writer of another machine is taken for dead
+LOOK_S = 2.0  # how often it is looked at
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux: containers of one machine have one, and several host names
 NO_LOCKS = (ENOLCK, ENOSYS, EOPNOTSUPP)  # of file systems that cannot lock a file
 
@@ -95,21 +99,24 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     The lock is the system's own (`flock`): it ends with the process, by kill -9 too, and with the children that it has
     forked, which may still write. A lock file that a dead process of this machine left is taken over. One of another
-    machine is refused, since from here nobody can tell whether its writer lives; over NFS `flock` itself reaches other
-    machines only where all mounts allow for it. Where there is no `flock` (Windows, some cluster file systems) the
-    file's word alone counts, and two that start in the same moment may both pass.
+    machine is watched: its writer, if it lives, touches it every `BEAT_S`, and is then refused to be disturbed; after
+    `SILENCE_S` of this process' own clock without a touch it is taken over, with a line that says so. A writer that was
+    only stopped for so long (a suspended job) ends itself when it goes on and finds another one's name. Over NFS `flock`
+    reaches other machines only where all mounts allow for it. Where there is no `flock` (Windows, some cluster file
+    systems) the file's word alone counts, and two that start in the same moment may both pass.
 
     Args:
         folder (`str` or `os.PathLike`): Where to the caller writes. A process does not hold one folder twice.
 
     Raises:
-        `BlockingIOError`: where another process holds the folder, or one of another machine may; naming it.
+        `BlockingIOError`: where another process holds the folder; naming it.
     """
     path = lock_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = _taken(path, folder)
+    file, me = _taken(path, folder)
     try:
-        yield
+        with _beating(path, me, folder):
+            yield
     finally:
         os.ftruncate(file, 0)  # nobody's any more, also where a file that is open cannot be removed
         with suppress(OSError):
@@ -117,10 +124,67 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(file)
 
 
-def _taken(path: Path, folder: str | os.PathLike[str]) -> int:
-    """The descriptor of the lock file, held and signed."""
-    deadline = time.monotonic() + ORPHANS_WAIT_S
+@contextmanager
+def _beating(path: Path, me: Writer, folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Touches the lock file that this process signed as long as the block runs, in a thread."""
+    done = Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_S):
+            with suppress(OSError):  # a disk that is away for a while
+                writer = Writer.read(path)
+                if writer == me:
+                    os.utime(path)
+                elif writer is not None:
+                    print(
+                        f"error: {folder} was taken over by {writer}: this process ends", file=sys.stderr, flush=True
+                    )
+                    os._exit(1)  # before it writes another byte there
+
+    thread = Thread(target=beat, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class _Watch:
+    """Tells of a lock file that another machine's writer left whether that one still touches it."""
+
+    def __init__(self) -> None:
+        self.seen: tuple[Writer, int] | None = None
+        self.since = 0.0
+
+    def is_over(self, writer: Writer, file: int, folder: str | os.PathLike[str]) -> bool:
+        """
+        Returns whether it was silent for long enough; the time is this process' own, since clocks differ.
+
+        Raises:
+            `BlockingIOError`: where it lives, or another one took its place.
+        """
+        seen = writer, os.fstat(file).st_mtime_ns
+        if self.seen is None:
+            self.seen, self.since = seen, time.monotonic()
+            print(
+                f"{folder} was being written by {writer}: taken over if there is no sign of it for {SILENCE_S:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        if seen != self.seen:
+            raise BlockingIOError(f"{folder} is being written by {writer}")
+        if time.monotonic() - self.since < SILENCE_S:
+            return False
+        print(f"{folder} is taken over from {writer}", file=sys.stderr, flush=True)
+        return True
+
+
+def _taken(path: Path, folder: str | os.PathLike[str]) -> tuple[int, Writer]:
+    """The descriptor of the lock file, held and signed, and what it says now."""
+    deadline, watch = time.monotonic() + ORPHANS_WAIT_S, _Watch()
     while True:
+        pause = RETRY_S
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             locked = _lock(file)
@@ -131,14 +195,14 @@ def _taken(path: Path, folder: str | os.PathLike[str]) -> int:
                 if lives or time.monotonic() > deadline:
                     raise BlockingIOError(f"{folder} is being written by {writer or 'another process'}")
             elif _is(file, path):
-                _refuse_living(writer, locked, path, folder)
-                _sign(file)
-                return file
+                if writer is None or _is_dead(writer, locked, folder) or watch.is_over(writer, file, folder):
+                    return file, _signed(file)
+                pause = LOOK_S
         except BaseException:
             os.close(file)
             raise
         os.close(file)
-        time.sleep(RETRY_S)
+        time.sleep(pause)
 
 
 def _lock(file: int) -> bool | None:
@@ -156,17 +220,15 @@ def _lock(file: int) -> bool | None:
     return True
 
 
-def _refuse_living(writer: Writer | None, locked: bool, path: Path, folder: str | os.PathLike[str]) -> None:
-    """Refuses a lock file whose writer may live, where the system's lock does not say that it is dead."""
-    if writer is None or (locked and writer.is_here):
-        return
+def _is_dead(writer: Writer, locked: bool, folder: str | os.PathLike[str]) -> bool:
+    """Whether a writer that signed is known to be dead; False for one of whom nobody here can tell."""
+    if locked and writer.is_here:
+        return True
     if writer.host != socket.gethostname():
-        raise BlockingIOError(
-            f"{folder} is being written by {writer}. Whether it still runs cannot be told from here: if it does not, "
-            f"remove {path}"
-        )
+        return False
     if writer.is_alive:
         raise BlockingIOError(f"{folder} is being written by {writer}")
+    return True
 
 
 def _is(file: int, path: Path) -> bool:
@@ -177,10 +239,12 @@ def _is(file: int, path: Path) -> bool:
         return False
 
 
-def _sign(file: int) -> None:
-    """Writes who holds the lock."""
+def _signed(file: int) -> Writer:
+    """Writes who holds the lock, and returns it."""
+    me = Writer.this()
     os.ftruncate(file, 0)
-    os.pwrite(file, (json.dumps(asdict(Writer.this())) + "\n").encode(), 0)
+    os.pwrite(file, (json.dumps(asdict(me)) + "\n").encode(), 0)
+    return me
 
 
 def _started(pid: int) -> datetime | None:

@@ -106,7 +106,7 @@ def load_text_encoder(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTra
 
     Raises:
         `FileNotFoundError`: where there is no such folder, or model or tokenizer cannot be found in it or on the Hub.
-        `ValueError`: where the weights differ from the digest in the folder's `SHA256SUMS`.
+        [`DamagedFileError`]: where a file differs from the digest in the folder's `SHA256SUMS`.
     """
     path = Path(name_or_path)
     if not path.is_dir() and (path.is_absolute() or str(name_or_path).startswith(".") or len(path.parts) > 2):
@@ -115,9 +115,8 @@ def load_text_encoder(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTra
         raise FileNotFoundError(f"text model {name_or_path}: no config.json in this folder")
     try:
         # In the checkpoint's own, perhaps half precision, embeddings would differ from device to device.
-        load = partial(AutoModel.from_pretrained, name_or_path, dtype=torch.float32)
-        model = load_verified(load, name_or_path)
-        return model, AutoTokenizer.from_pretrained(name_or_path)
+        load_model = partial(AutoModel.from_pretrained, name_or_path, dtype=torch.float32)
+        return load_verified(lambda: (load_model(), AutoTokenizer.from_pretrained(name_or_path)), name_or_path)
     except OSError as error:
         raise FileNotFoundError(f"text model {name_or_path}: found neither here nor on the Hub: {error}") from error
 

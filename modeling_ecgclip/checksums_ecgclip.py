@@ -7,7 +7,7 @@ of each large file: with a processor's own instructions for it, it is faster tha
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +15,15 @@ from pathlib import Path, PurePosixPath
 SUMS_FILE = "SHA256SUMS"
 MOST_THREADS = 8  # hashing leaves the interpreter free; beyond, the disk is what counts
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")  # a star says that it was read as bytes, as it always is
+
+
+class DamagedFileError(Exception):
+    """
+    A file of a saved model is not the one that was saved; its message names file, expected and found digest.
+
+    No `ValueError`: those transformers' `pipeline` collects, one of each class that it tries, and hides the line that
+    says what happened among their tracebacks.
+    """
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
@@ -83,9 +92,14 @@ def write_checksums(
     stated |= {name: known.get(name) or digests[folder / name] for name in names}
     path = folder / SUMS_FILE
     aside = path.with_name(f"{SUMS_FILE}.incomplete")
-    aside.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(stated.items())), encoding="utf-8")
+    aside.write_text(checksum_lines(stated), encoding="utf-8")
     os.replace(aside, path)
     return path
+
+
+def checksum_lines(stated: Mapping[str, str]) -> str:
+    """Returns what a `SHA256SUMS` says of files, by their digests."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(stated.items()))
 
 
 def verify_checksums(folder: str | os.PathLike[str], files: Iterable[str] | None = None) -> list[str]:
@@ -126,4 +140,12 @@ def _digests(paths: list[Path]) -> dict[Path, str]:
         return dict(zip(paths, executor.map(file_digest, paths), strict=True))
 
 
-__all__ = ["SUMS_FILE", "file_digest", "read_checksums", "verify_checksums", "write_checksums"]
+__all__ = [
+    "SUMS_FILE",
+    "DamagedFileError",
+    "checksum_lines",
+    "file_digest",
+    "read_checksums",
+    "verify_checksums",
+    "write_checksums",
+]

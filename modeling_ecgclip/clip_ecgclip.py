@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecgclip import EcgResNetConfig
 from .encoder_ecgclip import EcgForSignalClassification, EcgPreTrainedModel
-from .hub_ecgclip import load_verified
+from .hub_ecgclip import load_verified, verify_settings
 from .labels_ecgclip import CODE_LABELS
 from .losses_ecgclip import clip_loss, siglip_loss
 from .towers_ecgclip import build_tower, classifier_class, load_tower, tower_config
@@ -208,6 +208,7 @@ class EcgClipModel(EcgPreTrainedModel):
         text_kwargs = text_kwargs or {}
         if isinstance(ecg, str):
             ecg = load_tower(ecg)
+        verify_settings(text_model_name_or_path, **text_kwargs)
         text_config = AutoConfig.from_pretrained(text_model_name_or_path, **text_kwargs)
         ecg_config = ecg if isinstance(ecg, PreTrainedConfig) else ecg.config
         config = cls.config_class(

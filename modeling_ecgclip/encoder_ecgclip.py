@@ -75,10 +75,10 @@ class EcgPreTrainedModel(PreTrainedModel):
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
         """
-        As in transformers, after a look at the files: weights that are not those which were saved are refused.
+        As in transformers, after a look at the files: those that are not what was saved are refused.
 
         Raises:
-            `ValueError`: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
+            [`DamagedFileError`]: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
         """
         name = pretrained_model_name_or_path
         load = partial(super().from_pretrained, name, *args, **kwargs)

@@ -123,8 +123,9 @@ class ExportedEcgClassifier(PreTrainedModel):
 
         Raises:
             `OSError`: for a folder or repository without the model's files.
-            `ValueError`: for another `dtype`, the folder of a model that was not exported, or a graph that is not the
-                one which was saved, naming the file and both digests.
+            `ValueError`: for another `dtype`, or the folder of a model that was not exported.
+            [`DamagedFileError`]: for a graph or settings that are not those which were saved, naming the file and both
+                digests.
             `ImportError`: where the runtime is not installed.
         """
         if dtype not in (None, "auto", "float32", torch.float32):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, Pipeline, pipeline
 
-from .hub_ecgclip import MEASUREMENT_TASK
+from .hub_ecgclip import MEASUREMENT_TASK, verify_settings
 from .labels_ecgclip import is_positive
 from .limits_ecgclip import MAX_REQUEST_BYTES
 from .pipeline_ecgclip import DEFAULT_HYPOTHESIS_TEMPLATE, EcgFeatureExtractionPipeline, EcgMeasurementPipeline
@@ -63,6 +63,7 @@ class EndpointHandler:
     preparer_class = RequestPreparer
 
     def __init__(self, path: str = ""):
+        verify_settings(path)
         config = AutoConfig.from_pretrained(path, trust_remote_code=True)
         tasks = RequestPreparer.tasks_of(config, path)
         task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone

@@ -1,6 +1,7 @@
 """Folders that carry weights, code and preprocessing together, so that they load without this package."""
 
 import copy
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -8,13 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
 
-from .checksums_ecgclip import SUMS_FILE, read_checksums, verify_checksums, write_checksums
+from .checksums_ecgclip import SUMS_FILE, DamagedFileError, read_checksums, verify_checksums, write_checksums
 from .signal_ecgclip import SignalSpec, check_same_signal
 
-
-logger = logging.get_logger(__name__)
 
 MEASUREMENT_TASK = "ecg-measurement"  # of every folder: it is the same whatever the model
 # A pipeline's "pt" names the Auto classes that load its model, each where those before it cannot; it may not be empty.
@@ -30,12 +29,13 @@ _PIPELINES = {
 # A stale one of these would win over the one just written.
 _PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
-# What a model's `SHA256SUMS` states. Weights are nobody's to edit; settings are, by hand or on the Hub's page.
+# What a model's `SHA256SUMS` states, and loading compares.
 _WEIGHTS = ("model*.safetensors", "model.onnx", "openvino_model.bin", "openvino_model.xml")
 _CODE = ("*_ecgclip.py", "handler.py")
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab.*")
 _SAVED_BY_PREPROCESSOR = (*_PREPROCESSOR_FILES, *_TOKENIZER_FILES, *_CODE)
-_SAVED = (*_WEIGHTS, "model*.safetensors.index.json", "config.json", *_SAVED_BY_PREPROCESSOR)
+_SETTINGS = ("model*.safetensors.index.json", "config.json", *_SAVED_BY_PREPROCESSOR)
+_SAVED = (*_WEIGHTS, *_SETTINGS)
 
 
 def save_for_hub(model: Any, save_directory: str | Path, processor: Any, **kwargs: Any) -> Path:
@@ -102,28 +102,53 @@ def state_saved_settings(folder: str | os.PathLike[str], *names: str) -> None:
         write_checksums(folder, [name for name in os.listdir(folder) if _is_one_of(name, names_or_patterns)])
 
 
-def verify_saved_files(folder: str | os.PathLike[str], but: Iterable[str] = ()) -> list[str]:
+def verify_saved_files(folder: str | os.PathLike[str], but: Iterable[str] = (), weights: bool = True) -> list[str]:
     """
     Compares the files of a saved model that are here with its `SHA256SUMS`, and returns which ones were compared.
 
-    Weights that differ are refused. For settings that differ there is a warning: they may be edited, which a file on
-    the Hub often is. A folder without `SHA256SUMS`, as earlier releases wrote it, passes.
+    Settings and code as well as weights: a digit of a threshold or of a rate that flips gives other diagnoses, and
+    nobody can tell it from an edit. Who edits them removes their lines from `SHA256SUMS`. Line ends of text may be
+    those of another system. A folder without `SHA256SUMS`, as earlier releases wrote it, passes.
 
     Args:
         folder (`str` or `os.PathLike`): Of the model, or its snapshot of the Hub.
         but (`Iterable[str]`): Files not to compare.
+        weights (`bool`, defaults to `True`): Compare weights too, which takes the longest.
 
     Raises:
-        `ValueError`: naming the file, what was expected and what was found.
+        [`DamagedFileError`]: naming the file, what was expected and what was found.
     """
-    here = [name for name in read_checksums(folder) if os.path.isfile(os.path.join(folder, name))]
+    stated, patterns = read_checksums(folder), _SAVED if weights else _SETTINGS
+    here = [name for name in stated if _is_one_of(name, patterns) and os.path.isfile(os.path.join(folder, name))]
     here = sorted(set(here) - set(but))
-    verify_checksums(folder, [name for name in here if _is_one_of(name, _WEIGHTS)])
+    of_another_system = [
+        name for name in here if _is_one_of(name, _SETTINGS) and _with_own_line_ends(folder, name) == stated[name]
+    ]
     try:
-        verify_checksums(folder, [name for name in here if not _is_one_of(name, _WEIGHTS)])
+        verify_checksums(folder, set(here) - set(of_another_system))
     except ValueError as error:
-        logger.warning(str(error))
+        raise DamagedFileError(str(error)) from None
     return here
+
+
+def _with_own_line_ends(folder: str | os.PathLike[str], name: str) -> str:
+    """The digest of a text as it was saved, which git may check out with the line ends of Windows."""
+    return hashlib.sha256(Path(folder, name).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def verify_settings(name_or_path: str | os.PathLike[str], **kwargs: Any) -> None:
+    """
+    Compares settings and code of a saved model before they are read, without its weights; see [`verify_saved_files`].
+
+    Args:
+        name_or_path (`str` or `os.PathLike`), kwargs: Where they are, as for [`saved_folder`].
+
+    Raises:
+        [`DamagedFileError`]: naming the file, what was expected and what was found.
+    """
+    folder = saved_folder(name_or_path, **kwargs)
+    if folder is not None:
+        verify_saved_files(folder, weights=False)
 
 
 def saved_folder(name_or_path: str | os.PathLike[str], **kwargs: Any) -> Path | None:
@@ -154,7 +179,7 @@ def load_verified(load: Callable[[], Any], name_or_path: str | os.PathLike[str],
         name_or_path (`str` or `os.PathLike`), kwargs: Where from, as for [`saved_folder`].
 
     Raises:
-        `ValueError`: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
+        [`DamagedFileError`]: naming the file, the digest that the folder's `SHA256SUMS` states, and the one found.
     """
     folder = saved_folder(name_or_path, **kwargs)
     if folder is None:
@@ -245,4 +270,5 @@ __all__ = [
     "state_saved_model",
     "state_saved_settings",
     "verify_saved_files",
+    "verify_settings",
 ]

@@ -9,7 +9,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from .feature_extraction_ecgclip import StandardEcg
-from .hub_ecgclip import check_preprocessing, save_for_hub
+from .hub_ecgclip import check_preprocessing, save_for_hub, verify_settings
 from .inputs_ecgclip import NumberedInput, are_streamed, is_one_ecg, numbered
 from .labels_ecgclip import decision, is_positive
 from .preparation_ecgclip import EcgPreparation
@@ -71,6 +71,9 @@ class EcgPipeline(Pipeline):
             )
         name = getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__
         check_preprocessing(self.model.config, self.feature_extractor, name)
+        commit = getattr(self.model.config, "_commit_hash", None)
+        if commit is not None:  # of the Hub, preprocessing arrives after the model was compared
+            verify_settings(name, revision=commit)
 
     def __call__(self, inputs: Any, exam_id: Any = None, **kwargs: Any) -> Any:
         """

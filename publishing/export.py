@@ -41,7 +41,7 @@ from modeling_ecgclip.exported_ecgclip import (
     ExportedEcgConfig,
     write_configuration,
 )
-from modeling_ecgclip.hub_ecgclip import check_preprocessing
+from modeling_ecgclip.hub_ecgclip import check_preprocessing, verify_settings
 from modeling_ecgclip.towers_ecgclip import classifier_class
 from publishing.export_check import (
     MAX_MEAN_DIFFERENCE,
@@ -129,6 +129,7 @@ def load_source(name_or_path: str) -> tuple[EcgForSignalClassification, EcgFeatu
     Raises:
         `ValueError`: for a folder without a trained head, or one whose parts state different signals.
     """
+    verify_settings(name_or_path)
     config = AutoConfig.from_pretrained(name_or_path)
     config = getattr(config, "ecg_config", config)
     loaded: Any = classifier_class(config).from_pretrained(

@@ -18,7 +18,7 @@ from typing import Any
 from accelerate import Accelerator
 from huggingface_hub import HfApi, get_token
 
-from common.checksums import SUMS_FILE, verify_checksums
+from common.checksums import SUMS_FILE, checksum_lines, read_checksums, verify_checksums, verify_data
 from common.commands import exit_status
 from common.files import write_json
 from common.hub_access import (
@@ -30,6 +30,7 @@ from common.hub_access import (
     publish_folder,
 )
 from common.locks import only_writer
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from publishing.card import EVAL_RESULTS, write_card
 from publishing.real_ecgs import RECORD as REAL_ECGS
 from publishing.requirements import write_requirements
@@ -39,7 +40,7 @@ from publishing.stages import CONTRASTIVE
 from training.arguments import HubArguments, TrainingArguments, parse
 from training.checkpoints import BEST
 from training.parts import RunParts
-from training.run import HTTP_CLIENTS, METRICS, STOPPED_BY_SIGNAL
+from training.run import HTTP_CLIENTS, METRICS, STOPPED_BY_SIGNAL, state_records
 
 
 logger = logging.getLogger(__name__)
@@ -152,11 +153,14 @@ def publish_model(
 
 def publish_completed(folder: Path, repo_id: str, public: bool = False) -> str:
     """Publishes a folder that has its card, in one commit, and returns its address; as [`publish_model`]."""
+    verify_data(folder, present=True)
     left_out = [path for path in folder_files(folder) if not is_published(path)]
+    stated = {path: digest for path, digest in read_checksums(folder).items() if is_published(path)}
     return publish_folder(
         folder,
         repo_id,
         public=public,
+        contents={SUMS_FILE: checksum_lines(stated).encode()},
         ignore_patterns=left_out,
         delete_patterns=STALE,
         commit_message="Weights, code, preprocessing, card and records of a run of ecgclip",
@@ -204,6 +208,7 @@ def finish_run(folder: Path, metrics: dict[str, Any], hub: HubArguments) -> None
         hub (`HubArguments`): The command line's.
     """
     write_json(folder / METRICS, metrics)
+    state_records(folder)
     (folder / BEST).unlink(missing_ok=True)
     finish_folder(folder, hub)
 
@@ -242,6 +247,7 @@ def finished_before(
     if accelerator.is_main_process:
         logger.info(f"this run is finished and its results lie in {folder}: nothing is left to train")
         (folder / BEST).unlink(missing_ok=True)
+        state_records(folder)  # compared a moment ago; its end may have come before they were stated
         finish_folder(folder, hub)
     accelerator.end_training()
     return metrics
@@ -254,7 +260,7 @@ def _left_to_do(folder: Path, run: RunParts, outputs: Collection[str]) -> str | 
         if missing := [name for name in outputs if not (folder / name).is_file()]:
             raise FileNotFoundError(f"missing {', '.join(missing)}")
         verify_checksums(folder, [path.name for path in folder.glob("*.safetensors")])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DamagedFileError) as error:
         return f"its outputs are not whole and are made again: {error}"
     run.compare(finished.record, folder)
     return "it is now to end later: training goes on" if run.goes_beyond(finished.record) else None

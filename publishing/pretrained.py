@@ -22,13 +22,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor
 
 import modeling_ecgclip
+from common.checksums import verify_data
 from common.commands import exit_status
 from common.files import write_json, write_text
 from common.hub_access import check_repo_id
 from common.locks import only_writer
 from common.writing import written_aside
 from modeling_ecgclip import EcgClipConfig, save_for_hub
-from modeling_ecgclip.hub_ecgclip import state_offers, state_saved_model
+from modeling_ecgclip.hub_ecgclip import state_offers, state_saved_model, state_saved_settings
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from publishing.card import CARD, model_card, sealed
 from publishing.model import publish_completed, repository_of
@@ -38,7 +39,7 @@ from publishing.run_folder import read_run
 from publishing.space import SpaceModels, publish_space
 from training.arguments import HubArguments, parse
 from training.plots import plot_loss, save_figure
-from training.run import HTTP_CLIENTS
+from training.run import HTTP_CLIENTS, state_records
 
 
 NAMES = {"clip": "ecgclip-simulated-clip", "cls": "ecgclip-simulated"}  # of the repositories
@@ -92,6 +93,7 @@ def pack(folder: Path, output_dir: Path) -> None:
     missing = [name for name in (WEIGHTS, "config.json", *RECORDS) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder}: expected the folder of a finished run, missing {', '.join(missing)}")
+    verify_data(folder, present=True)
     with only_writer(output_dir):
         _pack(folder, output_dir)
 
@@ -114,6 +116,7 @@ def _pack(folder: Path, output_dir: Path) -> None:
     write_text(output_dir / f"{CODE}.py", CODE_TEXT)
     write_text(output_dir / "handler.py", HANDLER_TEXT)
     state_saved_model(output_dir)
+    state_records(output_dir)
 
 
 def unpack(folder: Path, output_dir: Path) -> None:
@@ -133,6 +136,7 @@ def unpack(folder: Path, output_dir: Path) -> None:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output_dir / name)
     state_saved_model(output_dir)
+    state_saved_settings(output_dir, *RECORDS, *OF_WEIGHTS)
     history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
     save_figure(plot_loss(history, "Contrastive loss" if with_text else "Loss"), output_dir / "loss.png")
 

@@ -1,10 +1,10 @@
 """What a classifier that is published was measured to do on real ECGs, beside the test split of its own run."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.checksums import read_record
 from common.markdown import markdown_table
 from publishing.stages.base import Table
 
@@ -52,7 +52,7 @@ def real_tables(run: "RunFolder") -> list[Table]:
     path = run.path / RECORD
     if not path.is_file():
         return []
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record(path)
     if record["weights"] != weights_digest(run.path):
         raise ValueError(
             f"{path}: expected numbers of the weights beside it, found those of others: benchmarks/real/run.py with "

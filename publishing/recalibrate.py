@@ -11,7 +11,6 @@ Example:
         --promised_error 0.1
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -23,8 +22,9 @@ import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 
+from common.checksums import verify_data
 from common.commands import exit_status
-from common.files import public_name, write_json
+from common.files import public_name, read_json, write_json
 from common.locks import only_writer
 from common.markdown import markdown_table
 from common.writing import check_new, written_aside
@@ -48,6 +48,7 @@ from publishing.run_folder import WEIGHTS, read_run
 from training.arguments import parse
 from training.augmentation import SignalInput
 from training.data import ExamSplit, ExamTable
+from training.run import state_records
 
 
 logger = logging.getLogger(__name__)
@@ -270,7 +271,8 @@ def _recalibrate(args: RecalibrateArguments) -> dict[str, Any]:
             "(multi_label_classification), which alone have thresholds"
         )
     table = ExamTable.load(args.dataset_name_or_path, args.dataset_revision)
-    run = json.loads(path.read_text(encoding="utf-8")) if (path := source / "run.json").is_file() else {}
+    verify_data(source, present=True)
+    run = read_json(path) if (path := source / "run.json").is_file() else {}
     _refuse_own_exams(args, table, run)
     exams = labelled_logits(model, extractor, table, args.splits, args.per_device_eval_batch_size)
     names, before = [label.name for label in labels_of(config)], before_of(config)
@@ -369,6 +371,7 @@ def _write_folder(
         raise FileNotFoundError(f"{source}: expected weights as {WEIGHTS[0]}, found none")
     state_saved_model(folder)
     write_json(folder / "run.json", record)
+    state_records(folder)
     try:
         read_run(folder)
     except (FileNotFoundError, ValueError) as error:

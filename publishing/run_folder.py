@@ -1,6 +1,5 @@
 """A finished run's folder, as its card and its publication read it."""
 
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import Any
 from safetensors import safe_open
 from transformers import AutoConfig
 
+from common.checksums import read_record
+from common.files import read_json
 from modeling_ecgclip import EcgFeatureExtractor
-from modeling_ecgclip.hub_ecgclip import check_preprocessing
+from modeling_ecgclip.hub_ecgclip import check_preprocessing, verify_settings
 from modeling_ecgclip.labels_ecgclip import Label, labels_named
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from publishing.source_facts import source_facts
@@ -151,8 +152,9 @@ def read_run(folder: str | os.PathLike, drawn: bool = True) -> RunFolder:
 
     Raises:
         `FileNotFoundError`: where the folder is not that of a finished run, naming what is missing.
-        `ValueError`: for records that cannot be read, naming the file, and for weights, preprocessing and records that
-            state different signals.
+        `ValueError`: for records that cannot be read or differ from their digests, naming the file, and for weights,
+            preprocessing and records that state different signals.
+        [`DamagedFileError`]: for settings or code that differ.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -166,8 +168,9 @@ def read_run(folder: str | os.PathLike, drawn: bool = True) -> RunFolder:
     missing = [name for name in missing if drawn or not name.endswith(".png")]
     if missing:
         raise FileNotFoundError(f"{path}: not the folder of a finished run, missing {', '.join(missing)}")
-    others = (_read_json(path / name) for name in (METRICS, "config.json", "history.json"))
-    run = RunFolder(path, record, *others)
+    verify_settings(path)
+    config = read_json(path / "config.json")
+    run = RunFolder(path, record, read_record(path / METRICS), config, read_record(path / "history.json"))
     code = {f"{reference.split('.')[0]}.py" for reference in run.config.get("auto_map", {}).values()}
     if missing := sorted(name for name in code if not (path / name).is_file()):
         raise FileNotFoundError(f"{path}: config.json names code that is missing: {', '.join(missing)}")
@@ -177,7 +180,7 @@ def read_run(folder: str | os.PathLike, drawn: bool = True) -> RunFolder:
 
 def _read_record(path: Path) -> dict[str, Any]:
     """`run.json`, of a kind of run that is known."""
-    record = _read_json(path)
+    record = read_record(path)
     try:
         stage_of(record)
     except ValueError as error:
@@ -195,10 +198,3 @@ def _check_signal(run: RunFolder) -> None:
     if "signal" in run.record:
         stated = ("run.json", SignalSpec(**run.record["signal"]))
         check_same_signal((("the feature extractor", run.signal), stated), str(run.path))
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from error

@@ -1,6 +1,5 @@
 """What the finished runs found, gathered for tables and figure."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common.checksums import read_record
 from metrics.ecg_multilabel.ecg_multilabel import METRICS, metrics_by_weight
 from metrics.ecg_multilabel.resampling import MIN_POSITIVES_FOR_INTERVAL, group_numbers
 from reproduction.jobs import RESULT_FILE, cell_name, pretraining_name
@@ -312,7 +312,9 @@ def read_results(
                 if not (folder / RESULT_FILE).is_file():
                     missing.append(cell_name(setting, arm, seed))
                     continue
-                metrics, run, history = (_json(folder / f"{name}.json") for name in ("metrics", "run", "history"))
+                metrics, run, history = (
+                    read_record(folder / f"{name}.json") for name in ("metrics", "run", "history")
+                )
                 splits, _ = read_predictions(folder / "predictions.parquet")
                 test = splits["test"]
                 if not isinstance(test, SplitPredictions):
@@ -320,12 +322,8 @@ def read_results(
                 cells.append(Cell(setting, arm, seed, metrics, run, history, test))
     folders = {(start, seed): output_dir / pretraining_name(start, seed) for start in starts for seed in seeds}
     pretrainings = [
-        Pretraining(start, seed, _json(folder / "history.json"))
+        Pretraining(start, seed, read_record(folder / "history.json"))
         for (start, seed), folder in folders.items()
         if (folder / "history.json").is_file()
     ]
     return Results(cells, missing, pretrainings)
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

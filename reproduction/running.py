@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from common.checksums import SUMS_FILE, write_checksums
 from common.files import write_json
 from common.processes import end_with_parent
-from reproduction.jobs import JOB_FILE, RESULT_FILE, Job, unfinished
+from reproduction.jobs import JOB_FILE, Job, unfinished
 from reproduction.sharing import Held, share
+from training.run import RECORDS
 
 
-KEPT = (JOB_FILE, RESULT_FILE, "run.json", "history.json", "predictions.parquet")
+KEPT = (JOB_FILE, SUMS_FILE, *RECORDS)
 LOG_FILE = "log.txt"
 TRIES = 3  # of a job whose process dies: the last one alone, where nobody else can be to blame
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -212,6 +214,8 @@ def clean(folder: Path, everything_else: bool) -> None:
     for path in folder.iterdir():
         if path.name in ("checkpoints", LOG_FILE) or (everything_else and path.name not in KEPT):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if (folder / SUMS_FILE).is_file():
+        write_checksums(folder, ())  # without those of what is gone
 
 
 def _pool(held: Held, num_proc: int) -> ProcessPoolExecutor:

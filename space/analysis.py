@@ -22,6 +22,7 @@ from modeling_ecgclip import (
     ZeroShotEcgClassificationPipeline,
     measure_record,
 )
+from modeling_ecgclip.hub_ecgclip import verify_settings
 from modeling_ecgclip.labels_ecgclip import labels_of
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
 from space.findings import Findings
@@ -353,6 +354,7 @@ class Analyser:
 
 def _pipeline(task: Any, model: str, kind: type) -> Any:
     """A pipeline of a saved model, by this package's code and never by the model's own."""
+    verify_settings(model)
     try:
         return pipeline(task, model=model, pipeline_class=kind, trust_remote_code=False)
     except (ValueError, KeyError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from space.nearest import INDEX_FILE, ReportIndex, embed_reports, fingerprint
 
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.seed,
             args.allow_real_reports,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DamagedFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     index.save(output_file)

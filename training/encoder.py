@@ -5,7 +5,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification
-from modeling_ecgclip.hub_ecgclip import check_preprocessing
+from modeling_ecgclip.hub_ecgclip import check_preprocessing, verify_settings
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from modeling_ecgclip.towers_ecgclip import classifier_class, load_tower
 from modeling_ecgclip.towers_ecgclip import encoder_config as preset_config
@@ -30,6 +30,7 @@ def encoder_config(args: EncoderArguments, signal: SignalSpec) -> PreTrainedConf
     changes = {} if args.dropout is None else {"dropout": args.dropout}
     if args.model_name_or_path is None:
         return preset_config(args.encoder_preset, **vars(signal), **changes)
+    verify_settings(args.model_name_or_path, revision=args.model_revision)
     config = AutoConfig.from_pretrained(args.model_name_or_path, revision=args.model_revision or "main")
     config = getattr(config, "ecg_config", config)
     for name in ("lead_names", "hidden_size", *changes):

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.checksums import verify_checksums
 from common.writing import written_aside
 from metrics.calibration import brier_intervals, calibration_metrics
 from metrics.ecg_multilabel.ecg_multilabel import (
@@ -189,8 +191,9 @@ def read_predictions(path: str | os.PathLike) -> tuple[dict[str, Predictions], t
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a column is missing.
+        ValueError: if a column is missing, or the file differs from the digest in its folder's `SHA256SUMS`.
     """
+    verify_checksums(Path(path).parent, [Path(path).name])
     table = pq.read_table(path)
     of_targets = any(name.startswith("target_") for name in table.column_names)
     kind = TargetPredictions if of_targets else SplitPredictions

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -29,6 +30,7 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, 2008
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # text that lines pass behind
 DPI = 150
+WITHOUT_DATE = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 PANELS_PER_ROW = 3
 MAX_PANELS = 12  # of more labels the most frequent are drawn: nobody looks at 71 curves
 MAX_CELLS_WITH_NUMBERS = 12  # labels of a confusion matrix; below, each cell says how many
@@ -38,9 +40,13 @@ LOG_SCALE_RATIO = 8  # a loss that falls by more is drawn on a logarithmic axis
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
-    """Write `figure` in the format of `path`'s suffix (`.png`, `.svg`, `.pdf`), aside and then renamed."""
-    with written_aside(path) as aside:
-        figure.savefig(aside, dpi=DPI, facecolor="white")
+    """
+    Write `figure` in the format of `path`'s suffix (`.png`, `.svg`, `.pdf`), aside and then renamed.
+
+    Equal figures have equal bytes: no date, and names of parts that follow from what they show.
+    """
+    with written_aside(path) as aside, matplotlib.rc_context({"svg.hashsalt": "ecgclip"}):
+        figure.savefig(aside, dpi=DPI, facecolor="white", metadata=WITHOUT_DATE.get(aside.suffix))
 
 
 def plot_loss(history: Sequence[Mapping[str, float]], title: str = "Loss") -> Figure:

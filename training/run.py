@@ -1,6 +1,5 @@
 """The beginning and the end of a training run: accelerator, logging, plan and record."""
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -17,11 +16,13 @@ from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
+from common.checksums import read_record
 from common.files import public_name, write_json
 from common.locks import lock_path, only_writer
 from common.writing import remove
 from data_scripts.tables.schema import SPLITS, check_patients, patients_known
 from data_scripts.text.reports import free_of_conclusions
+from modeling_ecgclip.hub_ecgclip import state_saved_settings
 from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
 from training.data import ExamSplit, ExamTable, StepPlan
@@ -31,6 +32,8 @@ from training.targets import Targets
 logger = get_logger(__name__)
 
 METRICS = "metrics.json"  # written last: a folder that has it is that of a finished run
+PREDICTIONS = "predictions.parquet"  # of the splits that did not train
+RECORDS = ("run.json", METRICS, "history.json", PREDICTIONS)
 HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
@@ -193,7 +196,7 @@ def starting_point(name_or_path: str | None, revision: str | None) -> dict[str, 
     }
     path = cached_file(name_or_path, "run.json", revision=revision, _raise_exceptions_for_missing_entries=False)
     if path is not None:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = read_record(path)
         data = record.get("data", {})
         reports = data.get("conversion", {}).get("reports", {})
         found["stage"] = record.get("stage")
@@ -252,3 +255,8 @@ def write_run_record(folder: Path, run: dict[str, Any], data: dict[str, Any], **
         results: Further entries.
     """
     write_json(folder / "run.json", {**run, "data": data, **results})
+
+
+def state_records(folder: Path) -> None:
+    """Adds the digests of a finished run's records to the `SHA256SUMS` that its model was saved with."""
+    state_saved_settings(folder, *RECORDS)

@@ -94,7 +94,8 @@ class Running:
             self.process.join()
             raise TimeoutError(f"{self.log}: no end within {TIMEOUT_S} s")
         seconds = time.monotonic() - self.began
-        text = self.log.read_text(encoding="utf-8", errors="replace")
+        # One that is killed in its first moment has no log yet.
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
         lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
         return Ended(self.process.exitcode, seconds, lines)
 

@@ -174,7 +174,8 @@ def _flip(workshop: Workshop, kind: Kind, name: str, rng: np.random.Generator) -
     copy = f"{name}/{Path(source).name}"
     folder = workshop.folder / copy
     shutil.copytree(workshop.folder / source, folder)
-    files = sorted(path for pattern in kind.patterns for path in folder.glob(pattern) if path.is_file())
+    files = [path for pattern in kind.patterns for path in folder.glob(pattern) if path.is_file()]
+    files = sorted(path for path in files if path.stat().st_size)  # what was begun as the kill came has no bit to flip
     file = files[int(rng.integers(len(files)))]
     where = f"{file.relative_to(folder)}, {flip_bit(file, rng)}"
     ended = workshop.starter.run(kind.read(copy))

@@ -18,6 +18,7 @@ from benchmarks.faults.jobs import (
     Workshop,
     torn_files,
 )
+from common.writing import remove
 
 
 ARM = "kill"
@@ -43,6 +44,7 @@ def _kill(workshop: Workshop, job: Job, name: str, moments: list[float]) -> Outc
     workshop.measure(job)
     folder, command = workshop.folder / name, job.command(name).but(*job.again)
     for moment in moments:
+        remove(folder)  # what ended before the kill would have nothing left to do
         running = workshop.starter.start(command)
         time.sleep(moment * workshop.seconds[job.name])
         running.kill()

@@ -30,13 +30,14 @@ from transformers import AutoModelForAudioClassification
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from common.checksums import file_digest  # noqa: E402 (the path comes first)
+from common.checksums import file_digest, verify_checksums  # noqa: E402 (the path comes first)
 from data_scripts.tables.schema import ecg_array  # noqa: E402
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import verify_saved_files  # noqa: E402
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder  # noqa: E402
 from modeling_ecgclip.signal_ecgclip import SignalSpec  # noqa: E402
 from training.augmentation import Augmentation  # noqa: E402
+from training.run import RECORDS  # noqa: E402
 
 
 N_LEADS, N_SAMPLES = 12, 4096
@@ -108,7 +109,7 @@ def bootstrap(n_exams: int = 40_000, n_labels: int = 6) -> dict[str, float]:
 
 
 def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
-    """MB of a file digested in a second of processor time; what the default classifier takes to load and compare."""
+    """MB of a file digested in a second of processor time; what loading and comparing the default classifier takes."""
     path = folder / "bytes"
     path.write_bytes(np.random.default_rng(0).bytes(n_bytes))
 
@@ -120,11 +121,13 @@ def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
     model = pretrained_folder("cls")
     load = median_seconds(partial(AutoModelForAudioClassification.from_pretrained, model), turns=3)
     verify = median_seconds(partial(verify_saved_files, model), turns=3)
+    records = median_seconds(partial(verify_checksums, model, RECORDS), turns=3)
     return {
         "sha256_mb_per_cpu_s": round(n_bytes / 1e6 / digest),
         "xxh3_128_mb_per_cpu_s": round(n_bytes / 1e6 / median_seconds(xxh3, turns=3)),
         "load_model_ms": round(1000 * load, 1),
         "of_it_verify_ms": round(1000 * verify, 1),
+        "verify_records_ms": round(1000 * records, 1),
     }
 
 

@@ -31,6 +31,7 @@ sys.path.insert(0, str(PROJECT))
 from benchmarks.real.exams import SETS, RealExam, once, real_exams  # noqa: E402 (the path comes first)
 from common.files import write_json  # noqa: E402
 from modeling_ecgclip import LABEL_NAMES, pretrained_folder, read_ecg  # noqa: E402
+from modeling_ecgclip.hub_ecgclip import state_saved_settings  # noqa: E402
 from publishing.real_ecgs import SHOWN, real_table, weights_digest  # noqa: E402
 from training.evaluation import SplitPredictions, evaluate_predictions, write_predictions  # noqa: E402
 
@@ -138,6 +139,7 @@ def main(argv: list[str] | None = None) -> None:
     record, parts = measure(folder, real_exams(arguments.sample_data))
     if arguments.output_file is not None:
         write_json(arguments.output_file, record)
+        state_saved_settings(arguments.output_file.parent, arguments.output_file.name)
     if arguments.predictions_file is not None:
         write_predictions(arguments.predictions_file, parts, LABEL_NAMES)
     for metric, title in SHOWN.items():

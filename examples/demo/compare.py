@@ -7,9 +7,9 @@ Example:
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
+from common.checksums import read_record
 from common.files import write_json
 from common.markdown import markdown_table
 from training.evaluation import SplitPredictions, read_predictions
@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("--source_dir", type=Path, required=True, help="folder with exams.csv and the HDF5 files")
     parser.add_argument("--output_file", type=Path, required=True, help="JSON that says which exam was picked")
     args = parser.parse_args()
-    runs = {folder.name: json.loads((folder / "metrics.json").read_text()) for folder in args.runs}
-    sources = json.loads((args.runs[0] / "run.json").read_text())["data"]["sources"]
+    runs = {folder.name: read_record(folder / "metrics.json") for folder in args.runs}
+    sources = read_record(args.runs[0] / "run.json")["data"]["sources"]
     print(side_by_side(runs, ", ".join(sources).capitalize()))
 
     splits, label_names = read_predictions(args.runs[-1] / "predictions.parquet")

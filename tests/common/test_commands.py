@@ -13,13 +13,17 @@ from safetensors.numpy import save_file
 
 from common.commands import exit_status
 from common.hub_access import HubAccessError
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 
 
 def fail(error):
     raise error
 
 
-@pytest.mark.parametrize("error", [HubAccessError("no token"), FileNotFoundError("no file"), ValueError("no number")])
+@pytest.mark.parametrize(
+    "error",
+    [HubAccessError("no token"), DamagedFileError("a bit"), FileNotFoundError("no file"), ValueError("no number")],
+)
 def test_what_a_user_can_fix_is_one_line(error, capsys):
     assert exit_status(lambda: fail(error)) == 1
     assert capsys.readouterr() == ("", f"error: {error}\n")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -100,22 +101,71 @@ def test_children_of_a_killed_writer_hold_the_folder_until_they_end(tmp_path, ho
         pass
 
 
+ELSEWHERE = {"pid": 7, "host": "elsewhere", "boot": "-", "started": "2026-11-27T00:00:00+00:00", "command": "train"}
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    for name, seconds in (("BEAT_S", 0.02), ("SILENCE_S", 0.5), ("LOOK_S", 0.02)):
+        monkeypatch.setattr(locks, name, seconds)
+
+
 @pytest.mark.parametrize("can_lock", [True, False])
-def test_a_writer_on_another_machine_is_refused_and_told_how_to_go_on(tmp_path, monkeypatch, can_lock):
-    path = lock_path(tmp_path / "out")
-    stated = {"pid": 7, "host": "elsewhere", "boot": "-", "started": "2026-11-27T00:00:00+00:00", "command": "train"}
-    path.write_text(json.dumps(stated))
+def test_a_writer_of_another_machine_is_taken_over_after_a_long_silence(
+    tmp_path, monkeypatch, capsys, quick_beats, can_lock
+):
+    path, begun = lock_path(tmp_path / "out"), time.monotonic()
+    path.write_text(json.dumps(ELSEWHERE))
     if not can_lock:
         monkeypatch.setattr(locks, "fcntl", None)
-    with pytest.raises(BlockingIOError) as refused, only_writer(tmp_path / "out"):
-        pass
-    said = str(refused.value)
-    assert "process 7 on elsewhere, started 2026-11-27T00:00:00+00:00: train." in said
-    assert said.endswith(f"if it does not, remove {path}")
-    assert json.loads(path.read_text()) == stated
-    path.unlink()
     with only_writer(tmp_path / "out"):
+        assert time.monotonic() - begun >= 0.5
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not path.exists()
+    watched, taken = capsys.readouterr().err.splitlines()
+    assert "taken over if there is no sign of it" in watched
+    assert taken.endswith("is taken over from process 7 on elsewhere, started 2026-11-27T00:00:00+00:00: train")
+
+
+def test_one_of_another_machine_that_lives_is_refused(tmp_path, quick_beats):
+    path = lock_path(tmp_path / "out")
+    path.write_text(json.dumps(ELSEWHERE))
+    os.utime(path, (1, 1))  # clocks differ: no age is asked, but a touch
+    beat = threading.Timer(0.2, os.utime, (path, (2, 2)))
+    beat.start()
+    with (
+        pytest.raises(BlockingIOError, match="is being written by process 7 on elsewhere"),
+        only_writer(tmp_path / "out"),
+    ):
         pass
+    beat.join()
+    assert json.loads(path.read_text()) == ELSEWHERE
+
+
+def test_a_writer_touches_its_lock(tmp_path, quick_beats):
+    with only_writer(tmp_path / "out"):
+        os.utime(lock_path(tmp_path / "out"), (1, 1))
+        deadline = time.monotonic() + 20
+        while lock_path(tmp_path / "out").stat().st_mtime == 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not any(thread.name == "lock" for thread in threading.enumerate())
+
+
+def test_a_writer_that_was_taken_over_ends_itself(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from common import locks\nlocks.BEAT_S = 0.02\n" + HOLD, str(tmp_path / "out")],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    lock_path(tmp_path / "out").write_text(json.dumps(ELSEWHERE))
+    assert process.wait(20) == 1
+    assert "out was taken over by process 7 on elsewhere" in process.communicate()[1]
+    assert json.loads(lock_path(tmp_path / "out").read_text()) == ELSEWHERE
 
 
 def test_a_container_of_this_machine_has_another_name_but_the_same_start(tmp_path):

@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
+from common.checksums import checksum_lines, read_checksums
 from common.project import project_modules
 from data_scripts import embed_reports
 from modeling_ecgclip import EcgClipModel, EcgFeatureExtractor, EcgResNetForSignalClassification
@@ -210,6 +211,9 @@ def test_one_private_commit_with_everything(hub, pushed):
     assert {"preprocessor_config.json", "calibration.png", "precision_recall.png"} <= set(cls)
     # They name exams and patients.
     assert (pushed / "second" / "predictions.parquet").is_file() and "predictions.parquet" not in cls
+    here, there = read_checksums(pushed / "second"), cls["SHA256SUMS"].decode()
+    assert {"predictions.parquet", "run.json", "metrics.json", "history.json"} <= set(here)
+    assert there == checksum_lines({name: digest for name, digest in here.items() if name in cls})
     assert json.loads(cls["config.json"])["thresholds"] == list(json.loads(cls["metrics.json"])["thresholds"].values())
 
 

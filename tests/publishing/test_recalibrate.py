@@ -8,6 +8,7 @@ import torch
 from scipy.special import expit, logit
 from transformers import AutoConfig, pipeline
 
+from common.checksums import verify_checksums
 from data_scripts.tables.schema import SPLITS
 from publishing.export import load_source
 from publishing.recalibrate import before_of, labelled_logits, main
@@ -36,6 +37,7 @@ def test_the_new_folder_answers_as_its_record_says(places, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "108 exams of" in said and "Abstention, error of at most 0.1" in said
     assert (tmp_path / "new/model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    assert {"run.json", "metrics.json", "config.json"} <= set(verify_checksums(tmp_path / "new"))
     config = json.loads((tmp_path / "new/config.json").read_text())
     record = json.loads((tmp_path / "new/run.json").read_text())["recalibration"]
     names = list(record["labels"])

@@ -4,10 +4,13 @@ import shutil
 import pytest
 
 from modeling_ecgclip import EcgFeatureExtractor, SignalSpec
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from publishing.card import eval_result_file, model_card
 from publishing.run_folder import read_run
 from publishing.stages import CLASSIFIERS, CONTRASTIVE, stage_of
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 from tests.publishing.runs import change_json
+from training.run import state_records
 
 
 @pytest.fixture
@@ -55,6 +58,15 @@ def test_a_folder_that_states_two_signals_is_refused_in_one_line(copied):
     EcgFeatureExtractor().save_pretrained(copied)
     change_json(copied / "run.json", signal=SignalSpec(("I",)).to_dict())
     with pytest.raises(ValueError, match=r"expected one signal: .* found run.json with 1 lead \(I\)"):
+        read_run(copied)
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.json", "config.json"])
+def test_a_flipped_bit_of_a_record_is_refused_by_name(copied, name):
+    state_records(copied)
+    assert read_run(copied)
+    flip_bit(copied / name, -3)
+    with pytest.raises((ValueError, DamagedFileError), match=rf"{name}: expected SHA-256 [0-9a-f]{{64}}, found"):
         read_run(copied)
 
 

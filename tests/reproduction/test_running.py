@@ -2,6 +2,7 @@ import json
 import os
 import shlex
 
+from common.checksums import SUMS_FILE, verify_checksums, write_checksums
 from reproduction.jobs import Job
 from reproduction.running import clean, command_line, run_jobs
 from tests.reproduction.dying import die, die_once
@@ -19,8 +20,10 @@ def test_cleaning_keeps_the_numbers(tmp_path):
     (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
     clean(tmp_path, everything_else=False)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "run.json", "model.safetensors"}
+    write_checksums(tmp_path)
     clean(tmp_path, everything_else=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "run.json", SUMS_FILE}
+    assert verify_checksums(tmp_path) == ["metrics.json", "run.json"]
 
 
 def job(name, stage="classify", needs=None):

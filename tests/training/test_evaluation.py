@@ -8,9 +8,11 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, precision_score, r2_score
 
+from common.checksums import write_checksums
 from common.files import write_json
 from metrics.calibration import brier_intervals, expected_calibration_error
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals, choose_thresholds, multilabel_metrics
+from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 from training.evaluation import (
     SplitPredictions,
     TargetPredictions,
@@ -70,6 +72,10 @@ def test_written_predictions_come_back_the_same(tmp_path):
         for field in ("exam_ids", "patient_ids", "labels", "probabilities"):
             assert np.array_equal(getattr(after, field), getattr(before, field)), field
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.parquet"]
+    write_checksums(tmp_path)
+    flip_bit(path, 40)
+    with pytest.raises(ValueError, match="predictions.parquet: expected SHA-256"):
+        read_predictions(path)
 
 
 def test_written_predictions_open_with_pandas_in_the_stated_columns(tmp_path):

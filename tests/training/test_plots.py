@@ -74,6 +74,14 @@ def test_saved_picture_is_a_png_of_the_stated_size_and_nothing_else_remains(tmp_
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["loss.png", "loss.svg"]
 
 
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
+def test_equal_figures_have_equal_bytes(tmp_path, monkeypatch, suffix):
+    for name, date in (("a", "1"), ("b", "1000000000")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", date)  # what matplotlib takes for the time of day
+        save_figure(plot_calibration(predictions(), NAMES), tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
 def test_drawing_neither_needs_pyplot_nor_changes_its_settings(tmp_path):
     before = dict(matplotlib.rcParams)
     save_figure(plot_calibration(predictions(), NAMES), tmp_path / "a.png")
