@@ -99,9 +99,9 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     The lock is the system's own (`flock`): it ends with the process, by kill -9 too, and with the children that it has
     forked, which may still write. A lock file that a dead process of this machine left is taken over. One of another
-    machine is watched: its writer, if it lives, touches it every `BEAT_S`, and is then refused to be disturbed; after
-    `SILENCE_S` of this process' own clock without a touch it is taken over, with a line that says so. A writer that was
-    only stopped for so long (a suspended job) ends itself when it goes on and finds another one's name. Over NFS `flock`
+    machine is watched: a writer that lives touches it every `BEAT_S`, and this one is then refused; after `SILENCE_S`
+    of this process' own clock without a touch it is taken over, with a line that says so. A writer that only stood
+    still for so long (a suspended job) ends itself when it goes on and finds another one's name. Over NFS `flock`
     reaches other machines only where all mounts allow for it. Where there is no `flock` (Windows, some cluster file
     systems) the file's word alone counts, and two that start in the same moment may both pass.
 

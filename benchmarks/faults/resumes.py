@@ -38,13 +38,13 @@ ASKS_THE_HUB = "push_to_hub"
 OTHER: dict[str, tuple[str, ...]] = {
     "output_dir": ("{elsewhere}",),
     "resume_from_checkpoint": ("{folder}/checkpoints/step-00000012",),
-    "dataset_name_or_path": ("copies/table", "other_table"),
+    "dataset_name_or_path": ("copies/table_copy", "other_table"),
     "dataset_revision": ("another",),
-    "model_name_or_path": ("copies/clip", "cls"),
+    "model_name_or_path": ("copies/clip_copy", "cls"),
     "model_revision": ("another",),
     "encoder_preset": ("xresnet1d50",),
-    "text_model_name_or_path": ("copies/text_model",),
-    "text_table_dir": ("copies/texts",),
+    "text_model_name_or_path": ("copies/text_model_copy",),
+    "text_table_dir": ("copies/texts_copy",),
     "augment": ("noise_mv=0.03",),
     "labels": ("AF RBBB",),
     "target_columns": ("age",),
@@ -147,6 +147,7 @@ def _make_others(workshop: Workshop) -> None:
     if copies.exists():
         return
     for name in ("table", "clip", "text_model", "texts"):
-        shutil.copytree(workshop.folder / name, copies / name)
+        # Of another name too: where a folder lies is not in a record.
+        shutil.copytree(workshop.folder / name, copies / f"{name}_copy")
     words = "--source_dir cohort --reports cohort/reports.csv --seed 1 --output_dir other_table"
     workshop.starter.must(Command("data_scripts.code15", tuple(words.split())))
