@@ -136,9 +136,7 @@ def _beating(path: Path, me: Writer, folder: str | os.PathLike[str]) -> Iterator
                 if writer == me:
                     os.utime(path)
                 elif writer is not None:
-                    print(
-                        f"error: {folder} was taken over by {writer}: this process ends", file=sys.stderr, flush=True
-                    )
+                    print(f"error: {folder} was taken over by {writer}", file=sys.stderr, flush=True)
                     os._exit(1)  # before it writes another byte there
 
     thread = Thread(target=beat, name="lock", daemon=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
 
 from data_scripts.tables.contents import check_contents
+from data_scripts.tables.digest import verify_rows
 from data_scripts.tables.schema import (
     MICROVOLTS_PER_MILLIVOLT,
     ExamSchema,
@@ -57,11 +59,14 @@ class ExamTable:
         Returns the table of a folder or of a data set on the Hub, after a look at every row.
 
         Errors as in [`load_exam_table`] and [`check_contents`]: what cannot be learned from is known before a step. Of
-        several processes on a machine the first compares digests; its error ends the others.
+        several processes on a machine the first compares digests, of a data set on the Hub those of its rows as they
+        arrived; its error ends the others.
         """
         first = os.environ.get("LOCAL_RANK", "0") == "0"
         splits = load_exam_table(name_or_path, revision, verify=verify and first)
         record = conversion_record(name_or_path, revision)
+        if verify and first and not Path(name_or_path).is_dir():
+            verify_rows(splits, record, name_or_path)
         schema = schema_of(splits, record)
         check_contents(splits, schema, name_or_path)
         return cls(name_or_path, revision, splits, record, schema)

@@ -108,3 +108,23 @@ def table_digest(table: DatasetDict | IterableDatasetDict) -> str:
             yield row_digests(piece, schema)
 
     return combined_digest({split: pieces(split) for split in SPLITS})
+
+
+def verify_rows(table: DatasetDict, record: Mapping[str, Any] | None, name: str) -> None:
+    """
+    Compares the rows of an exam table with the digest that its record states, whatever files they came through.
+
+    Args:
+        table (`DatasetDict`): The rows, all of which are read.
+        record (`dict`, *optional*): Its `conversion.json`; one that states no digest passes.
+        name (`str`): Of the table on the Hub.
+
+    Raises:
+        `ValueError`: naming both digests.
+    """
+    stated = (record or {}).get("digest")
+    if stated is not None and (found := table_digest(table)) != stated:
+        raise ValueError(
+            f"exam table {name}: expected rows with the digest {stated}, which conversion.json states, found {found}: "
+            f"damaged here, or changed there. load_dataset({name!r}, download_mode='force_redownload') fetches it anew"
+        )

@@ -8,6 +8,7 @@ from data_scripts.tables.schema import ExamSchema, load_exam_table, text_feature
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor
 from modeling_ecgclip.labels_ecgclip import Label
 from modeling_ecgclip.signal_ecgclip import INDEPENDENT_LEADS, SignalSpec
+from training import data
 from training.data import (
     EmbeddedSplit,
     ExamSplit,
@@ -196,6 +197,14 @@ def test_unit_conversion_knows_scale_and_refuses_filters():
 @pytest.fixture
 def table(exam_table):
     return ExamTable.load(str(exam_table))
+
+
+def test_rows_from_the_hub_are_compared_as_they_arrived(table, monkeypatch):
+    monkeypatch.setattr(data, "load_exam_table", lambda *_, **__: table.splits)
+    monkeypatch.setattr(data, "conversion_record", lambda *_: {**(table.record or {}), "digest": "of other rows"})
+    with pytest.raises(ValueError, match="exam table user/exams: expected rows with the digest of other rows"):
+        ExamTable.load("user/exams")
+    assert ExamTable.load("user/exams", verify=False).splits is table.splits
 
 
 def some(table, text=None):

@@ -3,7 +3,7 @@
 import pytest
 from datasets import DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 
-from data_scripts.tables.digest import table_digest
+from data_scripts.tables.digest import table_digest, verify_rows
 from data_scripts.tables.schema import EXAM_FEATURES, SPLITS
 
 
@@ -54,6 +54,17 @@ def test_files_batches_and_formats_do_not_matter(table, tmp_path):
 def test_every_column_matters(table, column, change):
     assert table_digest(changed(table, column, lambda value: value)) == table_digest(table)
     assert table_digest(changed(table, column, change)) != table_digest(table)
+
+
+def test_rows_that_are_not_those_of_the_record_are_refused(table):
+    stated = {"digest": table_digest(table)}
+    verify_rows(table, stated, "user/exams")
+    verify_rows(table, None, "user/exams")  # a table of somebody else's
+    other = changed(table, "ecg", lambda ecg: [ecg[0] ^ 1, *ecg[1:]])
+    with pytest.raises(
+        ValueError, match=f"expected rows with the digest {stated['digest']}, .* {table_digest(other)}"
+    ):
+        verify_rows(other, stated, "user/exams")
 
 
 def test_order_split_and_number_of_rows_matter(table):
