@@ -53,7 +53,10 @@ OTHER: dict[str, tuple[str, ...]] = {
     "report_to": ("tensorboard",),
 }
 # Given together, since neither can be changed alone.
-WITH = {"output_dir": "--resume_from_checkpoint {folder}/checkpoints/step-00000012"}
+WITH = {
+    "output_dir": "--resume_from_checkpoint {folder}/checkpoints/step-00000012",
+    "labels_from": "--allow_one_sided_labels",  # of few exams, which are refused for another reason
+}
 QUICK = ("learning_rate", "logging_steps")
 
 

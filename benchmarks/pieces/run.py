@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
-from datasets import Array2D, Dataset, Features, List, Value, load_from_disk
+from datasets import Array2D, Dataset, DatasetDict, Features, List, Value, load_from_disk
 from transformers import AutoModelForAudioClassification
 
 
@@ -31,7 +31,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from common.checksums import file_digest, verify_checksums  # noqa: E402 (the path comes first)
-from data_scripts.tables.schema import ecg_array  # noqa: E402
+from data_scripts.tables.digest import table_digest  # noqa: E402
+from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ecg_array  # noqa: E402
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import verify_saved_files  # noqa: E402
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder  # noqa: E402
@@ -108,8 +109,20 @@ def bootstrap(n_exams: int = 40_000, n_labels: int = 6) -> dict[str, float]:
     return result
 
 
+def exam_rows(n_exams: int) -> Dataset:
+    """Rows of an exam table, with random recordings."""
+    generator = np.random.default_rng(0)
+    columns: dict[str, list[Any]] = {name: [None] * n_exams for name in EXAM_FEATURES}
+    columns["ecg"] = list(generator.integers(-1000, 1000, (n_exams, N_LEADS * N_SAMPLES), dtype=np.int16))
+    columns["report"] = ["Ritmo sinusal. Bloqueio de ramo direito."] * n_exams
+    return Dataset.from_dict(columns, features=EXAM_FEATURES)
+
+
 def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
-    """MB of a file digested in a second of processor time; what loading and comparing the default classifier takes."""
+    """
+    MB of a file and exams of a table digested in a second of processor time; what loading and comparing the default
+    classifier takes.
+    """
     path = folder / "bytes"
     path.write_bytes(np.random.default_rng(0).bytes(n_bytes))
 
@@ -118,6 +131,8 @@ def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
             return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
     digest = median_seconds(partial(file_digest, path), turns=3)
+    rows = exam_rows(256)
+    of_rows = median_seconds(partial(table_digest, DatasetDict(dict.fromkeys(SPLITS, rows))), turns=3)
     model = pretrained_folder("cls")
     load = median_seconds(partial(AutoModelForAudioClassification.from_pretrained, model), turns=3)
     verify = median_seconds(partial(verify_saved_files, model), turns=3)
@@ -125,6 +140,7 @@ def checksums(folder: Path, n_bytes: int = 1 << 27) -> dict[str, float]:
     return {
         "sha256_mb_per_cpu_s": round(n_bytes / 1e6 / digest),
         "xxh3_128_mb_per_cpu_s": round(n_bytes / 1e6 / median_seconds(xxh3, turns=3)),
+        "exams_per_cpu_s": round(len(SPLITS) * len(rows) / of_rows),
         "load_model_ms": round(1000 * load, 1),
         "of_it_verify_ms": round(1000 * verify, 1),
         "verify_records_ms": round(1000 * records, 1),
