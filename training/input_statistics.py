@@ -19,7 +19,7 @@ import numpy as np
 from common.commands import exit_status
 from common.files import write_json
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
-from modeling_ecgclip.hub_ecgclip import state_saved_settings
+from modeling_ecgclip.hub_ecgclip import state_saved_settings, verify_settings
 from modeling_ecgclip.signal_ecgclip import SignalSpec, check_same_signal
 from modeling_ecgclip.training_statistics_ecgclip import (
     MIN_EXAMS,
@@ -95,6 +95,7 @@ def add_statistics(args: StatisticsArguments) -> dict[str, Any]:
         `ValueError`: for a table of another signal than the model's, or with too few exams.
     """
     path = Path(args.model_name_or_path) / "config.json"
+    verify_settings(path.parent)  # damage shall not be stated anew
     config = json.loads(path.read_text(encoding="utf-8"))
     of_encoder = config.get("ecg_config", config)
     table = ExamTable.load(args.dataset_name_or_path, args.dataset_revision)
