@@ -39,7 +39,8 @@ from publishing.stages import CONTRASTIVE
 from training.arguments import HubArguments, TrainingArguments, parse
 from training.checkpoints import BEST
 from training.parts import RunParts
-from training.run import HTTP_CLIENTS, METRICS, STOPPED_BY_SIGNAL
+from training.run import METRICS, STOPPED_BY_SIGNAL
+from training.terminal import HTTP_CLIENTS
 
 
 logger = logging.getLogger(__name__)

@@ -38,7 +38,7 @@ from publishing.run_folder import read_run
 from publishing.space import SpaceModels, publish_space
 from training.arguments import HubArguments, parse
 from training.plots import plot_loss, save_figure
-from training.run import HTTP_CLIENTS
+from training.terminal import HTTP_CLIENTS
 
 
 NAMES = {"clip": "ecgclip-simulated-clip", "cls": "ecgclip-simulated"}  # of the repositories

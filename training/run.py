@@ -1,7 +1,6 @@
 """The beginning and the end of a training run: accelerator, logging, plan and record."""
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets.utils.logging import disable_progress_bar
 from torch import nn
 from transformers.utils import cached_file
 
@@ -26,12 +24,12 @@ from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
 from training.data import ExamSplit, ExamTable, StepPlan
 from training.targets import Targets
+from training.terminal import set_up_logging
 
 
 logger = get_logger(__name__)
 
 METRICS = "metrics.json"  # written last: a folder that has it is that of a finished run
-HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
 
@@ -61,11 +59,7 @@ def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> It
     asked_for = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != asked_for:
         raise RuntimeError(f"{asked_for} processes were launched, but accelerate runs {accelerator.num_processes}")
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for quiet in (*HTTP_CLIENTS, "datasets", "evaluate", "accelerate"):
-        logging.getLogger(quiet).setLevel(logging.WARNING)
-    if not accelerator.is_main_process:
-        disable_progress_bar()
+    set_up_logging(accelerator.is_main_process)
     with _own_folder(args, accelerator):
         accelerate.utils.set_seed(args.seed)
         if args.report_to != "none":
