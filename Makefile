@@ -7,7 +7,7 @@ TRAINING := $(VENV)/.installed-train
 # What the demo needs; where everything is installed, that.
 ENOUGH := $(if $(wildcard $(STAMP)),$(STAMP),$(TRAINING))
 
-.PHONY: help install lock demo app test test-slow lint types style docs bench clean
+.PHONY: help install lock demo app commands test test-slow lint types style docs bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ demo: $(ENOUGH)  ## Simulate, pre-train, fine-tune, compare and draw, in about f
 
 app: $(STAMP)  ## Serve the page on this machine, with the models in pretrained/ (simulated ECGs; not a medical device)
 	$(BIN)/python app.py
+
+commands: $(STAMP)  ## Renew docs/commands.md after a change of a command's arguments
+	$(BIN)/python .ci/commands_page.py
 
 test: $(STAMP)  ## Run the tests that need neither network nor accelerator, a file of them on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

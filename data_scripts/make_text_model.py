@@ -9,7 +9,12 @@ Example:
     python -m data_scripts.make_text_model --dataset_name_or_path exams --output_dir text_model
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +28,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
+from common.arguments import plain_parser
 from common.commands import exit_status
 from common.locks import only_writer
 from common.writing import check_new, written_aside
@@ -188,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         `FileExistsError`: where the folder is there and is not to be replaced.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--dataset_name_or_path", required=True, help="exam table with reports")
     parser.add_argument("--output_dir", required=True, help="folder of the text encoder")
     parser.add_argument(

@@ -18,6 +18,7 @@ from typing import Any
 from accelerate import Accelerator
 from huggingface_hub import HfApi, get_token
 
+from common.arguments import parse
 from common.checksums import SUMS_FILE, verify_checksums
 from common.commands import exit_status
 from common.files import write_json
@@ -36,7 +37,7 @@ from publishing.requirements import write_requirements
 from publishing.run_folder import RunFolder, read_run
 from publishing.space import SpaceModels, publish_space
 from publishing.stages import CONTRASTIVE
-from training.arguments import HubArguments, TrainingArguments, parse
+from training.arguments import HubArguments, TrainingArguments
 from training.checkpoints import BEST
 from training.parts import RunParts
 from training.run import METRICS, STOPPED_BY_SIGNAL

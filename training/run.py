@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 from torch import nn
 from transformers.utils import cached_file
 
@@ -46,9 +48,10 @@ def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> It
     Raises:
         `FileExistsError`: where the output folder holds an earlier run.
         `BlockingIOError`: where another process writes there.
-        `ValueError`: for a tracker that is not installed.
+        `ValueError`: as [`check_tracker`].
     """
     folder = check_output_dir(args)
+    check_tracker(args.report_to)
     accelerator = Accelerator(
         # Said outright: left to itself, accelerate starts processes on a CPU that do not know of each other.
         cpu=not torch.accelerator.is_available(),
@@ -65,10 +68,24 @@ def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> It
         if args.report_to != "none":
             plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in record.items()}
             accelerator.init_trackers(project, config=plain)
-            if not accelerator.trackers:
-                # accelerate passes over a missing package in silence.
-                raise ValueError(f"--report_to {args.report_to}: this tracker is not installed")
         yield accelerator
+
+
+def check_tracker(name: str) -> None:
+    """
+    Refuses an experiment tracker that accelerate does not know, or whose package is missing, before anything else.
+
+    Args:
+        name (`str`): `--report_to`.
+
+    Raises:
+        `ValueError`: saying which there are, or what to install.
+    """
+    known = [one for one in LoggerType.list() if one != "all"]
+    if name != "none" and name not in known:
+        raise ValueError(f"--report_to {name}: expected none or one of {', '.join(known)}")
+    if name != "none" and name not in [one.value for one in get_available_trackers()]:
+        raise ValueError(f"--report_to {name}: this tracker is not installed: pip install {name.replace('_', '-')}")
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from transformers.utils import logging as transformers_logging
 
 HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 RANK = re.compile(r"\[RANK \d+\] ")  # accelerate puts it before each line, although the main process alone speaks
-# What transformers reports of weights that it loaded, and what of it can be a fault. Weights that it did not expect are
-# the rest of a folder of which a part was asked for.
-REPORT, FAULTS = "LOAD REPORT", re.compile(r"\b(?:MISSING|MISMATCH|CONVERSION)\b")
+# What transformers reports of weights that it loaded, and the rows of it that can be a fault. Weights that it did not
+# expect are the rest of a folder of which a part was asked for; a head is new, and a text encoder's pooler not used.
+REPORT = "LOAD REPORT"
+FAULTS = re.compile(r"^(?!classifier\.|pooler\.)[^|\n]+\|[^|\n]*(?:MISSING|MISMATCH|CONVERSION)", re.MULTILINE)
 # Of the many results of a validation, those that tell how it goes; history.json has all.
 SHOWN = re.compile(r"loss|\w+_recall_at_10|\w+_median_rank|zero_shot\w*_auroc_mean")
 

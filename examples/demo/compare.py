@@ -5,13 +5,19 @@ Example:
     python -m examples.demo.compare --clip clip --runs random pretrained --source_dir raw --output_file example.json
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.arguments import plain_parser
 from common.files import write_json
 from common.markdown import markdown_table
 from training.evaluation import SplitPredictions, read_predictions
@@ -66,7 +72,9 @@ def where_it_helped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     }
     rose = [name for name, one in change.items() if one > 0]
     others = [f"{name} ({change[name]:+.3f})" for name in change if name not in rose]
-    return f"Pre-training helped with {', '.join(rose) or 'none'}; it did not help with {', '.join(others) or 'none'}."
+    if not others:
+        return "F1 is higher from pre-trained weights for every label."
+    return f"F1 is higher from pre-trained weights for {', '.join(rose) or 'no label'}; not for {', '.join(others)}."
 
 
 def pick_exam(test: SplitPredictions) -> int:
@@ -83,7 +91,7 @@ def read(path: Path) -> Any:
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--clip", type=Path, required=True, help="output folder of train_clip.py")
     parser.add_argument("--runs", nargs=2, type=Path, required=True, help="of train_cls.py: the baseline first")
     parser.add_argument("--source_dir", type=Path, required=True, help="folder with exams.csv and the HDF5 files")

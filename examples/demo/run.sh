@@ -16,7 +16,7 @@ run() { # LOG PATTERN COMMAND...: all that it says goes into a log, lines that m
     shift 2
     set +e
     "$@" 2>&1 | tee "$log" |
-        awk -v pattern="$pattern" '$0 ~ pattern { sub(/^[0-9:]+ /, ""); sub(/, ecg_to_text.*/, ""); sub(/^ */, ""); print "      " $0; fflush() }'
+        awk -v pattern="$pattern" '$0 ~ pattern { sub(/^[0-9]+:[0-9]+:[0-9]+ /, ""); sub(/, ecg_to_text.*/, ""); sub(/^ */, ""); print "      " $0; fflush() }'
     status=${PIPESTATUS[0]}
     set -e
     if [ "$status" != 0 ]; then
@@ -67,7 +67,7 @@ fine_tune 6-from-clip --output_dir "$out/hub/cls-from-clip" --model_name_or_path
 step "7/7 compare, and use the result in an interpreter that cannot import this project"
 run 7-compare "" python -m examples.demo.compare --clip "$out/hub/clip" \
     --runs "$out/hub/cls-from-random" "$out/hub/cls-from-clip" --source_dir "$out/raw" --output_file "$out/example.json"
-run 7-classify "exam |[01]\\.[0-9]" python examples/demo/classify.py --model_dir "$out/hub/cls-from-clip" \
+run 7-classify "exam |[01][.][0-9]" python examples/demo/classify.py --model_dir "$out/hub/cls-from-clip" \
     --example "$out/example.json" --figure "$out/ecg.png"
 
 step "done. What there is now:"
