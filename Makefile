@@ -26,8 +26,9 @@ lock: $(STAMP)  ## Renew requirements.lock after a change of pyproject.toml; UPG
 demo: $(ENOUGH)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
 	@PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
 
+# One ECG is too little work for several threads, which on a busy machine wait for each other.
 app: $(STAMP)  ## Serve the page on this machine, with the models in pretrained/ (simulated ECGs; not a medical device)
-	$(BIN)/python app.py
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python app.py
 
 commands: $(STAMP)  ## Renew docs/commands.md after a change of a command's arguments
 	$(BIN)/python .ci/commands_page.py
