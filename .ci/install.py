@@ -86,13 +86,13 @@ def install(extra: str) -> None:
         wheels, part = Path(folder, "torch"), Path(folder, "part.lock")
         part.write_text(locked, encoding="utf-8")
         stage(1, f"torch {versions['torch']}, the build that pip chooses")
-        pin = f"torch=={versions['torch']}"
-        fetched = follow(pip("download", "--no-deps", "--dest", str(wheels), pin), 1)
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(wheels)]
+        if subprocess.run([*command, f"torch=={versions['torch']}"], check=False).returncode:  # with pip's own bar
+            raise SystemExit("pip could not fetch torch")
         (wheel,) = wheels.glob("*.whl")
         check(wheel)
         for _ in pip("install", "--no-deps", str(wheel)):
             pass
-        print(f"      {fetched or wheel.name}: its hash is that of {LOCK.name}", flush=True)
         stage(2, f"the other {len(versions) - 1} packages, each file compared with its hash")
         lines = pip("install", "--require-hashes", "--no-deps", "--requirement", str(part))
         print(f"      {follow(lines, len(versions) - 1)}")

@@ -45,7 +45,9 @@ class Parser(HfArgumentParser):
     """
 
     def __init__(self, description: str, *groups: type):
-        super().__init__(groups, prog=command_name(), description=inspect.cleandoc(description), formatter_class=Help)
+        dataclasses: Any = groups  # whose type transformers states too narrowly
+        about = inspect.cleandoc(description)
+        super().__init__(dataclasses, prog=command_name(), description=about, formatter_class=Help)
         required = []
         for action in self._actions:
             action.option_strings = [one for one in action.option_strings if "-" not in one.lstrip("-")]
@@ -67,7 +69,7 @@ class Parser(HfArgumentParser):
         shown = {action.dest: action for action in self._actions if action.const is True}
         for action in self._actions:
             if isinstance(action, argparse._StoreFalseAction) and action.dest in shown:
-                shown[action.dest].option_strings += action.option_strings
+                shown[action.dest].option_strings = [*shown[action.dest].option_strings, *action.option_strings]
                 action.help = argparse.SUPPRESS
 
 

@@ -16,7 +16,9 @@ run() { # LOG PATTERN COMMAND...: all that it says goes into a log, lines that m
     shift 2
     set +e
     "$@" 2>&1 | tee "$log" |
-        awk -v pattern="$pattern" '$0 ~ pattern { sub(/^[0-9]+:[0-9]+:[0-9]+ /, ""); sub(/, ecg_to_text.*/, ""); sub(/^ */, ""); print "      " $0; fflush() }'
+        awk -v pattern="$pattern" '$0 ~ pattern {
+            sub(/^[0-9]+:[0-9]+:[0-9]+ /, ""); sub(/, ecg_to_text.*/, ""); sub(/^ */, "      "); sub(/ +$/, ""); print; fflush()
+        }'
     status=${PIPESTATUS[0]}
     set -e
     if [ "$status" != 0 ]; then
@@ -72,11 +74,11 @@ run 7-classify "exam |[01][.][0-9]" python examples/demo/classify.py --model_dir
 
 step "done. What there is now:"
 cat <<END
-      $out/hub/cls-from-clip/README.md   the model's card; its folder loads with one line, and goes to the Hub
-      $out/ecg.png, $out/hub/*/*.png   that ECG with its probabilities; loss, retrieval, calibration, precision
+      $out/hub/cls-from-clip/README.md   the model's card; its folder loads with one line
+      $out/ecg.png   that ECG with its probabilities; $out/hub/*/*.png: loss, retrieval, calibration
       $out/logs   all that the commands said
 Next:
       make app   a page that reads ECGs, with the default models; with this one:
       ECGCLIP_MODEL=$out/hub/cls-from-clip make app
-      docs/own_data.md   the same way with your own recordings; docs/reproduce.md: which start is better, with controls
+      docs/own_data.md   the same with your own recordings; docs/reproduce.md: which start is better
 END
