@@ -3,34 +3,35 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRAINING := $(VENV)/.installed-train
+# What the demo needs; where everything is installed, that.
+ENOUGH := $(if $(wildcard $(STAMP)),$(STAMP),$(TRAINING))
 
-.PHONY: help install lock demo app test test-slow lint types style docs bench clean
+.PHONY: help install lock demo app commands test test-slow lint types style docs bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## Create the virtual environment and install the project with the tested versions
 
-# Every file is compared with its hashes. Of torch pip chooses the build by itself, as it chooses no other file while hashes
-# are required; what a build for a GPU needs besides is not in the lock.
-$(STAMP): pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch "$$(grep -o '^torch==[0-9.]*' requirements.lock)"
-	$(BIN)/python .ci/lock.py --check $(VENV)/torch/*.whl
-	$(BIN)/python -m pip install --quiet --no-deps $(VENV)/torch/*.whl
-	rm -r $(VENV)/torch
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+$(STAMP) $(TRAINING): pyproject.toml requirements.lock
+	@echo "a virtual environment in $(VENV), with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python .ci/install.py --extra $(if $(filter $@,$(STAMP)),dev,train)
 	@touch $@
 
 lock: $(STAMP)  ## Renew requirements.lock after a change of pyproject.toml; UPGRADE="numpy scipy" for new versions
 	$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade $(UPGRADE))
 
-demo: $(STAMP)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
-	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
+demo: $(ENOUGH)  ## Simulate, pre-train, fine-tune, compare and draw, in about four minutes on two cores
+	@PATH="$(abspath $(BIN)):$$PATH" bash examples/demo/run.sh build/demo
 
+# One ECG is too little work for several threads, which on a busy machine wait for each other.
 app: $(STAMP)  ## Serve the page on this machine, with the models in pretrained/ (simulated ECGs; not a medical device)
-	$(BIN)/python app.py
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python app.py
+
+commands: $(STAMP)  ## Renew docs/commands.md after a change of a command's arguments
+	$(BIN)/python .ci/commands_page.py
 
 test: $(STAMP)  ## Run the tests that need neither network nor accelerator, a file of them on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

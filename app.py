@@ -7,6 +7,12 @@ your own machine `make app` runs it with the models that come with ecgclip (trai
     python app.py --model_name_or_path someone/ecgclip-code15 --clip_model_name_or_path someone/ecgclip-clip
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import argparse
 import os
 import secrets

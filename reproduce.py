@@ -1,4 +1,4 @@
-"""
+r"""
 The paper's tables 2 to 6 and its figure 4, with controls, on any exam table with its own labels, from one command.
 
 Example:
@@ -12,6 +12,12 @@ Without an exam table it simulates a cohort; without --model_name_or_path it pre
 The same command continues an interrupted run: finished runs are kept, and the numbers are the same. See
 docs/reproduce.md.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import logging
 import math
@@ -31,6 +37,7 @@ from datasets.utils.logging import disable_progress_bar
 
 import train_clip
 import train_cls
+from common.arguments import parse
 from common.commands import exit_status
 from common.files import write_json
 from common.locks import only_writer
@@ -46,7 +53,6 @@ from reproduction.running import run_jobs
 from reproduction.settings import ARMS, SETTINGS, TRAINED_TEXT
 from reproduction.sharing import Held, hold_table, open_table
 from reproduction.tables import write_tables
-from training.arguments import parse
 from training.data import ExamTable
 from training.plots import save_figure
 

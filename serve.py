@@ -4,6 +4,12 @@ It imports the `handler.py` of the model's folder, as the endpoint does. No encr
 proxy's to add.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import argparse
 import logging
 import os

@@ -1,4 +1,4 @@
-"""
+r"""
 Stage 1: pre-trains the ECG encoder against the frozen text embeddings of the exams' reports; or a text encoder too
 (--train_text_model), or that alone against a frozen ECG encoder (and --freeze_encoder).
 
@@ -8,7 +8,15 @@ Example:
 
 The exam table comes from data_scripts, and data_scripts.embed_reports must have embedded its reports with the same
 text model. The output folder loads with AutoModel and the zero-shot-ecg-classification pipeline.
+
+With one process `python train_clip.py` does as well; `accelerate launch --quiet` ends an error with its one line.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import math
 import sys
@@ -24,6 +32,8 @@ from accelerate.logging import get_logger
 from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedConfig
 
+from common.arguments import parse
+from common.hub_access import check_model
 from data_scripts.embed_reports import distinct_reports, load_text_table, weights_fingerprint
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor, save_for_hub
 from modeling_ecgclip.labels_ecgclip import Label
@@ -37,7 +47,6 @@ from training.arguments import (
     HubArguments,
     TrainingArguments,
     as_record,
-    parse,
 )
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
@@ -85,7 +94,11 @@ def check_together(
     """
     Raises:
         ValueError: for arguments of two groups that exclude each other.
+        FileNotFoundError: for a model that is not there.
     """
+    for flag, name in (("model", encoder.model_name_or_path), ("text_model", contrastive.text_model_name_or_path)):
+        if name is not None:
+            check_model(name, f"--{flag}_name_or_path")
     check_pairing(contrastive, data, hub)
     if contrastive.freeze_encoder and data.augment:
         raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")

@@ -1,4 +1,4 @@
-"""
+r"""
 Stage 2: fine-tunes the ECG encoder to diagnose from labels, and chooses decision thresholds on validation data; or to
 tell one label of several, or numbers such as an age (`--task`).
 
@@ -8,7 +8,15 @@ Example:
 
 Without --model_name_or_path the encoder starts from random weights: the paper's baseline. The output folder loads with
 AutoModelForAudioClassification and the ecg-classification pipeline.
+
+With one process `python train_cls.py` does as well; `accelerate launch --quiet` ends an error with its one line.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import sys
 from pathlib import Path
@@ -20,6 +28,8 @@ from accelerate.logging import get_logger
 from datasets import DatasetDict
 from torch import nn
 
+from common.arguments import parse
+from common.hub_access import check_model
 from modeling_ecgclip import EcgFeatureExtractor, EcgForSignalClassification, save_for_hub
 from publishing.model import exit_code, finish_run, finished_before, open_for_run
 from training.arguments import (
@@ -29,7 +39,6 @@ from training.arguments import (
     HubArguments,
     TrainingArguments,
     as_record,
-    parse,
 )
 from training.augmentation import Augmentation, SignalInput
 from training.checkpoints import BestWeights
@@ -57,11 +66,14 @@ from training.targets import Targets, targets_of
 logger = get_logger(__name__)
 
 
-def check_together(classification: ClassificationArguments, data: DataArguments) -> None:
+def check_together(encoder: EncoderArguments, classification: ClassificationArguments, data: DataArguments) -> None:
     """
     Raises:
         ValueError: for arguments of two groups that exclude each other.
+        FileNotFoundError: for a model that is not there.
     """
+    if encoder.model_name_or_path is not None:
+        check_model(encoder.model_name_or_path, "--model_name_or_path")
     if classification.freeze_encoder and data.augment:
         raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
 
@@ -156,7 +168,7 @@ def main(argv: list[str] | None = None, open_table: OpenTable = ExamTable.load) 
     # ---- 1 arguments and checks
     groups = (EncoderArguments, ClassificationArguments, DataArguments, TrainingArguments, HubArguments)
     encoder, classification, data, args, hub = parse(argv, __doc__, *groups)
-    check_together(classification, data)
+    check_together(encoder, classification, data)
     arguments = as_record(encoder, classification, data, args, hub)
     open_for_run(args.output_dir, hub)
 

@@ -34,7 +34,8 @@ def exit_status(command: Callable[[], Any], *more_errors: type[Exception]) -> in
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         if isinstance(error, ValueError) and "site-packages" in Path(raised_in).parts:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        # Those of packages have line breaks and hints of several lines.
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

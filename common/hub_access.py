@@ -124,6 +124,28 @@ def check_repo_id(repo_id: str) -> None:
         raise ValueError(f"repository id {repo_id!r}: expected user/name")
 
 
+def check_model(name_or_path: str, flag: str) -> None:
+    """
+    Refuses what is neither a model's folder nor can be a repository on the Hub, before anything is loaded.
+
+    Args:
+        name_or_path (`str`): Folder or Hub id.
+        flag (`str`): Of the command line, which named it.
+
+    Raises:
+        `FileNotFoundError`: saying which.
+    """
+    folder = Path(name_or_path)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{flag} {name_or_path}: expected a model's folder, found no config.json in it")
+    if folder.is_dir():
+        return
+    try:
+        validate_repo_id(name_or_path)
+    except HFValidationError as error:
+        raise FileNotFoundError(f"{flag} {name_or_path}: no such folder, and no id on the Hub (user/name)") from error
+
+
 def folder_files(folder: Path, ignore_patterns: Sequence[str] = ()) -> list[str]:
     """Returns the files of a folder as they will be called in the repository, sorted, without unfinished ones."""
     ignored = (*DEFAULT_IGNORE_PATTERNS, *UNFINISHED, *ignore_patterns)

@@ -7,6 +7,12 @@ value is twice the millivolts. Rows are joined by `exam_id`; each part ends in a
 may stay in its `exams_part{i}.zip`.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import json
 import os
 import re

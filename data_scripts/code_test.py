@@ -1,10 +1,16 @@
 """The test set of CODE as published on Zenodo to an exam table with one split, `test`.
 
-python -m data_scripts.code_test --source_dir D --output_dir O [--annotator gold_standard]
+    python -m data_scripts.code_test --source_dir D --output_dir O [--annotator gold_standard]
 
 827 exams in `ecg_tracings.hdf5`, whose one dataset `tracings` (827, 4096, 12) is in CODE-15%'s unit, twice the
 millivolts; `attributes.csv` and `annotations/*.csv` have one line for each, in the same order.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import sys
 from collections.abc import Iterator, Sequence

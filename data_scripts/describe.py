@@ -6,6 +6,12 @@ The texts say what is seen and measured, never a diagnosis; no physician wrote o
 one but for the columns `report` and `report_id`. A run that was ended goes on with the same command.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import json
 import shutil
 import sys
@@ -18,8 +24,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features
-from transformers import HfArgumentParser
 
+from common.arguments import Parser
 from common.commands import exit_status
 from data_scripts.conversion import describing
 from data_scripts.conversion.describing import Piece, Wording
@@ -56,7 +62,7 @@ NAMES = {"pt": "Portuguese", "en": "English"}
 
 @dataclass
 class DescribeArguments:
-    """Command line."""
+    """What to describe, and how."""
 
     dataset_name_or_path: str = field(metadata={"help": "exam table: a folder or a data set id on the Hub"})
     output_dir: str = field(metadata={"help": "where the exam table with descriptions goes"})
@@ -269,9 +275,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         `ValueError`: where the table has reports already, and they are not to be dropped.
     """
-    settings: Any = DescribeArguments
-    parser = HfArgumentParser(settings, prog="python -m data_scripts.describe", description=__doc__.splitlines()[0])
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    (arguments,) = Parser(__doc__, DescribeArguments).parse_args_into_dataclasses(args=argv)
     output_dir = Path(arguments.output_dir)
     check_output_dir(output_dir, arguments.overwrite_output_dir)
     table = load_exam_table(arguments.dataset_name_or_path, arguments.dataset_revision)

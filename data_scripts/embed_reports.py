@@ -3,6 +3,12 @@
 python -m data_scripts.embed_reports --dataset_name_or_path O --text_model_name_or_path M [--text_pooling mean|cls]
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import hashlib
 import json
 import re
@@ -18,10 +24,12 @@ import pyarrow as pa
 import torch
 from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.utils import tqdm
-from transformers import AutoModel, AutoTokenizer, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from common.arguments import Parser
 from common.checksums import verify_data, write_checksums
 from common.commands import exit_status
+from common.hub_access import check_model
 from common.locks import only_writer
 from common.writing import written_aside
 from data_scripts.tables.schema import load_exam_table, refuse_chained_name, text_features
@@ -204,7 +212,7 @@ def load_text_table(
 
 @dataclass
 class EmbedArguments:
-    """Command line."""
+    """What is embedded, and with what."""
 
     dataset_name_or_path: str = field(metadata={"help": "exam table: a folder or a data set id on the Hub"})
     text_model_name_or_path: str = field(metadata={"help": "text encoder: a folder or a model id on the Hub"})
@@ -227,11 +235,9 @@ class EmbedArguments:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Embeds and writes the text table; returns what `text_table.json` says."""
-    parser = HfArgumentParser(
-        EmbedArguments, prog="python -m data_scripts.embed_reports", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    (arguments,) = Parser(__doc__, EmbedArguments).parse_args_into_dataclasses(args=argv)
     dataset, text_model = arguments.dataset_name_or_path, arguments.text_model_name_or_path
+    check_model(text_model, "--text_model_name_or_path")
     model, tokenizer = load_text_encoder(text_model)
     reports = distinct_reports(load_exam_table(dataset, verify=arguments.verify), dataset)
     folder = text_table_folder(arguments.output_dir or dataset, text_model, arguments.text_pooling)

@@ -7,6 +7,12 @@ WFDB records, DICOM, SCP-ECG, HL7 aECG, GE MUSE, Philips Sierra, CardioSoft, EDF
 such files.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

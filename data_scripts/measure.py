@@ -7,6 +7,12 @@ What cannot be read is in measurements.rejected.csv, with the reason; what is re
 without numbers that says why.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import csv
 import json
 import signal
@@ -27,8 +33,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from datasets import DatasetDict
 from datasets.utils import tqdm
-from transformers import HfArgumentParser
 
+from common.arguments import Parser
 from common.commands import exit_status
 from common.locks import only_writer
 from common.processes import end_with_parent
@@ -259,7 +265,7 @@ def _measure(block: Any) -> tuple[pa.Table, list[Rejection]]:
 
 @dataclass(kw_only=True)
 class MeasureArguments(StatedOfFiles):
-    """Command line."""
+    """What is measured, and where the numbers go."""
 
     output_file: str = field(metadata={"help": f"where the rows go: a file that ends in {' or '.join(SUFFIXES)}"})
     dataset_name_or_path: str | None = field(
@@ -296,9 +302,7 @@ class MeasureArguments(StatedOfFiles):
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures; returns how many exams were `found`, `kept` and `rejected`, and `rejected_by_reason`."""
-    command_line: Any = MeasureArguments  # a dataclass, whose type transformers states too narrowly
-    parser = HfArgumentParser(command_line, prog="python -m data_scripts.measure", description=__doc__.splitlines()[0])
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    (arguments,) = Parser(__doc__, MeasureArguments).parse_args_into_dataclasses(args=argv)
     exams, output = arguments.exams(), Path(arguments.output_file)
     kept, reasons = 0, Counter[str]()
     with ExitStack() as stack:

@@ -1,10 +1,16 @@
 """MIMIC-IV-ECG as published on PhysioNet to an exam table.
 
-python -m data_scripts.mimic_iv_ecg --source_dir D --output_dir O [--statements findings|all] [--num_proc N]
+    python -m data_scripts.mimic_iv_ecg --source_dir D --output_dir O [--statements findings|all] [--num_proc N]
 
 `record_list.csv` names the WFDB records (`files/p1000/p10000032/s40689238/40689238`: 500 Hz, 10 s, millivolts),
 `machine_measurements.csv` holds up to 18 statements of the electrocardiograph for each. There are no checked labels.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import sys
 from collections import Counter

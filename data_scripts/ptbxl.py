@@ -3,6 +3,12 @@
 python -m data_scripts.ptbxl --source_dir D --output_dir O [--sampling_rate 500|100] [--labels superclass|...|all]
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import ast
 import re
 import sys

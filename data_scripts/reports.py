@@ -3,7 +3,12 @@
 python -m data_scripts.reports --reports reports.csv --output parts.csv [--conclusion_headings ...] [--mask_diagnoses]
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from common.arguments import plain_parser
 from common.commands import exit_status
 from common.writing import written_aside
 from data_scripts.text.reports import ParsedReport, ReportCutter, read_report_table
@@ -73,7 +79,7 @@ def _parts_table(exam_ids: Sequence[str], parsed: Sequence[ParsedReport]) -> pa.
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Splits a report table; returns and prints what is to be known of the reports."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.reports", description=__doc__.splitlines()[0])
+    parser = plain_parser(__doc__)
     parser.add_argument("--reports", required=True, help="table with exam_id and report: .csv or .parquet")
     parser.add_argument("--output", required=True, help="where the parts go: .csv or .parquet")
     parser.add_argument("--conclusion_headings", nargs="+", help="words that head a conclusion in your reports")

@@ -1,10 +1,16 @@
 """Any folder of WFDB records, with or without a table of reports and labels, to an exam table.
 
-python -m data_scripts.wfdb_folder --source_dir D [--table FILE] --output_dir O [--num_proc N]
+    python -m data_scripts.wfdb_folder --source_dir D [--table FILE] --output_dir O [--num_proc N]
 
 Headers of the PhysioNet/CinC Challenges 2020 and 2021 state age, sex and diagnoses (SNOMED CT codes); what the table
 does not say is taken from there.
 """
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import re
 import sys

@@ -68,6 +68,9 @@ def classify(ecg: Any, **stated: Any) -> Any:
     print(classify("records500/00000/00001_hr"))
     ```
 
+    One ECG is too little work for several threads: on a busy machine `torch.set_num_threads(1)` makes this several
+    times faster. It holds for the whole process, so it is left to you.
+
     Args:
         ecg: One ECG or several, see [`EcgClassificationPipeline`]: a path, an array, a dictionary, or a list of them.
         stated: What the file does not state (`sampling_rate`, `unit`, `lead_names`, `exam_id`) and the further

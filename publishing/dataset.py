@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict
 from datasets.utils import tqdm
 from datasets.utils.py_utils import convert_file_size_to_int
-from transformers import HfArgumentParser
 
+from common.arguments import Parser
 from common.checksums import SUMS_FILE, file_digest, read_checksums, verify_data, write_checksums
 from common.commands import exit_status
 from common.hub_access import check_repo_id, open_repository, publish_folder
@@ -54,7 +54,7 @@ BUILD_SUFFIX = ".incomplete"
 
 @dataclass
 class PublishArguments:
-    """Command line."""
+    """What to publish, and where."""
 
     dataset_name_or_path: str = field(metadata={"help": "exam table: a folder or a data set id on the Hub"})
     repo_id: str | None = field(
@@ -105,10 +105,7 @@ class PublishArguments:
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Writes the folder, publishes it where a repository is named, and returns the folder."""
-    parser = HfArgumentParser(
-        PublishArguments, prog="python -m data_scripts.publish", description=__doc__.splitlines()[0]
-    )
-    (arguments,) = parser.parse_args_into_dataclasses(args=argv)
+    (arguments,) = Parser(__doc__, PublishArguments).parse_args_into_dataclasses(args=argv)
     if arguments.repo_id:
         open_repository(arguments.repo_id, "dataset", arguments.public)  # fails before an hour of writing
     with only_writer(arguments.folder):  # of what it holds, until it is published

@@ -24,8 +24,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoFeatureExtractor, HfArgumentParser
+from transformers import AutoConfig, AutoFeatureExtractor
 
+from common.arguments import Parser
 from common.checksums import write_checksums
 from common.commands import exit_status
 from common.files import public_name, write_json
@@ -67,7 +68,7 @@ _PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "open
 
 @dataclass
 class ExportArguments:
-    """The command line."""
+    """What to export, and how."""
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id of a classifier."})
     output_dir: str = field(metadata={"help": "Folder to write."})
@@ -332,7 +333,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    (args,) = HfArgumentParser(ExportArguments, description=__doc__).parse_args_into_dataclasses(argv)
+    (args,) = Parser(__doc__, ExportArguments).parse_args_into_dataclasses(argv)
     record = export(args)
     for name, check in record["checks"].items():
         said = f"{check['ecgs']} {name} ECGs: largest difference from PyTorch {check['largest_difference']:.2g}"

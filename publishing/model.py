@@ -18,6 +18,7 @@ from typing import Any
 from accelerate import Accelerator
 from huggingface_hub import HfApi, get_token
 
+from common.arguments import parse
 from common.checksums import SUMS_FILE, checksum_lines, read_checksums, verify_checksums, verify_data
 from common.commands import exit_status
 from common.files import write_json
@@ -37,10 +38,11 @@ from publishing.requirements import write_requirements
 from publishing.run_folder import RunFolder, read_run
 from publishing.space import SpaceModels, publish_space
 from publishing.stages import CONTRASTIVE
-from training.arguments import HubArguments, TrainingArguments, parse
+from training.arguments import HubArguments, TrainingArguments
 from training.checkpoints import BEST
 from training.parts import RunParts
-from training.run import HTTP_CLIENTS, METRICS, STOPPED_BY_SIGNAL, state_records
+from training.run import METRICS, STOPPED_BY_SIGNAL, state_records
+from training.terminal import HTTP_CLIENTS
 
 
 logger = logging.getLogger(__name__)

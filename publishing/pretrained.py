@@ -7,6 +7,12 @@ Example:
 They are private unless --public is given. The models were trained on simulated ECGs, which their cards say.
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import json
 import logging
 import shutil
@@ -22,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor
 
 import modeling_ecgclip
+from common.arguments import parse
 from common.checksums import verify_data
 from common.commands import exit_status
 from common.files import write_json, write_text
@@ -37,9 +44,10 @@ from publishing.real_ecgs import RECORD
 from publishing.requirements import write_requirements
 from publishing.run_folder import read_run
 from publishing.space import SpaceModels, publish_space
-from training.arguments import HubArguments, parse
+from training.arguments import HubArguments
 from training.plots import plot_loss, save_figure
-from training.run import HTTP_CLIENTS, state_records
+from training.run import state_records
+from training.terminal import HTTP_CLIENTS
 
 
 NAMES = {"clip": "ecgclip-simulated-clip", "cls": "ecgclip-simulated"}  # of the repositories
@@ -68,7 +76,7 @@ __all__ = ["EndpointHandler"]
 
 @dataclass
 class PretrainedArguments:
-    """Arguments of the command line."""
+    """Where the default models go."""
 
     namespace: str | None = field(
         default=None, metadata={"help": "User or organisation on the Hub; default: the user whose token it is."}

@@ -5,7 +5,6 @@
 No model needs this module, so it does not travel with saved ones.
 """
 
-import argparse
 import hashlib
 import json
 import struct
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
+from common.arguments import plain_parser
 from common.files import write_text
 from common.locks import only_writer
 from common.markdown import markdown_table
@@ -412,9 +412,7 @@ Published HDF5 files are read as stored value / 2 = millivolts, so that the netw
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Converts; returns and prints the folder."""
-    parser = argparse.ArgumentParser(
-        prog="python -m modeling_ecgclip.convert_published", description=__doc__.splitlines()[0]
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("--source", required=True, help="model.hdf5 or model.pth, as published")
     parser.add_argument("--architecture", required=True, choices=list(PUBLISHED))
     parser.add_argument("--output_dir", required=True, help="a new or empty folder")

@@ -1,4 +1,4 @@
-"""
+r"""
 Fits a classifier's probabilities and thresholds to a few labelled exams from where it is to be used, and writes a new
 folder: weights as they were, `config.json` with what was fitted, a record, and a card that says so.
 
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 
+from common.arguments import parse
 from common.checksums import verify_data
 from common.commands import exit_status
 from common.files import public_name, read_json, write_json
@@ -45,7 +46,6 @@ from modeling_ecgclip.labels_ecgclip import UNKNOWN_LABEL, labels_of
 from publishing.export import load_source
 from publishing.model import complete_folder, is_published
 from publishing.run_folder import WEIGHTS, read_run
-from training.arguments import parse
 from training.augmentation import SignalInput
 from training.data import ExamSplit, ExamTable
 from training.run import state_records
@@ -60,7 +60,7 @@ MEASURES = {"f1": "F1", "ece": "ECE", "brier": "Brier"}
 
 @dataclass
 class RecalibrateArguments:
-    """The command line."""
+    """Which classifier, by which exams, and how."""
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id of a classifier of labels side by side."})
     dataset_name_or_path: str = field(

@@ -6,13 +6,19 @@ Embeds a small set of an exam table's reports in a dual encoder's joint space, f
 runs where the exam table is and writes `report_index.npz` into the dual encoder's folder; the page needs nothing else.
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from common.arguments import plain_parser
 from data_scripts.tables.schema import load_exam_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
 from modeling_ecgclip.checksums_ecgclip import DamagedFileError
@@ -64,10 +70,7 @@ def build_index(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Builds and writes an index; returns 0, or 2 for arguments that cannot be honoured."""
-    parser = argparse.ArgumentParser(
-        prog="python -m space.index_reports",
-        description="Embed a small set of reports in a dual encoder's joint space, for the Space to search.",
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("--clip_model_name_or_path", required=True, help="dual encoder: a folder or a model id")
     parser.add_argument("--dataset_name_or_path", required=True, help="exam table with reports: a folder or an id")
     parser.add_argument(

@@ -6,13 +6,19 @@ The example ECGs of the page, drawn by the project's simulator: nothing in them 
 writes them again, with the same values.
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data_scripts.simulate import simulate_exam
+from common.arguments import plain_parser
+from data_scripts.simulate.exam import simulate_exam
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 from space.example_list import EXAMPLES, FOLDER, Example
 
@@ -58,7 +64,7 @@ def write_example(example: Example, folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m space.make_examples", description=__doc__.strip().splitlines()[0])
+    parser = plain_parser(__doc__)
     parser.add_argument("--output_dir", type=Path, default=FOLDER, help="folder to write (default space/examples)")
     args = parser.parse_args(argv)
     for example in EXAMPLES:

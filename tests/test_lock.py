@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import re
-import tomllib
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,17 +13,18 @@ from packaging.utils import canonicalize_name
 
 
 PROJECT = Path(__file__).resolve().parent.parent
-EVERYTHING = "dev"  # the extra that names all others
 
 
-def ci_lock():
-    spec = importlib.util.spec_from_file_location("ci_lock", PROJECT / ".ci" / "lock.py")
-    module = importlib.util.module_from_spec(spec)
+def of_ci(name):
+    """A module of .ci, which is no package; they import each other as scripts do."""
+    spec = importlib.util.spec_from_file_location(name, PROJECT / ".ci" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-LOCK = ci_lock()
+LOCK = of_ci("lock")
+INSTALL = of_ci("install")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,8 @@ def locked():
 @pytest.fixture(scope="module")
 def asked_for():
     """What pyproject.toml asks for, outside and inside of its extras, but for the project itself."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *(line for of in project["optional-dependencies"].values() for line in of)]
-    return [one for one in map(Requirement, lines) if one.name != project["name"]]
+    lines = [line for of_purpose in LOCK.own_requirements().values() for line in of_purpose]
+    return [one for one in map(Requirement, lines) if one.name != LOCK.NAME]
 
 
 def test_every_package_has_one_version_and_every_line_belongs_to_one():
@@ -56,20 +56,28 @@ def test_the_lock_holds_what_pyproject_asks_for(locked, asked_for):
 
 
 def test_every_extra_is_part_of_the_one_that_is_locked():
-    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "optional-dependencies"
-    ]
-    named, waiting = {EVERYTHING}, [EVERYTHING]
-    while waiting:
-        new = {
-            extra
-            for line in extras[waiting.pop()]
-            if line.startswith("ecgclip[")
-            for extra in Requirement(line).extras
-        }
-        waiting += new - named
-        named |= new
-    assert named == set(extras)
+    assert LOCK.included(LOCK.EVERYTHING) | {LOCK.EVERYTHING, LOCK.MODELS} == set(LOCK.own_requirements())
+
+
+def test_what_a_package_is_for_is_what_pyproject_and_the_packages_say(locked):
+    """As those say of themselves that are installed here."""
+    text = LOCK.LOCK.read_text(encoding="utf-8")
+    stated = {name: of for of, name in re.findall(r"^# for: (.+)\n([a-z0-9-]+)==", text, re.MULTILINE)}
+    found = LOCK.purposes({name: metadata.requires(name) or [] for name in locked})
+    assert stated == {name: ", ".join(purposes) for name, purposes in found.items()}, "renew the lock: make lock"
+
+
+def test_a_part_of_the_lock_has_what_its_extra_needs_with_all_hashes(locked):
+    text = LOCK.LOCK.read_text(encoding="utf-8")
+    assert LOCK.locked_versions(LOCK.part_of_lock(text, "dev")) == locked
+    part = LOCK.part_of_lock(text, "train")
+    training = LOCK.locked_versions(part)
+    assert {"torch", "transformers", "datasets", "setuptools"} <= set(training)
+    assert not {"gradio", "playwright", "onnxruntime", "uvicorn", "pytest"} & set(training)
+    assert (len(training), len(locked)) == (87, 130), "README and CHANGELOG say how many"
+    assert set(training) < set(LOCK.locked_versions(LOCK.part_of_lock(text, "export")))
+    (block,) = re.findall(r"^torch==(?:.*\\\n)+.*\n", text, re.MULTILINE)
+    assert block in part and "#" not in part
 
 
 def test_the_lock_holds_what_its_packages_need_and_nothing_else(locked, asked_for):
@@ -96,13 +104,29 @@ def test_a_file_that_is_not_in_the_lock_is_refused(tmp_path, monkeypatch):
     (tmp_path / "package.whl").write_bytes(b"tested")
     digest = hashlib.sha256(b"tested").hexdigest()
     (tmp_path / "lock").write_text(f"package==1.0 \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{digest}\n")
-    monkeypatch.setattr(LOCK, "LOCK", tmp_path / "lock")
-    LOCK.check(tmp_path / "package.whl")
+    monkeypatch.setattr(INSTALL, "LOCK", tmp_path / "lock")
+    INSTALL.check(tmp_path / "package.whl")
     (tmp_path / "package.whl").write_bytes(b"another")
     with pytest.raises(SystemExit, match="package.whl: its sha256 .* is not in lock"):
-        LOCK.check(tmp_path / "package.whl")
+        INSTALL.check(tmp_path / "package.whl")
 
 
 def test_versions_are_read_from_what_is_written():
     text = "# a line\nnumpy==2.4.6 \\\n    --hash=sha256:00\ntorch==2.13.0 \\\n    --hash=sha256:01\n"
     assert LOCK.locked_versions(text) == {"numpy": "2.4.6", "torch": "2.13.0"}
+
+
+def test_an_installation_says_how_much_it_has_got(capsys):
+    lines = [
+        "Collecting numpy==2.4.6",
+        "  Downloading numpy.whl (16.6 MB)",
+        "Collecting pip==1",
+        "  Using cached p.whl (1.5 kB)",
+    ]
+    assert INSTALL.follow(iter([*lines, "Installing collected packages: numpy, pip"]), 2) == "17 MB"
+    said = capsys.readouterr().out
+    assert said.splitlines() == [
+        "      1 of 2 packages, 0 MB",
+        "      2 of 2 packages, 17 MB",
+        "      unpacking 2 packages",
+    ]

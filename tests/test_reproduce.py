@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import reproduce
+from common.arguments import parse
 from reproduction.recipes import RECIPES
-from training.arguments import parse
 
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import HfArgumentParser
-
 from common.hub_access import check_repo_id
 from common.locks import lock_path
 from modeling_ecgclip.towers_ecgclip import PRESETS
@@ -346,25 +344,6 @@ GROUPS: tuple[type, ...] = (
     TrainingArguments,
     HubArguments,
 )
-
-
-def parse(argv: list[str] | None, description: str, *groups: type) -> tuple[Any, ...]:
-    """
-    Returns one filled dataclass for each of `groups`.
-
-    Args:
-        argv (`list[str]`, *optional*): Arguments without the program's name; left out, the command line's.
-        description (`str`): First lines of `--help`.
-        groups: Dataclasses of this module.
-
-    Raises:
-        `SystemExit`: for unknown flags, wrong types and impossible values, with a usage line.
-    """
-    parser = HfArgumentParser(groups, description=description)
-    try:
-        return parser.parse_args_into_dataclasses(argv)
-    except ValueError as error:
-        parser.error(str(error))
 
 
 def as_record(*groups: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def load_encoder(args: EncoderArguments, config: PreTrainedConfig) -> PreTrained
 
 def load_classifier(args: EncoderArguments, config: PreTrainedConfig, targets: Targets) -> EcgForSignalClassification:
     """
-    Returns a classifier from `--model_name_or_path` (what is new in it is reported), or with random weights.
+    Returns a classifier from `--model_name_or_path`, whose head may be new, or with random weights.
 
     Args:
         args (`EncoderArguments`): The command line's.

@@ -6,6 +6,12 @@ Example:
     python -m training.input_statistics --model_name_or_path runs/cls --dataset_name_or_path exams
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import json
 import logging
 import sys
@@ -16,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from common.arguments import parse
 from common.commands import exit_status
 from common.files import write_json
 from data_scripts.tables.schema import MICROVOLTS_PER_MILLIVOLT
@@ -27,7 +34,6 @@ from modeling_ecgclip.training_statistics_ecgclip import (
     input_properties,
     training_statistics,
 )
-from training.arguments import parse
 from training.data import ExamSplit, ExamTable
 
 
@@ -38,7 +44,7 @@ MAX_EXAMS = 2048  # a range of so many is as wide as that of all, and takes ten 
 
 @dataclass
 class StatisticsArguments:
-    """The command line."""
+    """Which model, and which exams."""
 
     model_name_or_path: str = field(metadata={"help": "Folder of a model; its config.json is written anew."})
     dataset_name_or_path: str = field(

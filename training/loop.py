@@ -31,6 +31,7 @@ from training.parts import RunParts
 from training.run import METRICS
 from training.states import RunState, read_numbers
 from training.step import Task
+from training.terminal import validation_line
 
 
 logger = get_logger(__name__)
@@ -246,9 +247,9 @@ class TrainingLoop:
         state, accelerator = self.state, self.accelerator
         batches = self.feed.training(self.task.exams, self.plan, state.step, self.steps)
         clock = time.perf_counter()
-        progress = tqdm(
-            total=self.steps, initial=state.step, disable=not accelerator.is_main_process, unit="step", desc="training"
-        )
+        # None: a bar is for a terminal, not for a file.
+        hidden = None if accelerator.is_main_process else True
+        progress = tqdm(total=self.steps, initial=state.step, disable=hidden, unit="step", desc="training")
         with progress, logging_redirect_tqdm(), StopRequest() as stop:
             while True:
                 done = state.step >= self.steps
@@ -305,8 +306,7 @@ class TrainingLoop:
             state.best_step = state.step
             self.best.save()
         self._record({f"eval_{name}": value for name, value in results.items()})
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
-        logger.info(f"step {state.step}, validation: {shown}")
+        logger.info(validation_line(state.step, results))
 
     def _patience_is_over(self) -> bool:
         patience = self.args.early_stopping_patience

@@ -5,6 +5,12 @@ Example:
     python -m training.publish --folder runs/cls --repo_id user/ecgclip-code15 --space
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 
 from publishing.model import main

@@ -1,6 +1,5 @@
 """The beginning and the end of a training run: accelerator, logging, plan and record."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets.utils.logging import disable_progress_bar
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 from torch import nn
 from transformers.utils import cached_file
 
@@ -27,6 +27,7 @@ from modeling_ecgclip.losses_ecgclip import NO_REPORT
 from training.arguments import EncoderArguments, TrainingArguments, check_output_dir
 from training.data import ExamSplit, ExamTable, StepPlan
 from training.targets import Targets
+from training.terminal import set_up_logging
 
 
 logger = get_logger(__name__)
@@ -34,7 +35,6 @@ logger = get_logger(__name__)
 METRICS = "metrics.json"  # written last: a folder that has it is that of a finished run
 PREDICTIONS = "predictions.parquet"  # of the splits that did not train
 RECORDS = ("run.json", METRICS, "history.json", PREDICTIONS)
-HTTP_CLIENTS = ("httpx", "httpx2")  # they log every request
 STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM: the exit code that shells and schedulers expect
 
 
@@ -51,9 +51,10 @@ def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> It
     Raises:
         `FileExistsError`: where the output folder holds an earlier run.
         `BlockingIOError`: where another process writes there.
-        `ValueError`: for a tracker that is not installed.
+        `ValueError`: as [`check_tracker`].
     """
     folder = check_output_dir(args)
+    check_tracker(args.report_to)
     accelerator = Accelerator(
         # Said outright: left to itself, accelerate starts processes on a CPU that do not know of each other.
         cpu=not torch.accelerator.is_available(),
@@ -64,20 +65,30 @@ def started(args: TrainingArguments, project: str, record: dict[str, Any]) -> It
     asked_for = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != asked_for:
         raise RuntimeError(f"{asked_for} processes were launched, but accelerate runs {accelerator.num_processes}")
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for quiet in (*HTTP_CLIENTS, "datasets", "evaluate", "accelerate"):
-        logging.getLogger(quiet).setLevel(logging.WARNING)
-    if not accelerator.is_main_process:
-        disable_progress_bar()
+    set_up_logging(accelerator.is_main_process)
     with _own_folder(args, accelerator):
         accelerate.utils.set_seed(args.seed)
         if args.report_to != "none":
             plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in record.items()}
             accelerator.init_trackers(project, config=plain)
-            if not accelerator.trackers:
-                # accelerate passes over a missing package in silence.
-                raise ValueError(f"--report_to {args.report_to}: this tracker is not installed")
         yield accelerator
+
+
+def check_tracker(name: str) -> None:
+    """
+    Refuses an experiment tracker that accelerate does not know, or whose package is missing, before anything else.
+
+    Args:
+        name (`str`): `--report_to`.
+
+    Raises:
+        `ValueError`: saying which there are, or what to install.
+    """
+    known = [one for one in LoggerType.list() if one != "all"]
+    if name != "none" and name not in known:
+        raise ValueError(f"--report_to {name}: expected none or one of {', '.join(known)}")
+    if name != "none" and name not in [one.value for one in get_available_trackers()]:
+        raise ValueError(f"--report_to {name}: this tracker is not installed: pip install {name.replace('_', '-')}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from benchmarks.faults.cases import Case, Outcome
 from benchmarks.faults.commands import Command, Ended
 from benchmarks.faults.jobs import FINETUNING, PRETRAINING, STEPS, Job, Workshop
 from benchmarks.faults.stopped import stopped_training
+from common.arguments import parse
 from training.arguments import (
     ClassificationArguments,
     ContrastiveArguments,
@@ -22,7 +23,6 @@ from training.arguments import (
     EncoderArguments,
     HubArguments,
     TrainingArguments,
-    parse,
 )
 
 

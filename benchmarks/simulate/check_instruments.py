@@ -23,7 +23,7 @@ from wfdb.processing import xqrs_detect
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.markdown import markdown_table
-from data_scripts.simulate import SimulatedExam, simulate_exam
+from data_scripts.simulate.exam import SimulatedExam, simulate_exam
 from data_scripts.simulate.findings import FindingShares
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, SAMPLING_RATE
 

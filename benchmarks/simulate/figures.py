@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import matplotlib.pyplot as plt
 
 from benchmarks.simulate.check_instruments import DELINEATION_ERRORS, MIN_BEATS, MS, delineate
-from data_scripts.simulate import SimulatedExam, simulate_exam
-from data_scripts.simulate.exam import Draft, draft_exam
+from data_scripts.simulate.exam import Draft, SimulatedExam, draft_exam, simulate_exam
 from data_scripts.simulate.marks import ALL_LEADS, MARKED_LEADS
 from data_scripts.simulate.rhythm import VENTRICULAR
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.markdown import markdown_table
-from data_scripts.simulate import simulate_exam
+from data_scripts.simulate.exam import simulate_exam
 from data_scripts.simulate.marks import ALL_LEADS, MARKED_LEADS, MARKED_WAVES, PLACES
 
 

@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.markdown import markdown_table
-from data_scripts.simulate import simulate_exam
+from data_scripts.simulate.exam import simulate_exam
 from modeling_ecgclip.feature_extraction_ecgclip import EcgFeatureExtractor, resample
 from modeling_ecgclip.leads_ecgclip import LEAD_NAMES
 from modeling_ecgclip.reading_ecgclip import read_ecg

@@ -27,7 +27,8 @@ def cpu_seconds() -> float:
 
 def measure(num_exams: int, num_proc: int, compression: str, marks: bool, folder: str) -> dict[str, float]:
     """Seconds, exams per second of clock and of processor time, peak memory (MiB); without the time to import."""
-    from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
+    from data_scripts.simulate.cohort import CohortSettings, write_cohort
+    from data_scripts.simulate.exam import simulate_exam
 
     simulate_exam(0, 0)  # the noise banks are made once per process
     start, cpu_start = time.perf_counter(), cpu_seconds()

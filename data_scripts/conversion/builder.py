@@ -8,7 +8,7 @@ import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,8 @@ class SourceSettings:
 
     Each field is a flag of the command line, and its help says what it is: nothing states it again.
     """
+
+    _argument_group_name: ClassVar[str] = "What is read"
 
     source_dir: str = field(metadata={"help": "folder of the source as it was published"})
     repair_nan: bool = field(

@@ -22,8 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import DatasetDict, DatasetInfo, Features, load_from_disk
-from transformers import HfArgumentParser
 
+from common.arguments import Parser
 from common.checksums import SUMS_FILE, FileState, file_digest, file_state, verify_data, write_checksums
 from common.locks import only_writer
 from common.markdown import markdown_table
@@ -53,7 +53,7 @@ PATH_SETTINGS = ("source_dir", "table", "reports")
 
 @dataclass
 class ConversionArguments:
-    """How the rows are made, and where they go: what a converter's command line has beside its settings."""
+    """How the rows are made, and where they go."""
 
     output_dir: str = field(metadata={"help": "where the exam table goes"})
     num_proc: int = field(default=1, metadata={"help": "processes that read and write; the rows are the same"})
@@ -86,15 +86,10 @@ def convert(
     Args:
         builder_class (`type[EcgBuilder]`): The converter.
         settings_class (`type[SourceSettings]`): Of its settings, each a flag.
-        description (`str`): The docstring of the converter's file; its first line is shown by `--help`.
+        description (`str`): The docstring of the converter's file, for `--help`.
         argv (`Sequence[str]`, *optional*): The command line; left out, the program's.
     """
-    name = Path(str(sys.modules[builder_class.__module__].__file__)).stem
-    parser = HfArgumentParser(
-        (settings_class, ConversionArguments),
-        prog=f"python -m data_scripts.{name}",
-        description=description.splitlines()[0],
-    )
+    parser = Parser(description, settings_class, ConversionArguments)
     settings, arguments = parser.parse_args_into_dataclasses(args=argv)
     return run_conversion(builder_class, settings, arguments)
 
@@ -309,11 +304,23 @@ def print_summary(record: dict[str, Any], output_dir: Path) -> None:
         print(f"  {split}: {counts['exams']} exams{patients} ({positive}){note}")
     reports = dict(record["reports"])
     left = reports.pop("diagnosis_words_left", None)
-    print(f"  reports: {json.dumps(reports, ensure_ascii=False)}")
+    print(f"  reports: {in_words(reports)}")
     for line in [] if left is None else lines_of(left):
         print(f"  {line}")
-    print(f"  quality: {record['quality'] or 'no flags'}")
+    flags = [f"{flag} {count}" for flag, count in record["quality"].items()]
+    print(f"  quality: {', '.join(flags) or 'no flags'}")
     print(f"  written to {output_dir}")
+
+
+def in_words(facts: Mapping[str, Any], between: str = "; ") -> str:
+    """Returns facts of a record as a terminal shows them: of `{"a_b": 3, "c": {"d": True}}`, `a b 3; c (d yes)`."""
+    return between.join(f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in facts.items())
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({in_words(value, ', ')})"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _describe(folder: Path, schema: ExamSchema, planned: Sequence[shards.Shard], digest: str) -> DatasetDict:

@@ -1,9 +1,19 @@
-"""Command line of the simulator: `python -m data_scripts.simulate --output_dir D --num_exams N --seed S`."""
+"""Simulates 12-lead ECGs with reports, in the layout of CODE-15%. Nothing in it is real.
+
+python -m data_scripts.simulate --output_dir D --num_exams N [--seed S] [--num_proc N]
+"""
+
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from common.arguments import plain_parser
 from data_scripts.simulate.cohort import COMPRESSIONS, DEFAULT_EXAMS_PER_PART, CohortSettings, write_cohort
 from data_scripts.simulate.exam import REPORT_LANGUAGES, REPORT_READERS
 from data_scripts.simulate.findings import KINDS
@@ -11,10 +21,7 @@ from data_scripts.simulate.findings import KINDS
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_scripts.simulate",
-        description="Simulate 12-lead ECGs with reports, in the layout of CODE-15%. Nothing in it is real.",
-    )
+    parser = plain_parser(__doc__)
     parser.add_argument("--output_dir", required=True, help="folder to write; one that holds a simulation is replaced")
     parser.add_argument("--num_exams", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0, help="same seed, same cohort, whatever num_proc (default 0)")

@@ -4,12 +4,17 @@ Draws what each augmentation does to one exam: thin and grey before, blue after.
 python -m examples.augmentation.draw --dataset_name_or_path exams --output_file augmentation.png
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from common.arguments import plain_parser
 from modeling_ecgclip.signal_ecgclip import SignalSpec
 from training.augmentation import Augmentation
 from training.data import ExamSplit, ExamTable
@@ -54,7 +59,7 @@ def draw(ecg: torch.Tensor, n_samples: torch.Tensor, signal: SignalSpec, seed: i
 
 def main(argv: list[str] | None = None) -> None:
     """Writes the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--dataset_name_or_path", required=True, help="Exam table.")
     parser.add_argument("--exam", type=int, default=0, help="Row of its training split.")
     parser.add_argument("--seed", type=int, default=0, help="Of the draws.")

@@ -41,7 +41,9 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_dir", required=True, help="folder or Hub id of a classifier")
-    parser.add_argument("--example", type=Path, required=True, help="JSON with path and exam_id of a CODE-15% exam")
+    parser.add_argument(
+        "--example", type=Path, required=True, help="JSON with path and exam_id of an exam of CODE-15%%"
+    )
     parser.add_argument("--figure", type=Path, required=True, help="PNG to draw")
     args = parser.parse_args()
     sys.meta_path.insert(0, Absent())

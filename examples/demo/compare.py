@@ -1,14 +1,22 @@
 """
-Prints the test results of finished runs side by side, and picks one test exam to look at.
+Prints what pre-training did, and the test results of two finished runs side by side; picks one test exam to look at.
 
 Example:
-    python -m examples.demo.compare --runs A B --source_dir raw --output_file example.json
+    python -m examples.demo.compare --clip clip --runs random pretrained --source_dir raw --output_file example.json
 """
 
-import argparse
-import csv
-from pathlib import Path
+from common.help import show_help
 
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.arguments import plain_parser
 from common.checksums import read_record
 from common.files import write_json
 from common.markdown import markdown_table
@@ -16,24 +24,57 @@ from training.evaluation import SplitPredictions, read_predictions
 
 
 METRIC = "f1"
+OF_PRETRAINING = {  # of history.json, with their titles
+    "eval_loss": "loss",
+    "eval_ecg_to_text_recall_at_10": "report among the 10 nearest",
+    "eval_ecg_to_text_median_rank": "median rank",
+    "eval_zero_shot_auroc_mean": "zero-shot AUROC",
+}
 
 
-def side_by_side(runs: dict[str, dict], source: str) -> str:
+def pretraining_table(history: Sequence[Mapping[str, float]], kept_step: int) -> str:
+    """
+    Returns a Markdown table of the validation before pre-training and of the weights that were kept.
+
+    Args:
+        history (`Sequence[Mapping]`): Of `history.json`.
+        kept_step (`int`): After which these were.
+    """
+    validated = {entry["step"]: entry for entry in history if "eval_loss" in entry}
+    rows: list[list[str]] = [["stage 1, validation", *OF_PRETRAINING.values()]]
+    for title, step in (("before", 0), (f"after step {kept_step}", kept_step)):
+        rows.append([title, *(f"{validated[step][name]:.3f}" for name in OF_PRETRAINING)])
+    return markdown_table(rows)
+
+
+def side_by_side(runs: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a Markdown table: a row for each run, F1 per class and mean, and the mean AUROC."""
     names = list(next(iter(runs.values()))["test"]["per_class"])
-    rows = [["F1 on the test split", *names, "mean F1", "mean AUROC"]]
+    rows = [["stage 2, F1 on the test split", *names, "mean F1", "mean AUROC"]]
     for run, metrics in runs.items():
         test = metrics["test"]
         values = [test["per_class"][name][METRIC] for name in names]
         values += [test["mean"][METRIC], test["mean"]["auroc"]]
         rows.append([run, *("-" if value is None else f"{value:.3f}" for value in values)])
-    exams = next(iter(runs.values()))["test"]["n_exams"]
-    note = (
-        f"{source} data, {exams} test exams, one seed: this shows the way and decides nothing. Which start is better, "
-        "with controls, converged runs and intervals over seeds and patients, is what reproduce.py's table says "
-        "(docs/reproduce.md)."
-    )
-    return f"{markdown_table(rows)}\n\n{note}"
+    return markdown_table(rows)
+
+
+def where_it_helped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """
+    Returns one sentence: for which labels F1 rose, and for which it did not.
+
+    Args:
+        before, after (`Mapping`): Results on the test split, from random and from pre-trained weights.
+    """
+    change = {
+        name: (of_class[METRIC] or 0.0) - (before["per_class"][name][METRIC] or 0.0)
+        for name, of_class in after["per_class"].items()
+    }
+    rose = [name for name, one in change.items() if one > 0]
+    others = [f"{name} ({change[name]:+.3f})" for name in change if name not in rose]
+    if not others:
+        return "F1 is higher from pre-trained weights for every label."
+    return f"F1 is higher from pre-trained weights for {', '.join(rose) or 'no label'}; not for {', '.join(others)}."
 
 
 def pick_exam(test: SplitPredictions) -> int:
@@ -45,14 +86,21 @@ def pick_exam(test: SplitPredictions) -> int:
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="output folders of train_cls.py")
+    parser = plain_parser(__doc__)
+    parser.add_argument("--clip", type=Path, required=True, help="output folder of train_clip.py")
+    parser.add_argument("--runs", nargs=2, type=Path, required=True, help="of train_cls.py: the baseline first")
     parser.add_argument("--source_dir", type=Path, required=True, help="folder with exams.csv and the HDF5 files")
     parser.add_argument("--output_file", type=Path, required=True, help="JSON that says which exam was picked")
     args = parser.parse_args()
+    print(pretraining_table(read_record(args.clip / "history.json"), read_record(args.clip / "run.json")["best_step"]))
     runs = {folder.name: read_record(folder / "metrics.json") for folder in args.runs}
     sources = read_record(args.runs[0] / "run.json")["data"]["sources"]
-    print(side_by_side(runs, ", ".join(sources).capitalize()))
+    before, after = (metrics["test"] for metrics in runs.values())
+    print(f"\n{side_by_side(runs)}\n\n{where_it_helped(before, after)}")
+    print(
+        f"{', '.join(sources).capitalize()} data, {after['n_exams']} test exams, one seed: this shows the way and "
+        "decides nothing."
+    )
 
     splits, label_names = read_predictions(args.runs[-1] / "predictions.parquet")
     row = pick_exam(splits["test"])

@@ -5,7 +5,6 @@ Example:
     python -m examples.own_data.make_archive --output_dir runs/archive --num_exams 1200
 """
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import wfdb
 
+from common.arguments import plain_parser
 from data_scripts.simulate.cohort import CohortSettings, write_cohort
 from modeling_ecgclip import LABEL_NAMES, LEAD_NAMES, SAMPLING_RATE
 from modeling_ecgclip.reading_ecgclip import code15_tracing_to_mv
@@ -85,7 +85,7 @@ def write_record(path: Path, signal: np.ndarray) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; replaced where it exists")
     parser.add_argument("--num_exams", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)

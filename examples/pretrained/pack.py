@@ -4,17 +4,23 @@ Packs a finished run as it lies in pretrained/: float16 weights, settings and re
     python -m examples.pretrained.pack --folder runs/cls --output_dir pretrained/cls
 """
 
-import argparse
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import sys
 from pathlib import Path
 
+from common.arguments import plain_parser
 from common.commands import exit_status
 from publishing.pretrained import pack
 
 
 def main(argv: list[str] | None = None) -> int:
     """Packs what the command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="of a run of train_clip.py or train_cls.py")
     parser.add_argument("--output_dir", type=Path, required=True, help="such as pretrained/cls")
     args = parser.parse_args(argv)

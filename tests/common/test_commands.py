@@ -29,6 +29,11 @@ def test_what_a_user_can_fix_is_one_line(error, capsys):
     assert capsys.readouterr() == ("", f"error: {error}\n")
 
 
+def test_what_a_package_says_in_several_lines_is_one_line(capsys):
+    assert exit_status(lambda: fail(OSError("not reached.\nCheck your\n  connection"))) == 1
+    assert capsys.readouterr().err == "error: not reached. Check your connection\n"
+
+
 def test_other_errors_are_a_commands_own_choice(capsys):
     with pytest.raises(ImportError):
         exit_status(lambda: fail(ImportError("no package")))

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from common.hub_access import folder_files
+from common.hub_access import check_model, folder_files
 from tests.conftest import PROJECT
 
 
@@ -128,3 +128,16 @@ def test_a_folder_without_files(loopback_hub, tmp_path):
     told, _ = run(loopback_hub, tmp_path, f"print(json.dumps(tried({os.fspath(tmp_path / 'no')!r}, 'clinic/new')))")
     assert told == f"FileNotFoundError: {tmp_path / 'no'}: expected a folder with files to publish, found none"
     assert loopback_hub.requests == []
+
+
+def test_a_model_that_cannot_be_one_is_refused_by_its_flag(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+    for name in (str(tmp_path / "model"), "user/name", "gpt2"):
+        check_model(name, "--model")
+    with pytest.raises(FileNotFoundError, match="--model .*empty: .* no config.json"):
+        check_model(str(tmp_path / "empty"), "--model")
+    for name in (str(tmp_path / "none"), "runs/of/mine", "./clip"):
+        with pytest.raises(FileNotFoundError, match="no such folder, and no id on the Hub"):
+            check_model(name, "--model")

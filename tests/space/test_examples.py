@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_scripts.simulate import simulate_exam
+from data_scripts.simulate.exam import simulate_exam
 from modeling_ecgclip import read_ecg
 from space import make_examples
 from space.example_list import EXAMPLES, FOLDER

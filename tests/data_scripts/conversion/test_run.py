@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from data_scripts.conversion.builder import SourceSettings
-from data_scripts.conversion.run import ConversionArguments, check_output_dir, run_conversion
+from data_scripts.conversion.run import ConversionArguments, check_output_dir, in_words, run_conversion
 from tests.data_scripts.conversion.noise import Noise
 
 
@@ -63,3 +63,8 @@ def test_an_empty_folder_may_be_filled_and_a_file_not_replaced(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(FileExistsError, match="file exists and is not an exam table"):
         check_output_dir(tmp_path / "file", overwrite=True)
+
+
+def test_facts_are_told_in_words():
+    facts = {"with_text": 3, "labels_named": {"AF": 2, "ST": 0}, "sections": False, "note": "By hand."}
+    assert in_words(facts) == "with text 3; labels named (AF 2, ST 0); sections no; note By hand."

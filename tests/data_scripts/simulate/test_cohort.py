@@ -11,9 +11,15 @@ import pytest
 
 from common.checksums import SUMS_FILE, verify_checksums
 from data_scripts import code15
-from data_scripts.simulate import CohortSettings, simulate_exam, write_cohort
 from data_scripts.simulate import cohort as cohort_module
-from data_scripts.simulate.cohort import EXAM_COLUMNS, MEASUREMENT_COLUMNS, REPORT_READING_COLUMNS
+from data_scripts.simulate.cohort import (
+    EXAM_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    REPORT_READING_COLUMNS,
+    CohortSettings,
+    write_cohort,
+)
+from data_scripts.simulate.exam import simulate_exam
 from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import LEAD_NAMES, N_SAMPLES

@@ -8,8 +8,7 @@ import pytest
 from wfdb.processing import xqrs_detect
 
 from data_scripts.simulate import exam as exam_module
-from data_scripts.simulate import simulate_exam
-from data_scripts.simulate.exam import ID_STRIDE, draft_exam
+from data_scripts.simulate.exam import ID_STRIDE, draft_exam, simulate_exam
 from modeling_ecgclip.labels_ecgclip import LABEL_NAMES
 from modeling_ecgclip.signal_ecgclip import SAMPLING_RATE
 

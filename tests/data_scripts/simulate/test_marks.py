@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_scripts.simulate import simulate_exam
-from data_scripts.simulate.exam import draft_exam
+from data_scripts.simulate.exam import draft_exam, simulate_exam
 from data_scripts.simulate.marks import (
     MARKED_LEADS,
     MARKED_WAVES,
