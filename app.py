@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
-from space.analysis import TEMPLATES, Analyser, Analysis
+from space.analysis import Analyser, Analysis
 from space.batch import Batch
 from space.compare import Comparer
 from space.example_list import EXAMPLES, Example
@@ -38,6 +38,7 @@ from space.tabs import EVENT, TABS_CSS, block, build_batch, build_compare, uploa
 from space.tracing import CSS, SCRIPT_PATH, script, tracing
 from space.turns import Turns
 from space.uploads import FORM_TITLE, Form, read_upload
+from space.words import TEMPLATES
 
 
 MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 100  # a file, and the files of one record together
