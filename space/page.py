@@ -63,6 +63,12 @@ CSS = f"""
 .ec-similarity small {{ display: block; white-space: nowrap; opacity: .72; }}
 .ec-unrelated th, .ec-unrelated td {{ opacity: .72; }}
 .ec-words .ec-bar {{ min-width: 3rem; }}
+.ec-trouble {{ border-left: 4px solid #b3261e; padding: .45rem .8rem; margin: 0;
+  background: var(--block-background-fill); overflow-wrap: anywhere; }}
+/* What Gradio itself says of an upload, such as its size, stands over the upload. */
+.toast-wrap {{ left: max(.6rem, calc((100vw - 1400px) / 2)) !important; right: auto !important;
+  top: 8rem !important; width: min(20rem, 95vw) !important; }}
+.ec-asked {{ font-weight: 600; margin: 0; }}
 .ec-downloads {{ display: flex; gap: .8rem; flex-wrap: wrap; margin: .6rem 0 0; }}
 .ec-downloads a {{ flex: 1 1 120px; text-align: center; padding: .55rem 1rem; border-radius: 6px; font-weight: 600;
   text-decoration: none; color: var(--button-secondary-text-color);
@@ -225,8 +231,10 @@ def words(analysis: Analysis) -> Markup:
     return html(
         '<table class="ec-table ec-words"><thead><tr><th>phrase</th><th></th><th class="ec-number">of all</th>'
         '<th class="ec-similarity">similarity</th></tr></thead><tbody>{rows}</tbody></table>'
-        '<p class="ec-muted ec-foot">{explained} The model understands the language and the words of the reports that '
-        "it was pre-trained on.</p>",
+        '<p class="ec-muted ec-foot">How well each phrase fits the ECG compared with the others: together they make '
+        "100 %, even where none fits. The model understands the language and the words of the reports that it was "
+        'pre-trained on.</p><details class="ec-muted ec-foot"><summary>What the numbers mean</summary>{explained}'
+        "</details>",
         rows=NOTHING.join(map(_phrase_row, analysis.words or [])),
         explained=EXPLAINED,
     )
@@ -263,6 +271,11 @@ def nearest(analysis: Analysis) -> Markup:
         rows=rows,
         source=analysis.reports_source or "",
     )
+
+
+def trouble(sentence: str) -> Markup:
+    """Returns what went wrong, where it went wrong."""
+    return html('<p class="ec-trouble" role="alert">{sentence}</p>', sentence=sentence)
 
 
 def limits(max_file_mb: int, keep_minutes: int) -> Markup:
@@ -331,5 +344,6 @@ __all__ = [
     "measurements",
     "nearest",
     "saliency",
+    "trouble",
     "words",
 ]

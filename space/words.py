@@ -25,11 +25,11 @@ MIN_AHEAD = 0.86
 UNRELATED_REMARK = "no better than unrelated words"
 ELSEWHERE_REMARK = "nearer to the examples than to this ECG"
 EXPLAINED = (
-    "Percent: how well each phrase fits the ECG compared with the others; together they make 100 %, even where none "
-    "fits. Similarity: the cosine in the space that ECGs and texts share; in brackets, how much more that is than "
-    'with the simulated examples on average, and of how many unrelated words, such as "bread and butter", that is more. '
-    f"A phrase has a remark where it is ahead of fewer than {100 * MIN_AHEAD:.0f} % of them, or not nearer to this "
-    "ECG: the model does not see it here, or does not know what it means."
+    "Percent: compared with the other phrases. Similarity: the cosine in the space that ECGs and texts share; in "
+    "brackets, how much more that is than with the simulated examples on average, and of how many unrelated words "
+    '("bread and butter") that is more. A phrase has a remark where it is ahead of fewer than '
+    f"{100 * MIN_AHEAD:.0f} % of them, or not nearer to this ECG: the model does not see it here, or does not know "
+    "what it means."
 )
 # As short as what people type: words, and a few words together.
 UNRELATED = {
