@@ -101,7 +101,7 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
         may_state = ("lead_names",) if record.lead_names is None else ()
         raise UnreadableError(
             f"{record.name}: the file does not state {' and '.join(_UNSTATED[name] for name in needed)}: enter "
-            f'{"them" if len(needed) > 1 else "it"} under "{FORM_TITLE}"',
+            f'{"it" if needed in (["sampling_rate"], ["unit"]) else "them"} under "{FORM_TITLE}"',
             (*missing, *may_state),
         ) from error
     return record, _assumptions(record)

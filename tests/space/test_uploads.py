@@ -89,7 +89,7 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
 
 def test_leads_of_fewer_than_twelve_are_asked_for(tmp_path, signal):
     np.save(tmp_path / "two.npy", signal[:2])
-    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them in the order"):
+    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them under"):
         read_upload([tmp_path / "two.npy"], Form(400, "mV"))
     record, notes = read_upload([tmp_path / "two.npy"], Form(400, "mV", "I II"))
     assert (record.lead_names, notes) == (("I", "II"), [])
