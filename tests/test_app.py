@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import h5py
 import numpy as np
 import pytest
 from transformers import pipeline
@@ -216,16 +217,20 @@ def test_own_words_and_nearest_reports(visit, analyser):
     sync_api.expect(page.locator("#words textarea")).to_have_value(app.WORDS["English"])
     page.locator("#words textarea").fill("wide QRS\nno P waves\nsomething else")
     page.locator("#compare").click()
-    sync_api.expect(page.locator("#comparison tr")).to_have_count(3)
+    sync_api.expect(page.locator("#comparison tbody tr")).to_have_count(3, timeout=WAIT_MS)
     expected = analyser.zero_shot(
         str(EXAMPLES[1].paths[0]),
         candidate_labels=["wide QRS", "no P waves", "something else"],
         hypothesis_template="Electrocardiogram with {}.",
     )
-    rows = [row.inner_text() for row in page.locator("#comparison tr").all()]
+    rows = [row.inner_text() for row in page.locator("#comparison tbody tr").all()]
     for row, one in zip(rows, expected, strict=True):
         assert one["label"] in row
         assert f"{100 * one['score']:.1f} %" in row
+    page.locator("#words textarea").fill("banana\nwide QRS")
+    page.locator("#compare").click()
+    page.locator("#comparison").get_by_text("banana").wait_for()
+    assert page.locator("#comparison .ec-similarity").count() == 3
     page.locator("#words textarea").fill("only one")
     page.locator("#compare").click()
     page.locator("#comparison .ec-trouble").get_by_text("expected 2 to 20 phrases").wait_for()
@@ -334,10 +339,12 @@ def test_what_a_file_holds_is_only_text(visit, tmp_path):
 def test_what_a_visitor_types_is_only_text(visit, tmp_path):
     page = visit()
     before = page.evaluate(ELEMENTS)
-    np.save(tmp_path / "ecg.npy", np.load(EXAMPLES[2].paths[0])["ecg"])
-    upload(page, [tmp_path / "ecg.npy"])
+    with h5py.File(tmp_path / "ecg.hdf5", "w") as file:
+        file["exam_id"], file["tracings"] = [7], np.zeros((1, 4096, 12), np.float32)
+    upload(page, [tmp_path / "ecg.hdf5"])
     trouble_of(page)
-    page.locator("#leads").get_by_role("textbox").fill("<form><input/name=password>")
+    assert shown_fields(page) == ["exam"]
+    page.locator("#exam").get_by_role("textbox").fill("<form><input name=password>")
     page.locator("#analyse").click()
     page.locator("#trouble").get_by_text("<form>").wait_for()
     page.get_by_role("button", name=EXAMPLES[1].title).click()
