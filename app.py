@@ -29,7 +29,8 @@ from starlette.middleware import Middleware
 from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space import page
-from space.analysis import TEMPLATES, Analyser, Analysis
+from space.analysis import Analyser, Analysis
+from space.asking import FOCUS, Asking
 from space.batch import Batch
 from space.compare import Comparer
 from space.example_list import EXAMPLES, Example
@@ -44,7 +45,8 @@ from space.storage import Storage
 from space.tabs import EVENT, TABS_CSS, block, build_batch, build_compare, upload_box
 from space.tracing import CSS, SCRIPT_PATH, script, tracing
 from space.turns import Turns
-from space.uploads import FORM_TITLE, Form, read_upload
+from space.uploads import Form, read_upload
+from space.words import TEMPLATES
 
 
 MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 100  # a file, and the files of one record together
@@ -108,10 +110,13 @@ class Page:
     def __init__(self, analyser: Analyser, storage: Storage, shelf: Shelf, turns: Turns) -> None:
         self.analyser, self.storage, self.shelf, self.turns = analyser, storage, shelf, turns
 
-    def when_clicked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def when_clicked(
+        self, function: Callable[..., Any], failed: Callable[[Exception], Any] | None = None
+    ) -> Callable[..., Any]:
         """
-        Returns what Gradio calls: the function when it is its visitor's turn, or the message of what went wrong. What
-        the function returns is text, but for what the code wrote as HTML.
+        Returns what Gradio calls: the function when it is its visitor's turn, or what `failed` makes of what went
+        wrong, left out a message in the page's corner. What the function returns is text, but for what the code wrote
+        as HTML.
         """
 
         async def answer(request: gr.Request, *args: Any) -> Any:
@@ -119,6 +124,8 @@ class Page:
                 session = request.session_hash or ""
                 shown = await self.turns.take(request.client.host, session, function, *args)
             except Exception as error:
+                if failed is not None:
+                    return failed(error)
                 raise message(error) from error
             return [as_html(one) if isinstance(one, str) else one for one in shown]
 
@@ -136,9 +143,9 @@ class Page:
         return [None, *shown]
 
     def show_example(self, example: Example, words: str, language: str, last: str | None) -> list[Any]:
-        """Analyses an example."""
+        """Analyses an example, in place of what was uploaded."""
         title = f"Simulated example: {example.title.lower()}"
-        return self._show_new(example.paths, Form(), words, language, last, title)
+        return [None, *self._show_new(example.paths, Form(), words, language, last, title)]
 
     def _show_new(
         self,
@@ -160,7 +167,7 @@ class Page:
                 comparison = page.words(analysis)
             except ValueError as error:
                 # The ECG is fine; only the phrases, which may be half typed, are not.
-                comparison = f"Your own words: {error}"
+                comparison = page.trouble(str(error))
         self.shelf.drop(last)
         key = self.shelf.put(analysis)
         return [
@@ -177,8 +184,10 @@ class Page:
             *_drawn(analysis),
         ]
 
-    def mark(self, key: str, label: str) -> list[Any]:
+    def mark(self, key: str | None, label: str) -> list[Any]:
         """Marks what drove another label, or nothing."""
+        if key is None:  # the upload before it could not be read
+            return [gr.skip()] * 2
         analysis = self.shelf.get(key)
         plain = label == PLAIN
         analysis = replace(analysis, saliency=None) if plain else self.analyser.explain(analysis, label)
@@ -187,7 +196,10 @@ class Page:
 
     def compare(self, key: str, words: str, language: str) -> list[Any]:
         """Compares the ECG with the user's own words."""
-        analysis = self.analyser.compare(self.shelf.get(key), words, language)
+        try:
+            analysis = self.analyser.compare(self.shelf.get(key), words, language)
+        except ValueError as error:
+            return [page.trouble(str(error))]
         self.shelf.put(analysis, key)
         return [page.words(analysis)]
 
@@ -223,10 +235,9 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
         with gr.Tab("One ECG"), gr.Row():
             with gr.Column(scale=1, min_width=290):
                 upload = upload_box("ECG", "upload")
-                block(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
-                with gr.Accordion(FORM_TITLE, open=False):
-                    form = _form()
+                asking = Asking()
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse")
+                block(page.limits(MAX_FILE_MB, round(KEEP_S / 60)))
                 block(html("<p><b>Or a simulated example</b> (no patient):</p>"))
                 examples = [gr.Button(example.title, size="sm") for example in EXAMPLES]
             with gr.Column(scale=3, min_width=280):
@@ -255,17 +266,28 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
             "show_progress_on": marked,
             **settings,
         }
+
+        def failed(error: Exception) -> dict[Any, Any]:
+            """What went wrong with an ECG, under the upload; the result before it goes, lest it be taken for its."""
+            gone = {hint: gr.HTML(visible=True), result: gr.Column(visible=False), state: None}
+            return {**gone, **asking.failed(error)}
+
+        outputs = [upload, *shown, *asking.outputs]
         result_of = analyse.click(
-            clicked(actions.show_upload),
-            [upload, *form, words, language, state],
-            [upload, *shown],
+            clicked(lambda *fields: asking.done(actions.show_upload(*fields)), failed),
+            [upload, *asking.inputs, words, language, state],
+            outputs,
             show_progress_on=[hint, paper],  # and not on the upload, whose name it would hide
             **settings,
         )
         result_of.success(**marks)
+        result_of.then(None, js=FOCUS)
+        upload.change(asking.forgotten, None, asking.outputs, **settings)
         for button, example in zip(examples, EXAMPLES, strict=True):
-            show = clicked(lambda *fields, example=example: actions.show_example(example, *fields))
-            button.click(show, [words, language, state], shown, **settings).success(**marks)
+            show = clicked(
+                lambda *fields, example=example: asking.done(actions.show_example(example, *fields)), failed
+            )
+            button.click(show, [words, language, state], outputs, **settings).success(**marks)
         marked.input(**marks)
         compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
         language.input(WORDS.get, language, words, api_visibility="private")
@@ -281,20 +303,6 @@ def label_choice(analyser: Analyser, **settings: Any) -> Any:
         for label in analyser.labels
     ]
     return gr.Dropdown(choices=[PLAIN, *titled], filterable=True, **settings)
-
-
-def _form() -> list[Any]:
-    """The fields of [`Form`], in its order."""
-    return [
-        gr.Number(None, label="Sampling rate, Hz", minimum=0, elem_id="rate"),
-        gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit", elem_id="unit"),
-        gr.Textbox(
-            label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
-        ),
-        gr.Textbox(label="Exam id (HDF5)", max_lines=1),
-        gr.Checkbox(False, label="Fill short gaps of samples that were not recorded"),
-        gr.Checkbox(False, label="Accept missing leads"),
-    ]
 
 
 def _text_tabs(analyser: Analyser) -> tuple[Any, ...]:
@@ -434,7 +442,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, DamagedFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    served, address, _ = launch(analyser, args.host, args.port, origin, args.timeout_s)
+    try:
+        served, address, _ = launch(analyser, args.host, args.port, origin, args.timeout_s)
+    except Exception as error:  # what gradio raises where it cannot begin, whose advice is for programs
+        reason = str(error).partition(". ")[0]
+        print(
+            f"error: the page could not be served ({reason}): name a free --port, and where this machine uses a proxy "
+            "keep it from localhost (NO_PROXY=localhost,127.0.0.1)",
+            file=sys.stderr,
+        )
+        return 2
     print(f"the page: {address}", flush=True)
     served.get_blocks().block_thread()
     return 0

@@ -70,6 +70,7 @@ def plot_ecg(
     figure: Any = None,
     dpi: int = 110,
     measurements: EcgMeasurements | None = None,
+    max_height_mm: float | None = None,
 ) -> Any:
     """
     Returns a figure of an ECG on millimetre paper, at true size.
@@ -91,6 +92,8 @@ def plot_ecg(
         dpi (`int`, defaults to 110): Dots per inch of a new figure.
         measurements ([`EcgMeasurements`], *optional*):
             Of the signal, from its first sample on: onset and offset of P, QRS and T are marked in each lead.
+        max_height_mm (`float`, *optional*):
+            Of the paper: rows that would take more stand nearer to each other, so that tall complexes overlap.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -105,7 +108,7 @@ def plot_ecg(
         raise ImportError("plotting needs the package matplotlib: pip install matplotlib") from error
     signal = np.asarray(signal, dtype=np.float64)
     strips = cut_strips(signal, sampling_rate, start_s, list(lead_names), rhythm_lead)
-    baselines, height = _place_rows(strips)
+    baselines, height = _place_rows(strips, max_height_mm)
     paper_mm = LEFT_MM + STRIP_S * MM_PER_S + RIGHT_MM
     width = paper_mm + (_PANEL_MM if probabilities else 0.0)
     figure = Figure(dpi=dpi) if figure is None else figure
@@ -182,7 +185,7 @@ def cut_strips(
     return [*strips, cut(rhythm_lead, len(rows), start_s, shown_s, 0.0)]
 
 
-def _place_rows(strips: list[Strip]) -> tuple[list[float], float]:
+def _place_rows(strips: list[Strip], max_height_mm: float | None = None) -> tuple[list[float], float]:
     """Baseline of each row and height of the paper, in mm from below: rows move apart for tall complexes."""
     above, below = [], []
     n_rows = strips[-1].row + 1
@@ -195,8 +198,12 @@ def _place_rows(strips: list[Strip]) -> tuple[list[float], float]:
         float(np.clip(below[row] + above[row + 1] + _GAP_MM, _MIN_ROW_MM, _MAX_ROW_MM)) for row in range(n_rows - 1)
     ]
     first_from_top = _HEADER_MM + min(above[0], _MAX_ROW_MM / 2)
-    height = first_from_top + sum(distances) + min(below[-1], _MAX_ROW_MM / 2) + _FOOTER_MM
-    height = np.ceil(height / 5) * 5  # whole squares
+    last_from_bottom = min(below[-1], _MAX_ROW_MM / 2) + _FOOTER_MM
+    height = np.ceil((first_from_top + sum(distances) + last_from_bottom) / 5) * 5  # whole squares
+    if max_height_mm is not None and height > max_height_mm and distances:
+        height = np.floor(max_height_mm / 5) * 5
+        shrink = (height - first_from_top - last_from_bottom) / sum(distances)
+        distances = [shrink * one for one in distances]
     baselines = height - first_from_top - np.concatenate([[0.0], np.cumsum(distances)])
     return baselines.tolist(), float(height)
 

@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,20 +21,19 @@ from modeling_ecgclip import (
     Label,
     ZeroShotEcgClassificationPipeline,
     measure_record,
+    read_ecg,
 )
 from modeling_ecgclip.hub_ecgclip import verify_settings
 from modeling_ecgclip.labels_ecgclip import labels_of
 from modeling_ecgclip.saliency_ecgclip import integrated_gradients, lead_shares, smooth_saliency
+from space.example_list import EXAMPLES
 from space.findings import Findings
 from space.measures import Measure, measures_of
 from space.nearest import INDEX_FILE, ReportIndex, embed_reports
+from space.words import UNRELATED, Yardstick, phrases_of, sentences
 
 
 DISCLAIMER = "Research software, not a medical device. Nothing shown here may decide on anybody's treatment."
-MAX_WORDS = 20
-MAX_WORD_LENGTH = 200
-# What the text tower reads around each of the user's phrases.
-TEMPLATES = {"Português": "Eletrocardiograma com {}.", "English": "Electrocardiogram with {}."}
 SALIENCY_METHOD = "integrated gradients from a flat ECG, smoothed over 20 ms"
 NEAREST = 5
 STRONGEST = 3  # leads that are named
@@ -98,7 +97,8 @@ class Analysis:
         clip ([`ClipView`], *optional*): What the dual encoder made of it.
         created (`str`): Time of the analysis, UTC.
         saliency ([`Saliency`], *optional*), words (`list[dict]`, *optional*), nearest (`list[dict]`, *optional*):
-            As they are computed. `words` holds `label` and `score`, `nearest` holds `report` and `similarity`.
+            As they are computed. `words` holds `label`, `score` and those of [`Fit`], `nearest` holds `report`
+            and `similarity`.
         reports_source (`str`, *optional*): Where the nearest reports come from.
     """
 
@@ -187,6 +187,7 @@ class Analyser:
 
     def __post_init__(self) -> None:
         self._places = lru_cache(REMEMBERED)(self._embed)
+        self._example_places = cache(self._embed_examples)
 
     @classmethod
     def load(cls, model: str, clip_model: str | None = None, report_index: str | Path | None = None) -> "Analyser":
@@ -318,38 +319,36 @@ class Analyser:
 
     def compare(self, analysis: Analysis, words: str, language: str) -> Analysis:
         """
-        Returns the analysis with the probability of each of the user's phrases, by the zero-shot pipeline.
+        Returns the analysis with the probability of each of the user's phrases, by the zero-shot pipeline, and with
+        how much its similarity means.
 
         Args:
             analysis ([`Analysis`]): Of the ECG.
             words (`str`): One phrase a line.
-            language (`str`): Key of `TEMPLATES`.
+            language (`str`): Key of `TEMPLATES` of `space.words`.
 
         Raises:
             `ValueError`: for fewer than two phrases, too many, too long or equal ones.
         """
-        phrases = [line.strip() for line in words.splitlines() if line.strip()]
-        if not 2 <= len(phrases) <= MAX_WORDS:
-            raise ValueError(
-                f"expected 2 to {MAX_WORDS} phrases, one a line, since they are compared with each other: "
-                f"found {len(phrases)}"
-            )
-        for phrase in phrases:
-            if len(phrase) > MAX_WORD_LENGTH:
-                raise ValueError(
-                    f"expected phrases of at most {MAX_WORD_LENGTH} characters: found {len(phrase)} in "
-                    f'"{phrase[:40]} ..."'
-                )
-        if len(set(phrases)) < len(phrases):
-            twice = next(phrase for phrase in phrases if phrases.count(phrase) > 1)
-            raise ValueError(f'the phrases must differ: found "{twice[:40]}" more than once')
+        phrases = phrases_of(words)
         of_pair: Any = self.zero_shot
         clip: Any = analysis.clip
-        places = self._places(tuple(TEMPLATES[language].format(phrase) for phrase in phrases))
+        places = self._places(sentences(phrases, language))
         with torch.inference_mode():
             logits = of_pair.model.logit_scale.exp().cpu() * clip.embeds @ places.T
         outputs = {"logits_per_ecg": logits, "quality": clip.quality}
-        return replace(analysis, words=of_pair.postprocess(outputs, phrases))
+        fits = dict(zip(phrases, self.yardstick(language).fits(clip.embeds, places), strict=True))
+        results = [{**one, **fits[one["label"]].to_dict()} for one in of_pair.postprocess(outputs, phrases)]
+        return replace(analysis, words=results)
+
+    def yardstick(self, language: str) -> Yardstick:
+        """Returns what similarities are measured with: the simulated examples, and unrelated words of a language."""
+        return Yardstick(self._example_places(), self._places(sentences(UNRELATED[language], language)))
+
+    def _embed_examples(self) -> torch.Tensor:
+        """(examples, projection_dim)."""
+        options = {"allow_missing_leads": True}
+        return torch.cat([self._clip_view(read_ecg(example.paths[0]), options).embeds for example in EXAMPLES])
 
 
 def _pipeline(task: Any, model: str, kind: type) -> Any:
@@ -393,4 +392,4 @@ def _public_name(model: Any) -> str:
     return public_name(model.config._name_or_path)
 
 
-__all__ = ["DISCLAIMER", "SALIENCY_METHOD", "TEMPLATES", "Analyser", "Analysis", "Saliency"]
+__all__ = ["DISCLAIMER", "SALIENCY_METHOD", "Analyser", "Analysis", "Saliency"]

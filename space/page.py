@@ -1,6 +1,7 @@
 """The parts of the page that are HTML, but for the tracing: measures, probabilities, nearest reports; their style."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -12,6 +13,7 @@ from space.markup import NOTHING, each, html
 from space.measures import Measure, reasons_of
 from space.report import SALIENCY_LIMITS
 from space.uploads import KINDS
+from space.words import EXPLAINED
 
 
 CSS = f"""
@@ -56,6 +58,17 @@ CSS = f"""
 .ec-bar b {{ position: absolute; top: -4px; bottom: -4px; width: 2px; background: var(--body-text-color); }}
 .ec-key span {{ display: inline-block; padding: 0 .5rem; border-radius: 3px; color: white; font-weight: 600; }}
 .ec-report {{ overflow-wrap: anywhere; }}
+.ec-words th small {{ display: block; font-weight: 600; }}
+.ec-words .ec-similarity {{ width: 5.5rem; font-variant-numeric: tabular-nums; }}
+.ec-similarity small {{ display: block; white-space: nowrap; opacity: .72; }}
+.ec-unrelated th, .ec-unrelated td {{ opacity: .72; }}
+.ec-words .ec-bar {{ min-width: 3rem; }}
+.ec-trouble {{ border-left: 4px solid #b3261e; padding: .45rem .8rem; margin: 0;
+  background: var(--block-background-fill); overflow-wrap: anywhere; }}
+/* What Gradio itself says of an upload, such as its size, stands over the upload. */
+.toast-wrap {{ left: max(.6rem, calc((100vw - 1400px) / 2)) !important; right: auto !important;
+  top: 8rem !important; width: min(20rem, 95vw) !important; }}
+.ec-asked {{ font-weight: 600; margin: 0; }}
 .ec-downloads {{ display: flex; gap: .8rem; flex-wrap: wrap; margin: .6rem 0 0; }}
 .ec-downloads a {{ flex: 1 1 120px; text-align: center; padding: .55rem 1rem; border-radius: 6px; font-weight: 600;
   text-decoration: none; color: var(--button-secondary-text-color);
@@ -215,20 +228,32 @@ def saliency(analysis: Analysis) -> Markup:
 
 def words(analysis: Analysis) -> Markup:
     """Returns the table of the user's own phrases."""
-    rows = each(
-        '<tr><th scope="row" class="ec-report">{label}</th><td>{bar}</td>'
-        '<td class="ec-number">{percent:.1f} %</td></tr>',
-        (
-            {"label": one["label"], "bar": _bar(one["score"]), "percent": 100 * one["score"]}
-            for one in analysis.words or []
-        ),
-    )
     return html(
-        '<table class="ec-table"><tbody>{rows}</tbody></table>'
-        '<p class="ec-muted">How well each phrase fits the ECG compared with the others: together they make 100 %, '
-        "even where none fits. The model understands the language and the words of the reports that it was "
-        "pre-trained on.</p>",
-        rows=rows,
+        '<table class="ec-table ec-words"><thead><tr><th>phrase</th><th></th><th class="ec-number">of all</th>'
+        '<th class="ec-similarity">similarity</th></tr></thead><tbody>{rows}</tbody></table>'
+        '<p class="ec-muted ec-foot">How well each phrase fits the ECG compared with the others: together they make '
+        "100 %, even where none fits. The model understands the language and the words of the reports that it was "
+        'pre-trained on.</p><details class="ec-muted ec-foot"><summary>What the numbers mean</summary>{explained}'
+        "</details>",
+        rows=NOTHING.join(map(_phrase_row, analysis.words or [])),
+        explained=EXPLAINED,
+    )
+
+
+def _phrase_row(one: Mapping[str, Any]) -> Markup:
+    """One phrase: its share, its similarity, and what that says beside unrelated words."""
+    return html(
+        '<tr class="{kind}"><th scope="row" class="ec-report">{label}{remark}</th><td>{bar}</td>'
+        '<td class="ec-number">{percent:.1f} %</td><td class="ec-similarity">{similarity:.2f} '
+        "<small>({lead:+.2f}, ahead of {ahead:.0f} %)</small></td></tr>",
+        kind="ec-unrelated" if one["remark"] else "",
+        label=one["label"],
+        remark=html("<small>{remark}</small>", remark=one["remark"]) if one["remark"] else "",
+        bar=_bar(one["score"]),
+        percent=100 * one["score"],
+        similarity=one["similarity"],
+        lead=one["lead"],
+        ahead=100 * one["ahead_of"],
     )
 
 
@@ -246,6 +271,11 @@ def nearest(analysis: Analysis) -> Markup:
         rows=rows,
         source=analysis.reports_source or "",
     )
+
+
+def trouble(sentence: str) -> Markup:
+    """Returns what went wrong, where it went wrong."""
+    return html('<p class="ec-trouble" role="alert">{sentence}</p>', sentence=sentence)
 
 
 def limits(max_file_mb: int, keep_minutes: int) -> Markup:
@@ -314,5 +344,6 @@ __all__ = [
     "measurements",
     "nearest",
     "saliency",
+    "trouble",
     "words",
 ]

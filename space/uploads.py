@@ -21,12 +21,22 @@ KINDS = kinds_of_files()
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 
-# What to do about what nobody stated, by its setting.
-_ASKED = {
-    "sampling_rate": "its sampling rate: enter it in Hz",
-    "unit": "its unit: choose it",
-    "lead_names": "its leads: enter them in the order of the file",
-}
+# What nobody stated, by its setting.
+_UNSTATED = {"sampling_rate": "its sampling rate", "unit": "its unit", "lead_names": "its leads"}
+
+
+class UnreadableError(ValueError):
+    """
+    An upload that its visitor can mend.
+
+    Args:
+        message (`str`): What is missing.
+        fields (`tuple[str]`): Of [`Form`], what would mend it.
+    """
+
+    def __init__(self, message: str, fields: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
         known, and the assumptions as sentences.
 
     Raises:
+        [`UnreadableError`]: where the form lacks what the file does not state.
         `ValueError`, `TypeError`, `FileNotFoundError`: naming the file, without its folder, and what was expected.
     """
     files = [Path(path) for path in paths]
@@ -75,6 +86,8 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
             record = read_ecg(
                 folder / main.name, exam_id, form.sampling_rate or None, _lead_list(form.lead_names), form.unit or None
             )
+        except UnreadableError:
+            raise
         except (ValueError, TypeError, FileNotFoundError) as error:
             # Where the server keeps uploads concerns nobody.
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
@@ -82,8 +95,14 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
     try:
         check_stated(record.name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)
     except UnstatedError as error:
-        raise ValueError(
-            f'{record.name}: the file does not state {_ASKED[error.setting]} under "{FORM_TITLE}"'
+        # All at once, and not the first alone, which is what the error names.
+        missing = [name for name in ("sampling_rate", "unit") if getattr(record, name) is None]
+        needed = missing or [error.setting]
+        may_state = ("lead_names",) if record.lead_names is None else ()
+        raise UnreadableError(
+            f"{record.name}: the file does not state {' and '.join(_UNSTATED[name] for name in needed)}: enter "
+            f'{"it" if needed in (["sampling_rate"], ["unit"]) else "them"} under "{FORM_TITLE}"',
+            (*missing, *may_state),
         ) from error
     return record, _assumptions(record)
 
@@ -139,7 +158,9 @@ def _exam_id(path: Path, stated: str | None) -> str | None:
     exam_id = (stated or "").strip() or None
     kind = format_of(path)
     if kind is not None and kind.many_exams and exam_id is None:
-        raise ValueError(f'{path.name}: an HDF5 file holds many exams: enter the exam\'s id under "{FORM_TITLE}"')
+        raise UnreadableError(
+            f'{path.name}: an HDF5 file holds many exams: enter the exam\'s id under "{FORM_TITLE}"', ("exam_id",)
+        )
     return exam_id
 
 
@@ -161,4 +182,4 @@ def _assumptions(record: EcgRecord) -> list[str]:
     return assumed
 
 
-__all__ = ["FORM_TITLE", "KINDS", "Form", "read_upload", "read_with_one_form"]
+__all__ = ["FORM_TITLE", "KINDS", "Form", "UnreadableError", "read_upload", "read_with_one_form"]

@@ -6,6 +6,7 @@ import pytest
 from modeling_ecgclip import EcgRecord, Label
 from space import page
 from space.findings import Finding, Findings
+from space.words import MIN_AHEAD, UNRELATED_REMARK, Fit
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def analysis(analyser, signal):
 
 def test_names_and_reports_are_escaped(analysis):
     hostile = replace(analysis, nearest=[{"report": "<img src=x>", "similarity": 0.5}], reports_source="<b>")
-    hostile = replace(hostile, words=[{"label": "<i>", "score": 1.0}])
+    hostile = replace(hostile, words=[{"label": "<i>", "score": 1.0, **Fit(0.5, 0.1, 0.2).to_dict()}])
     for html in (page.facts(hostile), page.nearest(hostile), page.words(hostile)):
         assert not any(tag in html for tag in ("<script>.npy", "<img src=x>", "<b>)", "<i></th>"))
     assert "&lt;script&gt;" in page.facts(hostile)
@@ -96,6 +97,14 @@ def test_findings_of_a_model_without_thresholds(analysis):
     html = page.findings(replace(analysis, findings=replace(analysis.findings, entries=entries)))
     assert "decision" not in html
     assert "threshold" not in html
+
+
+def test_own_words_say_what_their_similarity_means(analysis):
+    fits = {"a true one": Fit(0.61, 0.12, 0.98), "banana": Fit(0.58, 0.2, MIN_AHEAD - 0.01)}
+    words = [{"label": label, "score": 0.5, **fit.to_dict()} for label, fit in fits.items()]
+    true, banana = page.words(replace(analysis, words=words)).split("<tr class=")[1:]
+    assert "0.61 <small>(+0.12, ahead of 98 %)" in true and "banana" in banana
+    assert UNRELATED_REMARK in banana and UNRELATED_REMARK not in true
 
 
 def test_what_drove_a_label_has_a_key(analysis, analyser):

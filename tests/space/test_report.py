@@ -1,6 +1,9 @@
 import json
+import re
 from dataclasses import replace
 
+import matplotlib
+import numpy as np
 import pytest
 
 from modeling_ecgclip import EcgRecord
@@ -40,7 +43,46 @@ def test_pdf_grows_with_what_is_known(analysis, analyser):
     assert pages(build_pdf(only)) == 1
     assert pages(build_pdf(analyser.explain(only, "AF"))) == 2
     whole = analyser.compare(analyser.explain(analysis, "AF"), "custa $5\nvale $6 e \\alpha", "Português")
-    assert pages(build_pdf(whole)) == 3
+    assert pages(build_pdf(whole)) == 2
+
+
+def sizes(pdf):
+    """Width and height of each page, in mm."""
+    boxes = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf)
+    return {(round(float(width) / 72 * 25.4, 1), round(float(height) / 72 * 25.4, 1)) for width, height in boxes}
+
+
+def lines_of(pdf):
+    """Every path of an uncompressed PDF that moves once and then draws lines, as an array of points in mm."""
+    for path in re.findall(rb"[\d.-]+ [\d.-]+ m\n(?:[\d.-]+ [\d.-]+ l\n)+", pdf):
+        yield np.array(re.findall(rb"([\d.-]+) ([\d.-]+) [ml]", path), float) / 72 * 25.4
+
+
+def test_pages_are_a4_at_true_scale_however_tall_the_ecg_and_long_the_notes(analysis, analyser):
+    t = np.arange(analysis.signal.shape[1]) / analysis.sampling_rate
+    tall = replace(analysis, signal=np.tile(5 * np.sign(np.sin(2 * np.pi * t)), (12, 1)).astype(np.float32))
+    tall = analyser.explain(replace(tall, name="x" * 300 + ".csv", notes=["a note " * 60] * 12), "AF")
+    with matplotlib.rc_context({"pdf.compression": 0}):
+        pdf = build_pdf(tall)
+    assert sizes(pdf) == {(297.0, 210.0)}
+    assert pages(pdf) > 2
+    # The pulse of calibration, 1 mV and 200 ms, four rows on each of two pages; and a row's 2.5 s in each column.
+    pulse = np.array([[2, 0], [0, 10], [5, 0], [0, -10], [2, 0]])
+    drawn = list(lines_of(pdf))
+    assert sum(len(one) == 6 and np.abs(np.diff(one, axis=0) - pulse).max() < 0.01 for one in drawn) == 8
+    strips = [one for one in drawn if np.ptp(one[:, 1]) > 99 and len(one) > 4]
+    assert len(strips) == 26
+    assert max(np.ptp(one[:, 0]) for one in strips) == pytest.approx(250, abs=0.2)
+
+
+def test_names_are_cut_before_they_touch_a_bar():
+    from space import report
+
+    for name in ("W" * 60, "statement of a long kind " * 4):
+        short = report._fitting(name, report.NAME_MM - 4, 8, "bold")
+        assert report._width_mm(short, 8, "bold") <= report.NAME_MM - 4
+        assert len(short) > 12 and short.endswith("\N{HORIZONTAL ELLIPSIS}")
+    assert report._fitting("short", 50, 8) == "short"
 
 
 def test_json_is_the_analysis(analysis):

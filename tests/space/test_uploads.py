@@ -49,8 +49,8 @@ def test_form_states_what_the_file_does_not(files):
     ("suffix", "form", "message"),
     [
         ("npy", Form(), "ecg.npy: the file does not state its sampling rate"),
-        ("npy", Form(sampling_rate=400), 'does not state its unit: choose it under "What the file does not say"'),
-        ("csv", Form(unit="mV"), "ecg.csv: the file does not state its sampling rate: enter it in Hz under"),
+        ("npy", Form(sampling_rate=400), 'does not state its unit: enter it under "What the file does not say"'),
+        ("csv", Form(unit="mV"), "ecg.csv: the file does not state its sampling rate: enter it under"),
         ("hdf5", Form(), "ecg.hdf5: an HDF5 file holds many exams"),
         ("hdf5", Form(exam_id="9"), "exam 9 not found"),
         ("npz", Form(sampling_rate=500), "ecg.npz: the source states 400.0 Hz"),
@@ -89,7 +89,7 @@ def test_wrong_uploads_are_named(tmp_path, names, message):
 
 def test_leads_of_fewer_than_twelve_are_asked_for(tmp_path, signal):
     np.save(tmp_path / "two.npy", signal[:2])
-    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them in the order"):
+    with pytest.raises(ValueError, match="two.npy: the file does not state its leads: enter them under"):
         read_upload([tmp_path / "two.npy"], Form(400, "mV"))
     record, notes = read_upload([tmp_path / "two.npy"], Form(400, "mV", "I II"))
     assert (record.lead_names, notes) == (("I", "II"), [])
