@@ -12,6 +12,7 @@ import pytest
 import serve
 from common.project import PROJECT
 from modeling_ecgclip import LABEL_NAMES, example_ecg, pretrained_folder, read_ecg
+from modeling_ecgclip.hub_ecgclip import state_saved_settings
 from publishing.card import model_card
 from publishing.pretrained import unpack
 from publishing.real_ecgs import RECORD, weights_digest
@@ -100,6 +101,9 @@ def test_what_is_published_has_its_code_and_a_card_of_its_records(name, tmp_path
         auroc = record["sets"]["all"]["per_class"]["AF"]["auroc"]
         assert "On real ECGs: AUROC" in card and f"{auroc:.3f}" in card
         (folder / RECORD).write_text(json.dumps({**record, "weights": "0"}), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"{RECORD}: expected SHA-256"):
+            model_card(read_run(folder, drawn=False))
+        state_saved_settings(folder, RECORD)
         with pytest.raises(ValueError, match="found those of others"):
             model_card(read_run(folder, drawn=False))
     else:
