@@ -4,6 +4,12 @@ Draws the pictures of docs/space.md: the page with the models that come with ecg
 python -m examples.page.draw --output_dir docs/figures
 """
 
+from common.help import show_help
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    show_help()
+
 import argparse
 import io
 import os
