@@ -165,7 +165,7 @@ def test_a_model_with_code_of_its_own_is_refused(models, tmp_path):
     witness = tmp_path / "ran"
     for kind, change in (("unknown", {"model_type": "foreign"}), ("known", {})):
         folder = tmp_path / kind
-        shutil.copytree(models[0], folder)
+        shutil.copytree(models[0], folder, ignore=shutil.ignore_patterns("SHA256SUMS"))
         (folder / "foreign.py").write_text(f"open({str(witness)!r}, 'w')\nclass Foreign: pass\n")
         for name in ("config.json", "preprocessor_config.json"):
             content = json.loads((folder / name).read_text())
