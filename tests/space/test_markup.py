@@ -32,9 +32,7 @@ def test_there_is_one_place_where_text_becomes_html():
     made = {path.name for path, text in sources.items() if re.search(r"\b(html|each)\(\s*(f[\"']|[a-z_]+[,)])", text)}
     assert made == {"markup.py"}
     # Every block is made, and every message said, by what escapes; an update that has no content is none.
-    shown = re.findall(r"gr\.(?:HTML|Markdown|Error|Warning|Info)\([^,)]*", "".join(sources.values()))
-    assert sorted(shown) == [
-        "gr.Error(as_html(sentence_of(error",
-        "gr.HTML(as_html(content",
-        "gr.HTML(visible=False",
-    ]
+    shown = re.findall(r"gr\.(?:HTML|Markdown|Error|Warning|Info)\(.*", "".join(sources.values()))
+    assert len(shown) > 3
+    for call in shown:
+        assert re.match(r'gr\.\w+\((as_html\(|visible=|"", visible=False)', call), call
