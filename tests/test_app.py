@@ -477,7 +477,7 @@ def test_what_goes_wrong_becomes_one_message(caplog):
         raise KeyError("patient 4711")
     except KeyError as error:
         told = app.message(error)
-    assert "4711" not in told.message and "server's log" in told.message
+    assert "4711" not in told.message and "log says where it failed" in told.message
     assert "KeyError in test_what_goes_wrong" in caplog.text and "4711" not in caplog.text
 
 
