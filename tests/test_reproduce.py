@@ -61,7 +61,8 @@ def test_every_output_is_there_and_says_that_the_exams_are_simulated(whole):
 def test_finished_cells_keep_numbers_and_no_weights(whole):
     for cell in CELLS:
         names = {path.name for path in (whole / cell).iterdir()}
-        assert names == {"job.json", "metrics.json", "run.json", "history.json", "predictions.parquet"}
+        records = {"metrics.json", "run.json", "history.json", "predictions.parquet"}
+        assert names == {"job.json", "SHA256SUMS", *records}
     assert (whole / "pretrained" / "reports" / "seed-1" / "model.safetensors").is_file()
     assert not list(whole.rglob("*.incomplete"))
 
