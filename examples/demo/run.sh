@@ -11,14 +11,22 @@ export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 TQDM_DISABLE=1
 
 step() { printf '\n%d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"; }
 
-run() { # LOG PATTERN COMMAND...: all that it says goes into a log, lines that match to the terminal, cut short
+show() { # PATTERN: lines that match, as soon as they come, without their time and cut short
+    local line
+    while IFS= read -r line; do
+        [[ $line =~ $1 ]] || continue
+        [[ $line =~ ^[0-9]+:[0-9]+:[0-9]+\ (.*) ]] && line=${BASH_REMATCH[1]}
+        line=${line%%, ecg_to_text*}
+        line=${line#"${line%%[! ]*}"}
+        printf '%s\n' "${line:+      $line}"
+    done
+}
+
+run() { # LOG PATTERN COMMAND...: all that it says goes into a log, lines that match to the terminal
     local log=$out/logs/$1.log pattern=$2 status
     shift 2
     set +e
-    "$@" 2>&1 | tee "$log" |
-        awk -v pattern="$pattern" '$0 ~ pattern {
-            sub(/^[0-9]+:[0-9]+:[0-9]+ /, ""); sub(/, ecg_to_text.*/, ""); sub(/^ */, "      "); sub(/ +$/, ""); print; fflush()
-        }'
+    "$@" 2>&1 | tee "$log" | show "$pattern"
     status=${PIPESTATUS[0]}
     set -e
     if [ "$status" != 0 ]; then
@@ -36,7 +44,7 @@ run 1-simulate "simulated exams" \
     python -m data_scripts.simulate --output_dir "$out/raw" --num_exams 8000 --seed 0 --prevalence_scale 3 --num_proc 2
 
 step "2/7 convert them to an exam table"
-run 2-convert "found =|train:|validation:|test:|diagnosis words" \
+run 2-convert "found =|train:|validation:|test:|^ *diagnosis words left" \
     python -m data_scripts.code15 --source_dir "$out/raw" --reports "$out/raw/reports.csv" \
     --output_dir "$out/exams" --num_proc 2
 
@@ -67,7 +75,7 @@ step "6/7 stage 2 on the same 5 %, from the pre-trained encoder"
 fine_tune 6-from-clip --output_dir "$out/hub/cls-from-clip" --model_name_or_path "$out/hub/clip"
 
 step "7/7 compare, and use the result in an interpreter that cannot import this project"
-run 7-compare "" python -m examples.demo.compare --clip "$out/hub/clip" \
+run 7-compare "^" python -m examples.demo.compare --clip "$out/hub/clip" \
     --runs "$out/hub/cls-from-random" "$out/hub/cls-from-clip" --source_dir "$out/raw" --output_file "$out/example.json"
 run 7-classify "exam |[01][.][0-9]" python examples/demo/classify.py --model_dir "$out/hub/cls-from-clip" \
     --example "$out/example.json" --figure "$out/ecg.png"
