@@ -269,7 +269,7 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
 
         def failed(error: Exception) -> dict[Any, Any]:
             """What went wrong with an ECG, under the upload; the result before it goes, lest it be taken for its."""
-            gone = {hint: gr.HTML(visible=True), result: gr.Column(visible=False), state: None}
+            gone = {hint: block(page.hint(), visible=True), result: gr.Column(visible=False), state: None}
             return {**gone, **asking.failed(error)}
 
         outputs = [upload, *shown, *asking.outputs]

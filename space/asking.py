@@ -7,8 +7,9 @@ import gradio as gr
 from modeling_ecgclip.leads_ecgclip import UNITS_PER_MV
 from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError
 from space.failures import sentence_of
-from space.markup import NOTHING, as_html, html
+from space.markup import NOTHING, html
 from space.page import trouble
+from space.tabs import block
 from space.uploads import FORM_TITLE, Form, UnreadableError
 
 
@@ -47,9 +48,9 @@ class Asking:
     """
 
     def __init__(self) -> None:
-        self.message = gr.HTML(visible=False, elem_id="trouble")
+        self.message = block(visible=False, elem_id="trouble")
         with gr.Column(visible=False, elem_id="asked") as self.group:
-            gr.HTML(as_html(html('<p class="ec-asked">{title}</p>', title=FORM_TITLE)))
+            block(html('<p class="ec-asked">{title}</p>', title=FORM_TITLE))
             self.fields: dict[str, Any] = {
                 "sampling_rate": gr.Number(label="Sampling rate, Hz", minimum=0, visible=False, elem_id="rate"),
                 "unit": gr.Dropdown(
@@ -88,7 +89,7 @@ class Asking:
         for name in _OFFERED:
             sentence = sentence.partition(f" {name}=True")[0]  # what a program would write
         first = html('<i data-asked="{field}"></i>', field=self.fields[asked[0]].elem_id) if asked else NOTHING
-        shown: dict[Any, Any] = {self.message: gr.HTML(as_html(trouble(sentence) + first), visible=True)}
+        shown: dict[Any, Any] = {self.message: block(trouble(sentence) + first, visible=True)}
         if asked:
             shown[self.group] = gr.Column(visible=True)
             shown |= {self.fields[name]: type(self.fields[name])(visible=True) for name in asked}
@@ -96,7 +97,7 @@ class Asking:
 
     def done(self, shown: list[Any]) -> list[Any]:
         """Returns what is shown of an ECG that was read, and what takes the message away."""
-        return [*shown, gr.HTML("", visible=False), *[gr.skip()] * (1 + len(self.fields))]
+        return [*shown, block(visible=False), *[gr.skip()] * (1 + len(self.fields))]
 
     def forgotten(self) -> dict[Any, Any]:
         """Returns what takes message and fields away, and what was entered: of another upload it says nothing."""
@@ -105,7 +106,7 @@ class Asking:
             field: type(field)(value="" if name == "unit" else getattr(empty, name), visible=False)
             for name, field in self.fields.items()
         }
-        return {self.message: gr.HTML("", visible=False), self.group: gr.Column(visible=False), **fields}
+        return {self.message: block(visible=False), self.group: gr.Column(visible=False), **fields}
 
 
 __all__ = ["FOCUS", "Asking", "fields_for"]
