@@ -33,6 +33,6 @@ def test_there_is_one_place_where_text_becomes_html():
     assert made == {"markup.py"}
     # Every block is made, and every message said, by what escapes; an update that has no content is none.
     shown = re.findall(r"gr\.(?:HTML|Markdown|Error|Warning|Info)\(.*", "".join(sources.values()))
-    assert shown
+    assert len(shown) >= 3
     for call in shown:
-        assert re.match(r'gr\.\w+\((as_html\(|visible=|"", visible=False)', call), call
+        assert re.match(r"gr\.\w+\((as_html\(|visible=)", call), call
