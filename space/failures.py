@@ -14,8 +14,8 @@ def sentence_of(error: BaseException) -> str:
     """
     if isinstance(error, ValueError | TypeError | FileNotFoundError | TimeoutError):
         return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    logger.error("a click failed: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
+    where = [f"{frame.name}, line {frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    logger.error("a click failed: %s in %s", type(error).__name__, where[-1] if where else "no line of code")
     return "this could not be done; the server's log says where it failed"
 
 

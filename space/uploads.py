@@ -90,7 +90,10 @@ def read_upload(paths: Sequence[str | Path], form: Form) -> tuple[EcgRecord, lis
             raise
         except (ValueError, TypeError, FileNotFoundError) as error:
             # Where the server keeps uploads concerns nobody.
-            raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from error
+            text = str(error).replace(f"{folder}{os.sep}", "")
+            # A plain one of its kind: some take more than a text.
+            kind = next(kind for kind in (FileNotFoundError, TypeError, ValueError) if isinstance(error, kind))
+            raise kind(text) from error
     record = replace(record, name=main.name if exam_id is None else f"{main.name}, exam {exam_id}")
     try:
         check_stated(record.name, record.signal.shape, record.sampling_rate, record.lead_names, record.unit)

@@ -6,6 +6,7 @@ import pytest
 import wfdb
 
 from modeling_ecgclip import LEAD_NAMES
+from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError
 from space.example_list import EXAMPLES
 from space.uploads import Form, read_upload, read_with_one_form
 
@@ -131,3 +132,12 @@ def test_one_form_for_several_ecgs_adds_what_each_leaves_open(files):
     assert read_with_one_form([files["hdf5"]], form)[0].name == "ecg.hdf5, exam 8"
     with pytest.raises(ValueError, match="does not state its unit"):
         read_with_one_form([files["npy"]], Form(sampling_rate=500))
+
+
+def test_an_error_of_several_parts_is_one_sentence_too(files, monkeypatch):
+    def read(path, *_):
+        raise ImplausibleEcgError(f"{path}: too flat", "no_signal")
+
+    monkeypatch.setattr("space.uploads.read_ecg", read)
+    with pytest.raises(ValueError, match=r"^ecg.npy: too flat$"):
+        read_upload([files["npy"]], Form())
