@@ -147,7 +147,7 @@ def test_fingerprint_ignores_the_pooler_only(text_model_folder):
 
 
 def test_what_is_missing_is_named(exam_table, text_model_folder, code15_folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent: no such folder, and not the id of a model"):
+    with pytest.raises(FileNotFoundError, match="absent: no such folder, and no id on the Hub"):
         run(exam_table, tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no config.json in this folder"):

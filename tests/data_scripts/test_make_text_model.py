@@ -6,6 +6,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM
 from common.checksums import read_checksums
 from data_scripts.embed_reports import load_text_encoder
 from data_scripts.make_text_model import learn_masked_words, learn_pieces, main, make_text_model, train_tokenizer
+from modeling_ecgclip.checksums_ecgclip import DamagedFileError
 from tests.modeling_ecgclip.test_checksums_ecgclip import flip_bit
 
 
@@ -65,8 +66,8 @@ def test_a_flipped_bit_of_the_weights_is_refused_by_whoever_embeds_with_it(tmp_p
     model, tokenizer = load_text_encoder(tmp_path / "a")
     assert model.config.hidden_size == 64 and {"config.json", "tokenizer.json"} <= set(read_checksums(tmp_path / "a"))
     flip_bit(tmp_path / "a" / "model.safetensors", -1)
-    with pytest.raises(ValueError, match="model.safetensors: expected SHA-256"):
+    with pytest.raises(DamagedFileError, match="model.safetensors: expected SHA-256"):
         load_text_encoder(tmp_path / "a")
     model.save_pretrained(tmp_path / "a")  # not by this project: it knows of no digests
-    with pytest.raises(ValueError, match="correct or remove its line in .*SHA256SUMS"):
+    with pytest.raises(DamagedFileError, match="correct or remove its line in .*SHA256SUMS"):
         load_text_encoder(tmp_path / "a")
