@@ -150,7 +150,7 @@ def test_what_is_missing_is_named(exam_table, text_model_folder, code15_folder, 
     with pytest.raises(FileNotFoundError, match="absent: no such folder, and no id on the Hub"):
         run(exam_table, tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty: no config.json in this folder"):
+    with pytest.raises(FileNotFoundError, match="empty: expected a model's folder, found no config.json in it"):
         run(exam_table, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text((text_model_folder / "config.json").read_text())
     with pytest.raises(FileNotFoundError, match="empty: found neither here nor on the Hub"):
