@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,13 @@ REPORTS = (
     "Ritmo irregular, sem onda P.",
     "Frequência acima do habitual.",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def accelerate_as_in_a_new_process():
+    """accelerate keeps device and precision for the whole process, in which other modules' tests may have set them."""
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")
