@@ -133,13 +133,16 @@ def plot_ecg(
         notes += f"    {recorded_s:.1f} s recorded" + (": columns overlap in time" if len(baselines) > 1 else "")
     axes.text(5, 3.2, notes, fontsize=8, color=TEXT_COLOUR, va="baseline", bbox=_label_box())
     if probabilities:
-        panel_mm = min(height - 2 * _HEADER_MM - _FOOTER_MM, 12.0 * len(probabilities))
-        bottom = height - 1.6 * _HEADER_MM - panel_mm
-        panel = figure.add_axes(
-            ((paper_mm + 24) / width, bottom / height, (_PANEL_MM - 40) / width, panel_mm / height)
-        )
-        _draw_probabilities(panel, probabilities, thresholds)
+        _draw_probabilities(_panel_beside(figure, paper_mm, len(probabilities)), probabilities, thresholds)
     return figure
+
+
+def _panel_beside(figure: Any, paper_mm: float, n_bars: int) -> Any:
+    """The axes of so many bars, to the right of the paper."""
+    width, height = (inches * MM_PER_INCH for inches in figure.get_size_inches())
+    panel_mm = min(height - 2 * _HEADER_MM - _FOOTER_MM, 12.0 * n_bars)
+    bottom = height - 1.6 * _HEADER_MM - panel_mm
+    return figure.add_axes(((paper_mm + 24) / width, bottom / height, (_PANEL_MM - 40) / width, panel_mm / height))
 
 
 def cut_strips(

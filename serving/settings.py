@@ -1,4 +1,4 @@
-"""What a server allows, in one place; docs/serving.md says why."""
+"""What a server allows, in one place; docs/endpoint.md says why."""
 
 import os
 from dataclasses import dataclass, field
