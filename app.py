@@ -45,11 +45,11 @@ from space.storage import Storage
 from space.tabs import EVENT, TABS_CSS, block, build_batch, build_compare, upload_box
 from space.tracing import CSS, SCRIPT_PATH, script, tracing
 from space.turns import Turns
-from space.uploads import Form, read_upload
+from space.uploads import MAX_FILE_MB, Form, read_upload
 from space.words import TEMPLATES
 
 
-MAX_FILE_MB, MAX_UPLOAD_MB, MAX_FILES = 20, 40, 100  # a file, and the files of one record together
+MAX_UPLOAD_MB, MAX_FILES = 40, 100  # the files of one record together
 STORED_MB, STORED_MB_OF_ONE = 400, 120  # uploads that wait to be analysed: all, and of one address
 UPLOADS, UPLOADS_OF_ONE = 240, 60
 RESULTS, RESULTS_MB = 64, 64  # remembered for what visitors click next

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from modeling_ecgclip.arrays_ecgclip import check_zip_directory
 from modeling_ecgclip.limits_ecgclip import MAX_REQUEST_UNPACKED_BYTES, READ_ERRORS, shorten
+from space.uploads import MAX_FILE_MB
 
 
 ZIP = ".zip"
 MAX_MEMBERS = 400
 MAX_UNPACKED_BYTES = MAX_REQUEST_UNPACKED_BYTES  # of all members together
-MAX_MEMBER_BYTES = 20_971_520  # that of an uploaded file
+MAX_MEMBER_BYTES = MAX_FILE_MB * 2**20
 MAX_NAME = 240  # bytes of a member's path
 ENCRYPTED = 0x1  # bit of a member's flags
 _BLOCK_BYTES = 1_000_000

@@ -4,9 +4,9 @@ from typing import Any
 
 import gradio as gr
 
-from modeling_ecgclip.leads_ecgclip import UNITS_PER_MV
 from modeling_ecgclip.stated_ecgclip import ImplausibleEcgError
 from space.failures import sentence_of
+from space.fields import form_field
 from space.markup import NOTHING, html
 from space.page import trouble
 from space.tabs import block
@@ -17,6 +17,15 @@ from space.uploads import FORM_TITLE, Form, UnreadableError
 _OF_LEADS = ("lead_order", "limb_leads_disagree", "inverted")
 # Of [`Form`]: what an error offers by the argument's name, as in "repair_nan=True fills short gaps".
 _OFFERED = ("repair_nan", "allow_missing_leads")
+# The fields of [`Form`], in its order, and what each is called in the page.
+PLACES = {
+    "sampling_rate": "rate",
+    "unit": "unit",
+    "lead_names": "leads",
+    "exam_id": "exam",
+    "repair_nan": "repair",
+    "allow_missing_leads": "missing",
+}
 # Goes to the message and into the first field that is asked for, as soon as it is there.
 FOCUS = """() => {
   const trouble = document.querySelector("#trouble .ec-trouble");
@@ -52,24 +61,8 @@ class Asking:
         with gr.Column(visible=False, elem_id="asked") as self.group:
             block(html('<p class="ec-asked">{title}</p>', title=FORM_TITLE))
             self.fields: dict[str, Any] = {
-                "sampling_rate": gr.Number(label="Sampling rate, Hz", minimum=0, visible=False, elem_id="rate"),
-                "unit": gr.Dropdown(
-                    [("choose", ""), *UNITS_PER_MV], value="", label="Unit", visible=False, elem_id="unit"
-                ),
-                "lead_names": gr.Textbox(
-                    label="Leads in the order of the file",
-                    placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6",
-                    max_lines=2,
-                    visible=False,
-                    elem_id="leads",
-                ),
-                "exam_id": gr.Textbox(label="Exam id (HDF5)", max_lines=1, visible=False, elem_id="exam"),
-                "repair_nan": gr.Checkbox(
-                    label="Fill short gaps of samples that were not recorded", visible=False, elem_id="repair"
-                ),
-                "allow_missing_leads": gr.Checkbox(
-                    label="Accept missing leads: zeros stand in their place", visible=False, elem_id="missing"
-                ),
+                name: form_field(name, no_unit="choose", visible=False, elem_id=place)
+                for name, place in PLACES.items()
             }
 
     @property

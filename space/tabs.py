@@ -11,6 +11,7 @@ from space import compare as two
 from space.batch import MAX_ECGS, SORT, Batch
 from space.compare import Comparer
 from space.example_list import EXAMPLES
+from space.fields import form_field
 from space.markup import NOTHING, as_html, html
 from space.uploads import FORM_TITLE
 
@@ -125,15 +126,10 @@ def _one_form() -> list[Any]:
     """Fields of [`Form`] but the exam's id, in its order, for files that do not state them."""
     block(html("<p>For every file that does not state it itself:</p>"))
     with gr.Row():
-        rate = gr.Number(None, label="Sampling rate, Hz", minimum=0)
-        unit = gr.Dropdown([("as the file states", ""), "mV", "uV", "V"], value="", label="Unit")
-        leads = gr.Textbox(
-            label="Leads in the order of the file", placeholder="I, II, III, aVR, aVL, aVF, V1 ... V6", max_lines=2
-        )
+        stated = [form_field(name) for name in ("sampling_rate", "unit", "lead_names")]
     with gr.Row():
-        repair = gr.Checkbox(False, label="Fill short gaps of samples that were not recorded")
-        missing = gr.Checkbox(False, label="Accept missing leads")
-    return [rate, unit, leads, repair, missing]
+        accepted = [form_field(name) for name in ("repair_nan", "allow_missing_leads")]
+    return [*stated, *accepted]
 
 
 __all__ = ["EVENT", "TABS_CSS", "block", "build_batch", "build_compare", "paths_of", "upload_box"]

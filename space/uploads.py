@@ -18,6 +18,7 @@ from modeling_ecgclip.wfdb_header_ecgclip import main_header
 
 
 KINDS = kinds_of_files()
+MAX_FILE_MB = 20  # of an uploaded file, and of one in an archive
 FORM_TITLE = "What the file does not say"  # where the page has the fields of `Form`
 
 

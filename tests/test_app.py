@@ -21,6 +21,7 @@ from space.example_list import EXAMPLES, FOLDER
 from space.shelf import Shelf
 from space.storage import Storage
 from space.turns import Turns
+from space.uploads import MAX_FILE_MB
 from tests.browser import PHONE, REQUIRED, chromium, sync_api
 from tests.hostile_files import HOSTILE, SHORT, hostile_files
 from tests.space_models import MANY, write_classifier, write_models
@@ -409,7 +410,7 @@ def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path, m
 def test_large_file_is_refused(visit, tmp_path):
     large = tmp_path / "large.npy"
     with large.open("wb") as file:
-        file.truncate((app.MAX_FILE_MB + 1) * 2**20)
+        file.truncate((MAX_FILE_MB + 1) * 2**20)
     page = visit()
     page.locator("#upload input[type=file]").set_input_files(str(large))
     assert re.search(r"size", error_of(page), re.IGNORECASE)
