@@ -29,12 +29,14 @@ class Encoder:
 
     Args:
         name (`str`): In the tables.
-        source (`str`): Folder or Hub id of a dual encoder, a classifier or an encoder; or `random:PRESET` or
-            `random:PRESET:SEED` for random weights.
+        source (`str`): Folder or Hub id of a dual encoder, a classifier or an encoder.
+        seed (`int`, *optional*): Of random weights instead. `source` may then be a preset too, which reads the signal
+            of any table.
     """
 
     name: str
     source: str
+    seed: int | None = None
 
     @classmethod
     def parse(cls, words: str) -> "Encoder":
@@ -47,11 +49,22 @@ class Encoder:
         name, equals, source = words.partition("=")
         if not (name and equals and source):
             raise ValueError(f"--encoders {words}: expected NAME=FOLDER or NAME=random:PRESET[:SEED]")
-        if source.startswith(RANDOM):
-            preset, _, seed = source.removeprefix(RANDOM).partition(":")
-            if preset not in PRESETS or not (seed or "0").isdigit():
-                raise ValueError(f"--encoders {words}: expected random:PRESET[:SEED] of {', '.join(PRESETS)}")
-        return cls(name, source)
+        if not source.startswith(RANDOM):
+            return cls(name, source)
+        source, _, seed = source.removeprefix(RANDOM).partition(":")
+        if not (source in PRESETS or Path(source).is_dir()) or not (seed or "0").isdigit():
+            expected = f"random:PRESET[:SEED] of {', '.join(PRESETS)}, or random:FOLDER[:SEED]"
+            raise ValueError(f"--encoders {words}: expected {expected}")
+        return cls(name, source, int(seed or 0))
+
+    @property
+    def is_preset(self) -> bool:
+        """Whether it has random weights and the shape of a preset, not of a folder."""
+        return self.seed is not None and self.source in PRESETS
+
+    def signal(self) -> SignalSpec | None:
+        """Returns the signal that it reads, or None: any."""
+        return None if self.is_preset else SignalSpec.of(EcgFeatureExtractor.from_pretrained(self.source))
 
     def load(self, signal: SignalSpec) -> tuple[PreTrainedModel, SignalInput]:
         """
@@ -60,14 +73,15 @@ class Encoder:
         Raises:
             `ValueError`: where it reads another signal than the table holds.
         """
-        if not self.source.startswith(RANDOM):
-            model = load_tower(self.source)
-            extractor = EcgFeatureExtractor.from_pretrained(self.source)
+        if self.is_preset:
+            config = encoder_config(self.source, **vars(signal))
+            extractor = EcgFeatureExtractor.for_model(config)
         else:
-            preset, _, seed = self.source.removeprefix(RANDOM).partition(":")
-            torch.manual_seed(int(seed or 0))
-            model = build_tower(encoder_config(preset, **vars(signal)))
-            extractor = EcgFeatureExtractor.for_model(model.config)
+            model = load_tower(self.source)
+            config, extractor = model.config, EcgFeatureExtractor.from_pretrained(self.source)
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+            model = build_tower(config)
         return model.float().eval(), SignalInput(extractor, signal)
 
 

@@ -49,6 +49,13 @@ class Exams:
         patients = np.concatenate([split.patient_ids.astype(str) for split in splits.values()])
         return cls(tuple(names), labels, patients, np.repeat(list(splits), [len(one) for one in splits.values()]))
 
+    def same_as(self, other: "Exams") -> bool:
+        """Returns whether another table holds the same exams in the same order."""
+        mine, others = (
+            (one.names, one.labels.tolist(), one.patients.tolist(), one.splits.tolist()) for one in (self, other)
+        )
+        return mine == others
+
 
 @dataclass(frozen=True, eq=False)
 class Part:

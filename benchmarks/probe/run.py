@@ -11,8 +11,9 @@ strat_fold 6 for validation and 7 for test. The whole of PTB-XL: --ptbxl_dir FOL
 10. Exam tables of any other source that a converter wrote: --dataset_name_or_path own other.
 
 Every encoder is a folder or a Hub id (dual encoder, classifier or encoder alike), or has random weights
-(random:PRESET[:SEED]). Embeddings are computed once and kept in the output folder: another label set, share or number
-of draws needs none. Two protocols stand beside each other:
+(random:PRESET[:SEED], or random:FOLDER[:SEED] of that one's shape). PTB-XL is converted once for each signal that one
+of them reads (leads, rate, length). Embeddings are computed once and kept in the output folder: another label set,
+share or number of draws needs none. Two protocols stand beside each other:
 
 - split: heads train on the train split, validation chooses how strongly they are penalised, test is measured;
 - folds: five folds by patient over all exams. Each fold is measured once by heads from the other four, one of which
@@ -28,7 +29,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ from common.commands import exit_status
 from common.files import write_json, write_text
 from common.project import PROJECT
 from data_scripts import ptbxl
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 from training.data import ExamSplit, ExamTable
 
 
@@ -79,7 +82,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         default=["random=random:fernandes2024", "xresnet=random:xresnet1d50"],
         metavar="NAME=SOURCE",
-        help="FOLDER, HUB/ID or random:PRESET[:SEED] (default: random weights of two architectures)",
+        help="FOLDER, HUB/ID, random:PRESET[:SEED] or random:FOLDER[:SEED] (default: random weights of two presets)",
     )
     parser.add_argument(
         "--fractions", nargs="+", type=float, default=list(FRACTIONS), help="shares of the training exams, in (0, 1]"
@@ -95,44 +98,59 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def ptbxl_table(args: argparse.Namespace, labels: str) -> Path:
-    """Returns the exam table of a label set, converted where it is not there yet."""
+def ptbxl_table(args: argparse.Namespace, labels: str, signal: SignalSpec) -> str:
+    """Returns the exam table of a label set and a signal, converted where it is not there yet."""
     settings = [labels, args.sampling_rate, "v", *args.validation_folds, "t", *args.test_folds]
+    if signal != SignalSpec():
+        settings += ["as", *map(str, (signal.sampling_rate, signal.n_samples)), *signal.lead_names]
     folder = Path(args.output_dir) / "tables" / "-".join(settings)
     if not (folder / "conversion.json").is_file():
         ptbxl.main(
             [
                 *("--source_dir", args.ptbxl_dir, "--output_dir", str(folder), "--labels", labels),
-                *("--sampling_rate", args.sampling_rate),
+                *("--sampling_rate", args.sampling_rate, "--table_sampling_rate", str(signal.sampling_rate)),
+                *("--n_samples", str(signal.n_samples), "--leads", *signal.lead_names),
                 *("--validation_folds", *args.validation_folds, "--test_folds", *args.test_folds),
             ]
         )
-    return folder
+    return str(folder)
 
 
-def exam_tables(args: argparse.Namespace) -> dict[str, str]:
-    """Returns the exam tables by the name of their label set."""
+def exam_tables(args: argparse.Namespace) -> dict[str, Callable[[SignalSpec], str]]:
+    """Returns by the name of each label set which exam table a signal is read from."""
     if args.dataset_name_or_path is None:
-        return {labels: str(ptbxl_table(args, labels)) for labels in args.label_sets}
+        return {labels: partial(ptbxl_table, args, labels) for labels in args.label_sets}
     named = {Path(table).name: table for table in args.dataset_name_or_path}
     if len(named) < len(args.dataset_name_or_path):
         raise ValueError(f"--dataset_name_or_path: expected folders of different names, found {sorted(named)}")
-    return named
+    return {name: lambda _, table=table: table for name, table in named.items()}
 
 
-def probe_table(name_or_path: str, encoders: Sequence[Encoder], args: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Returns all probes of one label set: `exams`, `patients`, `splits`, `results` [{protocol, encoder, ...}]."""
+def loaded(name_or_path: str) -> tuple[ExamTable, dict[str, ExamSplit]]:
+    """Returns an exam table and its splits, none of which is empty."""
     table = ExamTable.load(name_or_path)
     splits = {split: ExamSplit(rows) for split, rows in table.splits.items()}
     for split in ("train", "validation", "test"):
         if not len(splits[split]):
             raise ValueError(f"{name_or_path}, split {split}: expected exams, found none (see --validation_folds)")
+    return table, splits
+
+
+def probe_table(
+    name: str, table_of: Callable[[SignalSpec], str], encoders: Sequence[Encoder], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Returns all probes of one label set: `exams`, `patients`, `splits`, `results` [{protocol, encoder, ...}]."""
+    by_signal = {signal: loaded(table_of(signal)) for signal in {one.signal() or SignalSpec() for one in encoders}}
+    table, splits = next(iter(by_signal.values()))
     exams = Exams.of(splits, table.schema.label_names)
     protocols = {"split": [split_part(exams)], "folds": fold_parts(exams.patients)}
     results = []
     with tqdm(total=len(encoders) * len(protocols) * len(args.fractions), desc=f"probes of {name}") as bar:
         for encoder in encoders:
-            embeds = embeddings(encoder, table, list(splits.values()), Path(args.output_dir) / "embeddings")
+            of_encoder, its_splits = by_signal[encoder.signal() or SignalSpec()]
+            if not exams.same_as(Exams.of(its_splits, of_encoder.schema.label_names)):
+                raise ValueError(f"{name}: expected the same exams for each signal; {encoder.name} has others")
+            embeds = embeddings(encoder, of_encoder, list(its_splits.values()), Path(args.output_dir) / "embeddings")
             for protocol, parts in protocols.items():
                 for fraction in args.fractions:
                     found = probe(embeds, exams, parts, fraction, args.draws)
@@ -150,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if len({encoder.name for encoder in encoders}) < len(encoders):
         raise ValueError(f"--encoders: expected different names, found {', '.join(args.encoders)}")
     started = time.perf_counter()
-    found = {name: probe_table(path, encoders, args, name) for name, path in exam_tables(args).items()}
+    found = {name: probe_table(name, table_of, encoders, args) for name, table_of in exam_tables(args).items()}
     record = {
         "benchmark": "probe",
         "draws": args.draws,

@@ -1,12 +1,16 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.probe.encoders import Encoder, embeddings
+from benchmarks.probe.measure import Exams
 from benchmarks.probe.run import main
 from modeling_ecgclip import EcgFeatureExtractor, EcgResNetForSignalClassification, save_for_hub
+from modeling_ecgclip.signal_ecgclip import SignalSpec
 from modeling_ecgclip.towers_ecgclip import encoder_config
+from tests.data_scripts.test_ptbxl import make_folder
 from tests.small_tables import LABELS, SCHEMA, SIZES, write_small_table
 from training.data import ExamSplit, ExamTable
 
@@ -61,7 +65,7 @@ def test_embeddings_are_the_models_and_computed_once(table, classifier, tmp_path
     assert (embeddings(Encoder("again", str(classifier)), exam_table, splits, tmp_path) == found).all()
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.undo()
-    other = embeddings(Encoder("random", "random:tiny:1"), exam_table, splits, tmp_path)
+    other = embeddings(Encoder("random", "tiny", 1), exam_table, splits, tmp_path)
     assert other.shape == found.shape and np.abs(other - found).max() > 0.01
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -113,3 +117,42 @@ def test_another_signal_is_refused(table, tmp_path):
     save_for_hub(EcgResNetForSignalClassification(config), folder, EcgFeatureExtractor.for_model(config))
     with pytest.raises(ValueError, match="12 leads"):
         main(["--dataset_name_or_path", str(table), "--output_dir", str(tmp_path / "o"), "--encoders", f"a={folder}"])
+
+
+def test_each_encoder_is_given_the_signal_that_it_reads(classifier, tmp_path):
+    """One at the paper's 400 Hz and one of its own rate, side by side on the same exams."""
+    source = tmp_path / "ptbxl"
+    make_folder(source, 40)
+    path = source / "ptbxl_database.csv"
+    frame = pd.read_csv(path)
+    frame.loc[::3, "scp_codes"] = "{'AFIB': 100.0}"
+    frame.to_csv(path, index=False)
+    out = tmp_path / "out"
+    command = ["--ptbxl_dir", str(source), "--sampling_rate", "500", "--label_sets", "code6", "--output_dir", str(out)]
+    command += ["--fractions", "1", "--n_resamples", "20"]
+    record = main([*command, "--encoders", "preset=random:tiny", f"own={classifier}", f"shape=random:{classifier}:2"])
+    signals = {ExamTable.load(str(folder)).schema.signal for folder in (out / "tables").iterdir()}
+    assert signals == {SignalSpec(), SCHEMA.signal}
+    results = record["label_sets"]["code6"]["results"]
+    assert [one["encoder"] for one in results[::2]] == ["preset", "own", "shape"]
+    # Folders are made once, and the same weights and recordings are embedded once.
+    embedded = {path.name: path.stat().st_mtime_ns for path in (out / "embeddings").iterdir()}
+    assert len(embedded) == 3
+    main([*command, "--encoders", f"own={classifier}"])
+    assert {path.name: path.stat().st_mtime_ns for path in (out / "embeddings").iterdir()} == embedded
+
+
+def test_random_weights_of_a_folders_shape(classifier):
+    trained, _ = Encoder("own", str(classifier)).load(SCHEMA.signal)
+    one, other = (Encoder.parse(f"a=random:{classifier}:{seed}").load(SCHEMA.signal)[0] for seed in (1, 2))
+    assert one.config.to_dict() == other.config.to_dict() == trained.config.to_dict()
+    weights = [next(model.parameters()).detach().numpy() for model in (trained, one, other)]
+    assert all((weights[i] != weights[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
+
+
+def test_tables_of_other_exams_are_refused(table):
+    splits = {name: ExamSplit(rows) for name, rows in ExamTable.load(str(table)).splits.items()}
+    exams = Exams.of(splits, ["one", "two"])
+    assert exams.same_as(Exams.of(splits, ["one", "two"]))
+    assert not exams.same_as(Exams.of(dict(reversed(splits.items())), ["one", "two"]))
+    assert not exams.same_as(Exams.of(splits, ["one", "other"]))

@@ -138,16 +138,15 @@ def test_bigeminy_alternates():
 )
 def test_severe_ones_are_seen_where_textbooks_look(kind, word, leads):
     seen = []
-    for index, draft in drafts_with(kind, 12):
+    for index, draft in drafts_with(kind, 60):
         finding = draft.condition.findings[0]
-        # A thick left wall has more of the forces that an infarction takes away.
-        if finding.severity < 1.0 or draft.condition.block != "none" or draft.patient.left_wall:
+        if finding.severity < 1.0 or draft.condition.block != "none":
             continue
         patient, condition = draw_condition(8, index, 1.0, only(kind))
         heart = draw_heart(np.random.default_rng(0), patient, condition)
         details = qrs_details(heart, 0.0) + st_details(heart, condition, 0.0)
         seen.append({lead for detail in details if detail.word == word for lead in detail.leads})
-    assert seen and sum(bool(leads & found) for found in seen) >= 0.6 * len(seen)
+    assert len(seen) >= 15 and sum(bool(leads & found) for found in seen) >= 0.65 * len(seen)
 
 
 BEAT_S = 1.2  # where the one beat of `beat` has its reference point
