@@ -65,6 +65,7 @@ from training.encoder import encoder_config, load_encoder, load_feature_extracto
 from training.feed import ExamFeed
 from training.input_statistics import statistics_of_split
 from training.loop import TrainingLoop, make_optimizer, plan_steps, total_steps
+from training.measured import Measurements, load_measurements, mean_and_spread
 from training.pairing import TwoViewsTask, check_pairing, pair_texts
 from training.parts import RunParts, data_fingerprints, encoder_fingerprint, fingerprint
 from training.plots import plot_loss, plot_retrieval, plot_retrieval_history, save_figure
@@ -109,9 +110,17 @@ def check_together(
 
 
 def read_splits(
-    data: DataArguments, text: TextEmbeddings | None, table: DatasetDict, pair_with: str, seed: int
+    data: DataArguments,
+    text: TextEmbeddings | None,
+    table: DatasetDict,
+    pair_with: str,
+    seed: int,
+    measured: Measurements | None,
 ) -> dict[str, ExamSplit]:
-    """Returns the exams of each split that have a report, with text embeddings, if any, as `--pair_with` asks for."""
+    """
+    Returns the exams of each split that have a report, with text embeddings, if any, as `--pair_with` asks for, and
+    with what was measured of them, if it was.
+    """
     splits = {}
     for name, rows in table.items():
         report_ids = rows.data.column("report_id").to_numpy()
@@ -123,6 +132,8 @@ def read_splits(
         if text is not None:
             text.check(report_ids[kept], name)
         splits[name] = ExamSplit(rows, kept, text)
+        if measured is not None:
+            splits[name].measurements = measured.of(splits[name].exam_ids.tolist())
     if text is not None:
         pair_texts(pair_with, text, splits, seed)
     return usable_splits(
@@ -148,8 +159,17 @@ def text_fingerprint(text: TextEmbeddings | None, reports: dict[int, str], model
     return {"texts": fingerprint([repr(reports).encode(), weights_fingerprint(model.text_model).encode()])}
 
 
+def measurement_fingerprint(train: ExamSplit) -> dict[str, str | None]:
+    """Returns one number for what was measured of the training exams, None where it is not learned."""
+    return {"measurements": None if train.measurements is None else fingerprint([train.measurements])}
+
+
 def build_model(
-    encoder: EncoderArguments, contrastive: ContrastiveArguments, config: PreTrainedConfig, labels: Sequence[Label]
+    encoder: EncoderArguments,
+    contrastive: ContrastiveArguments,
+    config: PreTrainedConfig,
+    labels: Sequence[Label],
+    measured: Measurements | None,
 ) -> EcgClipModel:
     """
     Returns the dual encoder; towers that are not to be trained are frozen.
@@ -158,6 +178,7 @@ def build_model(
         encoder, contrastive: The command line's.
         config (`PreTrainedConfig`): Of the ECG tower.
         labels (`Sequence[Label]`): On which it is measured, by their phrases.
+        measured (`Measurements`, *optional*): What the ECG tower is to tell beside.
     """
     model = EcgClipModel.from_ecg_text_pretrained(
         load_encoder(encoder, config) if encoder.model_name_or_path else config,
@@ -167,6 +188,7 @@ def build_model(
         text_pooling=contrastive.text_pooling,
         center_text=contrastive.center_text,
         label_details=[label.to_dict() for label in labels],
+        measurement_names=None if measured is None else list(measured.names),
         **(SIGLIP_START if contrastive.loss == "siglip" else {}),
     )
     model.text_model.requires_grad_(contrastive.train_text_model)
@@ -198,7 +220,16 @@ def make_task(
     if contrastive.train_text_model:
         tokens = ReportTokens(reports, model.text_model, tokenizer, contrastive.drop_sentences)
     task_class = TwoViewsTask if contrastive.pair_with == "second_view" else ContrastiveTask
-    return task_class(feed, module, splits["train"], splits.get("validation"), contrastive.positives, prompts, tokens)
+    return task_class(
+        feed,
+        module,
+        splits["train"],
+        splits.get("validation"),
+        contrastive.positives,
+        prompts,
+        tokens,
+        contrastive.measurement_weight if contrastive.measurements else None,
+    )
 
 
 def frozen_prefix(contrastive: ContrastiveArguments) -> str | None:
@@ -241,9 +272,12 @@ def measure(
     return metrics, ranks
 
 
-def write_figures(folder: Path, history: list[dict[str, float]], ranks: RetrievalRanks | None) -> None:
+def write_figures(
+    folder: Path, history: list[dict[str, float]], ranks: RetrievalRanks | None, contrastive: ContrastiveArguments
+) -> None:
     """Writes the pictures of a finished run into its folder; `ranks` are those of the test split, if there is one."""
-    figures = {"loss": plot_loss(history, "Contrastive loss")}
+    loss = "Contrastive loss and that of measurements" if contrastive.measurements else "Contrastive loss"
+    figures = {"loss": plot_loss(history, loss)}
     if any("eval_loss" in entry for entry in history):
         figures["retrieval"] = plot_retrieval_history(history)
     if ranks is not None:
@@ -273,12 +307,13 @@ def train(accelerator: Accelerator, groups: tuple[Any, ...], open_table: OpenTab
 
     # ---- 3 exam table and model
     table = open_table(data.dataset_name_or_path, data.dataset_revision, data.verify)
-    signal, measured = table.schema.signal, MultiLabel(table.schema.labels)  # by zero-shot classification
+    signal, targets = table.schema.signal, MultiLabel(table.schema.labels)  # measured by zero-shot classification
+    measured = load_measurements(contrastive.measurements, table) if contrastive.measurements else None
     config = encoder_config(encoder, signal)
     feature_extractor = load_feature_extractor(encoder, config)
     signal_input = SignalInput(feature_extractor, signal, Augmentation.parse(data.augment))
     feed = ExamFeed(accelerator, signal_input, args.per_device_eval_batch_size, data.dataloader_num_workers)
-    model = build_model(encoder, contrastive, config, measured.labels)
+    model = build_model(encoder, contrastive, config, targets.labels, measured)
     tokenizer = AutoTokenizer.from_pretrained(contrastive.text_model_name_or_path)
 
     # ---- 4 texts and splits
@@ -286,15 +321,18 @@ def train(accelerator: Accelerator, groups: tuple[Any, ...], open_table: OpenTab
     text = None if contrastive.train_text_model else text_embeddings(contrastive, data, model)
     facts = dataset_facts(table)
     warn_of_conclusions(facts)
-    splits = read_splits(data, text, table.splits, contrastive.pair_with, args.seed)
+    splits = read_splits(data, text, table.splits, contrastive.pair_with, args.seed, measured)
     plan = plan_steps(args, len(splits["train"]), accelerator.num_processes)
     steps = total_steps(args, plan)
     of_model = encoder_fingerprint(encoder, model.ecg_model) | text_fingerprint(text, reports, model)
+    of_model |= measurement_fingerprint(splits["train"])
     run = RunParts.begin(accelerator, arguments, steps, data_fingerprints(table, splits) | of_model)
     if (finished := finished_before(accelerator, args, run, hub)) is not None:
         return finished.get("validation", {})
     if contrastive.center_text:
         model.text_center.copy_(mean_text_embedding(splits["train"]))
+    if splits["train"].measurements is not None:
+        model.set_measurement_units_(*mean_and_spread(splits["train"].measurements))
     exams, recordings = ready_to_read(
         feed, model, splits, table, contrastive.freeze_encoder, data.cache_dataset_on_device
     )
@@ -326,8 +364,8 @@ def train(accelerator: Accelerator, groups: tuple[Any, ...], open_table: OpenTab
     if accelerator.is_main_process:
         model.config.ecg_config.training_statistics = statistics_of_split(splits["train"], signal)
         save_for_hub(model, output_dir, EcgClipProcessor(feature_extractor, tokenizer))
-        write_figures(output_dir, loop.state.history, ranks)
-        of_run = run_facts("contrastive", table, measured, splits, encoder) | {"best_step": loop.state.best_step}
+        write_figures(output_dir, loop.state.history, ranks, contrastive)
+        of_run = run_facts("contrastive", table, targets, splits, encoder) | {"best_step": loop.state.best_step}
         write_run_record(output_dir, run.as_of(loop.state.step), facts, **of_run)
         finish_run(output_dir, metrics, hub)
     accelerator.end_training()

@@ -1,6 +1,6 @@
 """Measures every ECG of an exam table or of a folder of ECG files: one row for each, as Parquet or CSV.
 
-python -m data_scripts.measure --dataset_name_or_path exams --output_file measurements.parquet [--num_proc N]
+python -m data_scripts.measure --dataset_name_or_path exams --output_file measurements.parquet [--waves] [--num_proc N]
 python -m data_scripts.measure --source_dir D --output_file measurements.csv [--unit mV] [--recorded_rate 500]
 
 What cannot be read is in measurements.rejected.csv, with the reason; what is read, but cannot be measured, has a row
@@ -41,7 +41,7 @@ from common.processes import end_with_parent
 from common.writing import written_aside
 from data_scripts.conversion.builder import Rejection, refusal
 from data_scripts.folder import Folder, FolderSettings, StatedOfFiles
-from data_scripts.tables.schema import ecg_array, load_exam_table
+from data_scripts.tables.schema import conversion_record, ecg_array, load_exam_table
 from modeling_ecgclip.feature_extraction_ecgclip import StandardEcg
 from modeling_ecgclip.measure_record_ecgclip import measure_ordered, order_record
 from modeling_ecgclip.measurements_ecgclip import MEASURES, EcgMeasurements, RhythmEvidence
@@ -81,6 +81,12 @@ SCHEMA = pa.schema(
         "reasons": pa.string(),  # JSON: why there is no value, by measure
     }
 )
+# With --waves, of each lead: `r_mv_V1`, null where the lead was not read.
+WAVES = ("p_mv", "q_mv", "r_mv", "s_mv", "r2_mv", "st_j_mv", "st_j60_mv", "t_mv", "q_ms", "r_ms", "s_ms")
+WAVES_SCHEMA = pa.schema(
+    [*SCHEMA, *(pa.field(f"{wave}_{lead}", pa.float32()) for wave in WAVES for lead in LEAD_NAMES)]
+)
+EXAM_TABLE_KEY = b"exam_table"  # of the Parquet file's metadata: the digest of the exam table that was measured
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Exams(ABC):
     """ECGs in an order, in blocks that do not depend on how many processes there are."""
 
     n_exams: int
+    digest: str | None = None  # of an exam table, where it states one
 
     @abstractmethod
     def blocks(self) -> list[Any]:
@@ -118,8 +125,8 @@ class Exams(ABC):
 class TableExams(Exams):
     """The rows of an exam table, split by split."""
 
-    def __init__(self, table: DatasetDict) -> None:
-        self.table = table
+    def __init__(self, table: DatasetDict, digest: str | None = None) -> None:
+        self.table, self.digest = table, digest
         self.n_exams = sum(len(rows) for rows in table.values())
 
     def blocks(self) -> list[tuple[str, range]]:
@@ -170,7 +177,9 @@ def _ranges(n: int) -> list[range]:
     return [range(start, min(start + EXAMS_PER_BLOCK, n)) for start in range(0, n, EXAMS_PER_BLOCK)]
 
 
-def measure_block(exams: Exams, block: Any, repair_nan: bool = False) -> tuple[pa.Table, list[Rejection]]:
+def measure_block(
+    exams: Exams, block: Any, repair_nan: bool = False, waves: bool = False
+) -> tuple[pa.Table, list[Rejection]]:
     """
     Returns the rows of a block, and what could not be read.
 
@@ -178,6 +187,7 @@ def measure_block(exams: Exams, block: Any, repair_nan: bool = False) -> tuple[p
         exams ([`Exams`]): The source.
         block: Of `exams.blocks()`.
         repair_nan (`bool`, defaults to `False`): As in `EcgFeatureExtractor`.
+        waves (`bool`, defaults to `False`): With the columns of [`WAVES`].
     """
     read: list[tuple[Exam, StandardEcg]] = []
     rejected: list[Rejection] = []
@@ -191,7 +201,20 @@ def measure_block(exams: Exams, block: Any, repair_nan: bool = False) -> tuple[p
             rejected.append(refusal(exam.exam_id, exam.record, len(LEAD_NAMES), error))
     found = measure_ordered([standard for _, standard in read])
     rows = [_row(exam, standard, one) for (exam, standard), one in zip(read, found, strict=True)]
-    return pa.Table.from_pylist(rows, SCHEMA), rejected
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    if waves:
+        table = pa.Table.from_arrays([*table.columns, *_waves(found)], schema=WAVES_SCHEMA)
+    return table, rejected
+
+
+def _waves(found: Sequence[EcgMeasurements]) -> list[pa.Array]:
+    """The columns of each wave and lead."""
+    unread = np.full(len(LEAD_NAMES), np.nan)
+    columns = []
+    for wave in WAVES:
+        of_exams = np.array([one.amplitudes.get(wave, unread) for one in found]).reshape(-1, len(LEAD_NAMES))
+        columns += [pa.array(of_lead.astype(np.float32), from_pandas=True) for of_lead in of_exams.T]
+    return columns
 
 
 def _row(exam: Exam, standard: StandardEcg, measurements: EcgMeasurements) -> dict[str, Any]:
@@ -216,7 +239,7 @@ def _row(exam: Exam, standard: StandardEcg, measurements: EcgMeasurements) -> di
 
 
 def measured_blocks(
-    exams: Exams, num_proc: int = 1, repair_nan: bool = False
+    exams: Exams, num_proc: int = 1, repair_nan: bool = False, waves: bool = False
 ) -> Iterator[tuple[pa.Table, list[Rejection]]]:
     """
     Yields the rows and rejections of all blocks, in order; only a few blocks are held at a time.
@@ -225,16 +248,17 @@ def measured_blocks(
         exams ([`Exams`]): The source.
         num_proc (`int`, defaults to 1): Processes.
         repair_nan (`bool`, defaults to `False`): As in `EcgFeatureExtractor`.
+        waves (`bool`, defaults to `False`): With the columns of [`WAVES`].
 
     Raises:
         `ChildProcessError`: where a process was killed.
     """
     if num_proc == 1:
         for block in exams.blocks():
-            yield measure_block(exams, block, repair_nan)
+            yield measure_block(exams, block, repair_nan, waves)
         return
     waiting: deque[Future[tuple[pa.Table, list[Rejection]]]] = deque()
-    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=(exams, repair_nan)) as executor:
+    with ProcessPoolExecutor(num_proc, initializer=_start, initargs=(exams, repair_nan, waves)) as executor:
         try:
             for block in exams.blocks():
                 waiting.append(executor.submit(_measure, block))
@@ -259,8 +283,8 @@ def _start(*work: Any) -> None:
 
 
 def _measure(block: Any) -> tuple[pa.Table, list[Rejection]]:
-    exams, repair_nan = _WORK
-    return measure_block(exams, block, repair_nan)
+    exams, repair_nan, waves = _WORK
+    return measure_block(exams, block, repair_nan, waves)
 
 
 @dataclass(kw_only=True)
@@ -274,6 +298,10 @@ class MeasureArguments(StatedOfFiles):
     source_dir: str | None = field(default=None, metadata={"help": "folder of ECG files, in place of an exam table"})
     repair_nan: bool = field(
         default=False, metadata={"help": "measure exams with gaps too, instead of rejecting them"}
+    )
+    waves: bool = field(
+        default=False,
+        metadata={"help": "also the size of each wave in each lead, as train_clip.py --measurements learns"},
     )
     num_proc: int = field(default=1, metadata={"help": "processes; the rows are the same"})
 
@@ -293,7 +321,8 @@ class MeasureArguments(StatedOfFiles):
     def exams(self) -> Exams:
         """Returns the source."""
         if self.source_dir is None:
-            return TableExams(load_exam_table(str(self.dataset_name_or_path)))
+            name = str(self.dataset_name_or_path)
+            return TableExams(load_exam_table(name), (conversion_record(name) or {}).get("digest"))
         return FolderExams(FolderSettings(self.source_dir, **self._stated()))
 
     def _stated(self) -> dict[str, Any]:
@@ -309,13 +338,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         stack.enter_context(only_writer(output))
         rows_file = stack.enter_context(written_aside(output))
         rejected_file = stack.enter_context(written_aside(output.with_name(f"{output.stem}.rejected.csv")))
-        write = stack.enter_context(_RowsFile(rows_file))
+        write = stack.enter_context(_RowsFile(rows_file, WAVES_SCHEMA if arguments.waves else SCHEMA, exams.digest))
         listed = csv.DictWriter(
             stack.enter_context(rejected_file.open("w", newline="", encoding="utf-8")), ["record", "reason", "detail"]
         )
         listed.writeheader()
         bar = stack.enter_context(tqdm(total=exams.n_exams, desc="Measuring", unit=" exams"))
-        for rows, rejected in measured_blocks(exams, arguments.num_proc, arguments.repair_nan):
+        for rows, rejected in measured_blocks(exams, arguments.num_proc, arguments.repair_nan, arguments.waves):
             write.add(rows)
             listed.writerows(map(asdict, rejected))
             kept += rows.num_rows
@@ -333,11 +362,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 class _RowsFile:
-    """A Parquet or CSV file that is written row by row."""
+    """
+    A Parquet or CSV file that is written row by row; of Parquet each page has a checksum.
 
-    def __init__(self, path: Path) -> None:
-        writer = pyarrow.csv.CSVWriter if path.suffix == ".csv" else pyarrow.parquet.ParquetWriter
-        self._writer = writer(str(path), SCHEMA)
+    Args:
+        path (`Path`): Its suffix decides.
+        schema (`pyarrow.Schema`): Of its rows.
+        digest (`str`, *optional*): Of the exam table that is measured; Parquet states it.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, digest: str | None) -> None:
+        if digest is not None:
+            schema = schema.with_metadata({EXAM_TABLE_KEY: digest})
+        if path.suffix == ".csv":
+            self._writer = pyarrow.csv.CSVWriter(str(path), schema)
+        else:
+            self._writer = pyarrow.parquet.ParquetWriter(str(path), schema, write_page_checksum=True)
+        self._schema = schema
         self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> "_RowsFile":
@@ -356,7 +397,7 @@ class _RowsFile:
 
     def _write(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting))
+            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
             self._waiting = []
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
@@ -52,6 +53,8 @@ class EcgClipConfig(PreTrainedConfig):
         label_details (`list[dict]`, *optional*):
             `name`, `title` and `phrase` of the labels that this model was measured on without training on them; see
             [`Label`]. Left out, CODE's.
+        measurement_names (`list[str]`, *optional*):
+            Numbers that the ECG tower was also trained to tell, in the order of `measurements`. Left out: none.
     """
 
     model_type = "ecgclip"
@@ -70,6 +73,7 @@ class EcgClipConfig(PreTrainedConfig):
     max_logit_scale: float | int = math.log(100)
     logit_bias_init_value: float | int | None = None
     label_details: tuple[dict[str, str], ...] | list[dict[str, str]] | None = None
+    measurement_names: tuple[str, ...] | list[str] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.ecg_config = tower_config(self.ecg_config)
@@ -106,6 +110,9 @@ class EcgClipOutput(ModelOutput):
         logits_per_text (`torch.Tensor` of shape `(text_batch, ecg_batch)`): Their transpose.
         ecg_embeds (`torch.Tensor` of shape `(ecg_batch, projection_dim)`): L2-normalised.
         text_embeds (`torch.Tensor` of shape `(text_batch, projection_dim)`): L2-normalised.
+        measurements (`torch.Tensor` of shape `(ecg_batch, numbers)`, *optional*):
+            What the ECG tower tells of `measurement_names`, in their units. An estimate that training needs;
+            `measure_ecg` measures.
     """
 
     loss: torch.Tensor | None = None
@@ -113,6 +120,7 @@ class EcgClipOutput(ModelOutput):
     logits_per_text: torch.Tensor | None = None
     ecg_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
+    measurements: torch.Tensor | None = None
 
 
 def pool_tokens(last_hidden_state: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -158,6 +166,8 @@ class EcgClipModel(EcgPreTrainedModel):
     tasks = ("zero-shot-ecg-classification", "ecg-feature-extraction")
 
     text_center: torch.Tensor
+    measurement_mean: torch.Tensor
+    measurement_spread: torch.Tensor
 
     def __init__(self, config: EcgClipConfig):
         super().__init__(config)
@@ -175,6 +185,12 @@ class EcgClipModel(EcgPreTrainedModel):
         bias = config.logit_bias_init_value
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(float(bias)))
         self.register_buffer("text_center", torch.zeros(text_config.hidden_size))
+        self.measurement_head = None
+        if config.measurement_names:
+            n_numbers = len(config.measurement_names)
+            self.measurement_head = nn.Linear(ecg_config.hidden_size, n_numbers)
+            self.register_buffer("measurement_mean", torch.zeros(n_numbers))
+            self.register_buffer("measurement_spread", torch.ones(n_numbers))
         self.post_init()
 
     @torch.no_grad()
@@ -184,6 +200,9 @@ class EcgClipModel(EcgPreTrainedModel):
             if module.logit_bias is not None:
                 init.constant_(module.logit_bias, module.config.logit_bias_init_value)
             init.zeros_(module.text_center)
+            if module.measurement_head is not None:
+                init.zeros_(module.measurement_mean)
+                init.ones_(module.measurement_spread)
         else:
             super()._init_weights(module)
 
@@ -248,12 +267,36 @@ class EcgClipModel(EcgPreTrainedModel):
             ecg_embeds (`torch.Tensor` of shape `(batch, ecg hidden_size)`, *optional*):
                 Pooled output of the ECG tower, computed before; then the tower does not run.
         """
-        if ecg_embeds is None:
-            if input_values is None:
-                raise ValueError("get_ecg_features needs input_values or ecg_embeds: found neither")
-            mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
-            ecg_embeds = self.ecg_model(input_values, **mask).pooler_output  # (batch, ecg hidden_size)
-        return F.normalize(self.ecg_projection(ecg_embeds), dim=-1)
+        return self._joined(self._pooled_ecg(input_values, ecg_attention_mask, ecg_embeds))
+
+    def _pooled_ecg(
+        self,
+        input_values: torch.Tensor | None,
+        ecg_attention_mask: torch.Tensor | None,
+        ecg_embeds: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The ECG tower's output, (batch, ecg hidden_size); arguments as in `get_ecg_features`."""
+        if ecg_embeds is not None:
+            return ecg_embeds
+        if input_values is None:
+            raise ValueError("get_ecg_features needs input_values or ecg_embeds: found neither")
+        mask = {} if ecg_attention_mask is None else {"ecg_attention_mask": ecg_attention_mask}
+        return self.ecg_model(input_values, **mask).pooler_output
+
+    def _joined(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Places in the joint space, (batch, projection_dim), of the ECG tower's output."""
+        return F.normalize(self.ecg_projection(pooled), dim=-1)
+
+    def set_measurement_units_(self, mean: np.ndarray, spread: np.ndarray) -> None:
+        """Sets mean and spread of the training exams' measurements, (numbers,) each: the units of the head."""
+        self.measurement_mean.copy_(torch.from_numpy(mean))
+        self.measurement_spread.copy_(torch.from_numpy(spread))
+
+    def _measurements(self, pooled: torch.Tensor) -> torch.Tensor | None:
+        """What the ECG tower's output tells of `measurement_names`, (batch, numbers)."""
+        if self.measurement_head is None:
+            return None
+        return self.measurement_head(pooled) * self.measurement_spread + self.measurement_mean
 
     def get_text_features(
         self,
@@ -314,7 +357,8 @@ class EcgClipModel(EcgPreTrainedModel):
             ecg_embeds (`torch.Tensor` of shape `(ecg_batch, ecg hidden_size)`, *optional*):
                 Pooled output of the ECG tower in place of `input_values`.
         """
-        ecg_embeds = self.get_ecg_features(input_values, ecg_attention_mask, ecg_embeds)
+        pooled = self._pooled_ecg(input_values, ecg_attention_mask, ecg_embeds)  # (ecg_batch, ecg hidden_size)
+        ecg_embeds = self._joined(pooled)
         text_embeds = self.get_text_features(input_ids, attention_mask, text_embeds, **kwargs)
         logits_per_ecg = self.logit_scale.exp() * ecg_embeds @ text_embeds.T  # (ecg_batch, text_batch)
         if self.logit_bias is not None:
@@ -326,6 +370,7 @@ class EcgClipModel(EcgPreTrainedModel):
             logits_per_text=logits_per_ecg.T,
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
+            measurements=self._measurements(pooled),
         )
 
     def contrastive_loss(

@@ -59,6 +59,29 @@ def regression_loss(outputs: torch.Tensor, targets: torch.Tensor, n_known: torch
     return errors.sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
 
 
+def measurement_loss(
+    measurements: torch.Tensor, targets: torch.Tensor, spread: torch.Tensor, n_known: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Returns the mean smooth L1 loss of measurements over the known targets, each error in units of its spread.
+
+    Beyond half a spread an error counts by its size, not by its square: what was measured of an ECG may be far off.
+
+    Args:
+        measurements (`torch.Tensor` of shape `(batch, numbers)`): The model's.
+        targets (`torch.Tensor` of shape `(batch, numbers)`): NaN where unknown.
+        spread (`torch.Tensor` of shape `(numbers,)`): Of the training exams.
+        n_known (`torch.Tensor`, *optional*): As in [`multilabel_loss`].
+
+    Returns:
+        `torch.Tensor`: scalar float32; 0 where every target is unknown.
+    """
+    known = ~targets.isnan()
+    errors = (measurements.float() - torch.where(known, targets.float(), 0.0)) / spread
+    losses = F.smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none", beta=0.5) * known
+    return losses.sum() / (known.sum() if n_known is None else n_known).clamp(min=1)
+
+
 def single_label_loss(logits: torch.Tensor, labels: torch.Tensor, n_known: torch.Tensor | None = None) -> torch.Tensor:
     """
     Returns the mean cross-entropy of exams whose one label is known.

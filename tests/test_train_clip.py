@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import load_from_disk
@@ -13,6 +15,8 @@ from transformers import AutoModel, AutoModelForAudioClassification
 import train_clip
 import train_cls
 from data_scripts import embed_reports
+from data_scripts.measure import WAVES_SCHEMA
+from data_scripts.tables.schema import ecg_array, load_exam_table
 from modeling_ecgclip import EcgClipModel, EcgClipProcessor
 from tests.small_tables import LABELS, SCHEMA, write_small_table
 
@@ -107,6 +111,56 @@ def test_accumulation_keeps_the_negatives(embedded_table, text_model, tmp_path):
         losses.append(next(entry["loss"] for entry in history if "loss" in entry))
     # BatchNorm's statistics differ between 8 and 16 exams; 7 negatives in place of 15 would lower the loss by log 2.
     assert losses[1] == pytest.approx(losses[0], abs=0.3)
+
+
+@pytest.fixture(scope="module")
+def measured(embedded_table, tmp_path_factory):
+    """Measurements as of the exam table, whose noise has none: of half the exams how large V5 and V6 are, in mV."""
+    path = tmp_path_factory.mktemp("measured") / "measurements.parquet"
+    rows = []
+    for of_split in load_exam_table(embedded_table).values():
+        sizes = ecg_array(of_split).std(axis=2) / 1000
+        for i, (exam_id, size) in enumerate(zip(of_split["exam_id"], sizes, strict=True)):
+            rows.append({"exam_id": exam_id, "r_mv_V5": size[10], "r_mv_V6": size[11] if i % 2 else None})
+    pq.write_table(pa.Table.from_pylist(rows, WAVES_SCHEMA), path, write_page_checksum=True)
+    return path
+
+
+def test_measurements_are_learned_beside_the_texts(embedded_table, text_model, measured, tmp_path):
+    folder = tmp_path / "clip"
+    more = ["--measurements", str(measured), "--max_train_steps", "40", "--eval_steps", "20", "--dropout", "0"]
+    results = train_clip.main(arguments(embedded_table, text_model, folder, *more, "--keep", "last"))
+    history = [entry for entry in json.loads((folder / "history.json").read_text()) if "eval_loss" in entry]
+    of_measurements = [entry["eval_measurement_loss"] for entry in history]
+    assert of_measurements[-1] < 0.8 * of_measurements[0] and results["measurement_loss"] == of_measurements[-1]
+    model = EcgClipModel.from_pretrained(folder).eval()
+    train = load_exam_table(embedded_table)["train"]
+    millivolts = torch.from_numpy(ecg_array(train) / 1000).float()
+    with torch.inference_mode():
+        told = model(millivolts, text_embeds=torch.zeros(1, 32)).measurements
+    of_v5 = told[:, model.config.measurement_names.index("r_mv_V5")]
+    assert of_v5.mean().item() == pytest.approx(millivolts[:, 10].std(dim=1).mean().item(), rel=0.2)  # in millivolts
+    common = ["--dataset_name_or_path", str(embedded_table), "--output_dir", str(tmp_path / "cls"), *ARGUMENTS]
+    train_cls.main([*common, "--model_name_or_path", str(folder), "--freeze_encoder"])
+    assert not any("measurement" in name for name in load_file(tmp_path / "cls" / "model.safetensors"))
+
+
+def test_passes_change_nothing_of_what_measurements_teach(embedded_table, text_model, measured, tmp_path):
+    losses = []
+    for passes in (1, 2):
+        more = ["--measurements", str(measured), "--dropout", "0", "--max_train_steps", "1", "--max_grad_norm", "0"]
+        more += ["--per_device_train_batch_size", str(16 // passes), "--gradient_accumulation_steps", str(passes)]
+        folder = tmp_path / str(passes)
+        train_clip.main(arguments(embedded_table, text_model, folder, *more))
+        entry = next(one for one in json.loads((folder / "history.json").read_text()) if "loss" in one)
+        losses.append(entry["loss"])
+    assert losses[1] == pytest.approx(losses[0], abs=0.3)  # BatchNorm sees 8 or 16 exams
+
+
+def test_measurements_that_go_with_nothing_are_refused(embedded_table, text_model, measured, tmp_path):
+    more = ["--measurements", str(measured), "--pair_with", "second_view", "--augment", "noise_mv=0.1"]
+    with pytest.raises(SystemExit):
+        train_clip.main(arguments(embedded_table, text_model, tmp_path / "x", *more))
 
 
 def test_two_processes_write_one_output(embedded_table, text_model, tmp_path):

@@ -170,8 +170,22 @@ class ContrastiveArguments:
         default="pt",
         metadata={"help": "Of the labels' phrases by which zero-shot classification is measured."},
     )
+    measurements: str | None = field(
+        default=None,
+        metadata={
+            "help": "Also learn what python -m data_scripts.measure --waves measured of each ECG: its Parquet file. "
+            "Intervals, axes and waves in each lead reach the encoder, which no report tells."
+        },
+    )
+    measurement_weight: float = field(
+        default=4.0, metadata={"help": "How much the loss of --measurements counts beside the contrastive one."}
+    )
 
     def __post_init__(self) -> None:
+        if self.measurement_weight <= 0:
+            raise ValueError(f"--measurement_weight must be above 0: found {self.measurement_weight}")
+        if self.measurements and (self.freeze_encoder or self.pair_with == "second_view"):
+            raise ValueError("--measurements goes without --freeze_encoder and without --pair_with second_view")
         if not 0 <= self.drop_sentences < 1:
             raise ValueError(f"--drop_sentences must lie in [0, 1): found {self.drop_sentences}")
         if self.drop_sentences and not self.train_text_model:

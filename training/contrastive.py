@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modeling_ecgclip.clip_ecgclip import EcgClipModel
+from modeling_ecgclip.losses_ecgclip import measurement_loss
 from training.data import Batch, EmbeddedSplit, ExamSplit
 from training.evaluation import drawn_of
 from training.feed import ExamFeed
@@ -57,6 +58,8 @@ class ContrastiveTask:
             For zero-shot AUROC: what gives the pooled text embeddings of the labels' phrases, (labels, text width), by
             the prefix that their results get.
         tokens (`ReportTokens`, *optional*): Of the reports, where the text tower is trained.
+        measurement_weight (`float`, *optional*):
+            How much the loss of what was measured, which `exams` then hold, counts beside the contrastive one.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class ContrastiveTask:
         positives: str,
         embed_prompts: Mapping[str, Callable[[], torch.Tensor]] | None = None,
         tokens: ReportTokens | None = None,
+        measurement_weight: float | None = None,
     ):
         self.feed, self.accelerator = feed, feed.accelerator
         self.module, self.exams, self.validation = module, exams, validation
         self.model: EcgClipModel = self.accelerator.unwrap_model(module)
         self.positives, self.embed_prompts, self.tokens = positives, embed_prompts or {}, tokens
+        self.measurement_weight = measurement_weight
         self.label_names = [label["name"] for label in self.model.config.label_details]
 
     def backward(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
@@ -83,12 +88,15 @@ class ContrastiveTask:
         of them, and each pass is repeated with the gradient of its embeddings (Gao et al. 2021,
         https://arxiv.org/abs/2101.06983). So accumulation adds negatives, at the price of a second forward pass.
         """
+        n_known = self._n_known(batches)
         if len(batches) == 1:
             output = self._forward(batches[0])
             loss = self._loss(output.ecg_embeds, output.text_embeds, batches[0]["report_ids"], gather=rows)
+            if n_known is not None:
+                loss = loss + self._measurement_loss(output, batches[0], n_known)
             self.accelerator.backward(loss)
             return loss.detach()
-        return self._backward_in_parts(batches, rows)
+        return self._backward_in_parts(batches, rows, n_known)
 
     def why_not_captured(self, passes: int) -> str | None:
         """See [`Task`](training/step.py)."""
@@ -98,7 +106,20 @@ class ContrastiveTask:
             return None
         return "with --gradient_accumulation_steps stage 1 sets the random state back, for each second forward pass"
 
-    def _backward_in_parts(self, batches: list[Batch], rows: list[int]) -> torch.Tensor:
+    def _n_known(self, batches: list[Batch]) -> torch.Tensor | None:
+        """How many measurements of a step's exams are known in all processes; None where none are learned."""
+        if self.measurement_weight is None:
+            return None
+        known = sum((~batch["measurements"].isnan()).sum() for batch in batches)
+        return self.accelerator.reduce(known, reduction="sum")
+
+    def _measurement_loss(self, output: Any, batch: Batch, n_known: torch.Tensor) -> torch.Tensor:
+        """A batch's part of the step's loss; DistributedDataParallel takes the mean of the processes' parts."""
+        spread = self.model.measurement_spread
+        loss = measurement_loss(output.measurements, batch["measurements"], spread, n_known)
+        return (self.measurement_weight or 0) * self.accelerator.num_processes * loss
+
+    def _backward_in_parts(self, batches: list[Batch], rows: list[int], n_known: torch.Tensor | None) -> torch.Tensor:
         dropout_states = []
         ecg_parts, text_parts = [], []
         with torch.no_grad(), frozen_batch_norm_statistics(self.module):
@@ -113,7 +134,7 @@ class ContrastiveTask:
         # Not backward(): DistributedDataParallel must see the temperature's gradient once, with the last pass.
         ecg_grad, text_grad, *temperature_grads = torch.autograd.grad(loss, [ecg, text, *temperature])
         sizes = [len(part) for part in ecg_parts]
-        last = len(batches) - 1
+        last, total = len(batches) - 1, loss.detach()
         grads = zip(batches, ecg_grad.split(sizes), text_grad.split(sizes), strict=True)
         for i, (batch, ecg_part_grad, text_part_grad) in enumerate(grads):
             self._set_random_state(dropout_states[i])
@@ -123,8 +144,11 @@ class ContrastiveTask:
                 stand_in = (output.ecg_embeds * ecg_part_grad).sum() + (output.text_embeds * text_part_grad).sum()
                 if i == last:
                     stand_in = stand_in + sum(p * g for p, g in zip(temperature, temperature_grads, strict=True))
+                if n_known is not None:
+                    of_measurements = self._measurement_loss(output, batch, n_known)
+                    stand_in, total = stand_in + of_measurements, total + of_measurements.detach()
                 self.accelerator.backward(stand_in)
-        return loss.detach()
+        return total
 
     def _forward(self, batch: Batch) -> Any:  # EcgClipOutput, with both embeddings
         # Through the wrapped module's forward: other methods would bypass DistributedDataParallel.
@@ -191,6 +215,9 @@ class ContrastiveTask:
             losses.append(self._loss(*parts, gather=False))
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids, self.accelerator.device)
         results = {"loss": torch.stack(losses).mean().item(), **retrieval}
+        if self.measurement_weight is not None:
+            results["measurement_loss"] = self._measured_loss(exams)
+            results["loss"] += self.measurement_weight * results["measurement_loss"]
         for prefix in self.embed_prompts:
             results |= self._zero_shot(prefix, ecg_embeds, exams.labels)
         return results
@@ -222,6 +249,12 @@ class ContrastiveTask:
     def _prompts(self, prefix: str) -> torch.Tensor:
         """The labels' phrases in the joint space, (labels, projection_dim)."""
         return self.model.get_text_features(text_embeds=self.embed_prompts[prefix]().to(self.accelerator.device))
+
+    def _measured_loss(self, exams: Any) -> float:
+        """The loss of what was measured of a split, as one batch."""
+        spread = self.model.measurement_spread
+        told = self.feed.rows(exams, lambda batch: self.model(**self._inputs(batch)).measurements, len(spread))
+        return measurement_loss(torch.from_numpy(told), torch.from_numpy(exams.measurements), spread.cpu()).item()
 
     def _zero_shot(self, prefix: str, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """AUROC of each label that is there both ways, and their mean."""

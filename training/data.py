@@ -133,6 +133,8 @@ class ExamSplit:
         text (`TextEmbeddings`, *optional*): Adds `text_embeds` to the batches.
         labels (`np.ndarray` of shape `(exams, outputs)`, *optional*):
             What is to be learned of each exam of the whole split; left out, the table's labels.
+        measurements (`np.ndarray` of shape `(rows, numbers)`, float32, *optional*):
+            What was measured of the rows that are used, NaN where unknown; adds `measurements` to the batches.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class ExamSplit:
         rows: np.ndarray | None = None,
         text: TextEmbeddings | None = None,
         labels: np.ndarray | None = None,
+        measurements: np.ndarray | None = None,
     ):
         self.source, self.recordings = split, Recordings(split)
         self.rows = np.arange(len(split)) if rows is None else np.asarray(rows)
@@ -153,6 +156,7 @@ class ExamSplit:
         self.ages = columns.column("age").to_numpy()[self.rows]  # years, NaN where unknown
         self.sexes = columns.column("sex").to_numpy()[self.rows]  # None where unknown
         self.labels = (labels_array(split) if labels is None else labels)[self.rows]
+        self.measurements = measurements
         self._held: _Held | None = None
 
     def __len__(self) -> int:
@@ -182,6 +186,8 @@ class ExamSplit:
         else:
             places = self.rows
         columns = {"labels": self.labels, "n_samples": self.n_samples, "report_ids": self.report_ids}
+        if self.measurements is not None:
+            columns["measurements"] = self.measurements
         embeds = None
         if self.text is not None:
             columns["text_rows"] = self.text.row_of_id[self.report_ids]
@@ -200,6 +206,8 @@ class ExamSplit:
             return self._held.batch(rows)
         batch = {"ecg": self.ecg(rows), "labels": torch.from_numpy(self.labels[rows])}
         batch["n_samples"] = torch.from_numpy(self.n_samples[rows])
+        if self.measurements is not None:
+            batch["measurements"] = torch.from_numpy(self.measurements[rows])
         return batch | self.texts(rows)
 
     def texts(self, rows: np.ndarray) -> Batch:

@@ -45,6 +45,7 @@ OTHER: dict[str, tuple[str, ...]] = {
     "encoder_preset": ("xresnet1d50",),
     "text_model_name_or_path": ("copies/text_model_copy",),
     "text_table_dir": ("copies/texts_copy",),
+    "measurements": ("another.parquet",),
     "augment": ("noise_mv=0.03",),
     "labels": ("AF RBBB",),
     "target_columns": ("age",),

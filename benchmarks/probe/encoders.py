@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from common.writing import written_aside
 from modeling_ecgclip import EcgFeatureExtractor
@@ -73,6 +73,7 @@ class Encoder:
         Raises:
             `ValueError`: where it reads another signal than the table holds.
         """
+        config: PreTrainedConfig
         if self.is_preset:
             config = encoder_config(self.source, **vars(signal))
             extractor = EcgFeatureExtractor.for_model(config)

@@ -52,6 +52,7 @@ from training.data import ExamSplit, ExamTable
 
 FRACTIONS = (1.0, 0.25, 0.05)
 N_DRAWS = 5
+SIGNAL = SignalSpec()  # where nothing else is read
 
 
 def add_ptbxl_arguments(parser: argparse.ArgumentParser, source: Any, label_sets: Sequence[str]) -> None:
@@ -98,10 +99,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def ptbxl_table(args: argparse.Namespace, labels: str, signal: SignalSpec) -> str:
+def ptbxl_table(args: argparse.Namespace, labels: str, signal: SignalSpec = SIGNAL) -> Path:
     """Returns the exam table of a label set and a signal, converted where it is not there yet."""
     settings = [labels, args.sampling_rate, "v", *args.validation_folds, "t", *args.test_folds]
-    if signal != SignalSpec():
+    if signal != SIGNAL:
         settings += ["as", *map(str, (signal.sampling_rate, signal.n_samples)), *signal.lead_names]
     folder = Path(args.output_dir) / "tables" / "-".join(settings)
     if not (folder / "conversion.json").is_file():
@@ -113,17 +114,22 @@ def ptbxl_table(args: argparse.Namespace, labels: str, signal: SignalSpec) -> st
                 *("--validation_folds", *args.validation_folds, "--test_folds", *args.test_folds),
             ]
         )
-    return str(folder)
+    return folder
 
 
-def exam_tables(args: argparse.Namespace) -> dict[str, Callable[[SignalSpec], str]]:
+def exam_tables(args: argparse.Namespace) -> dict[str, Callable[[SignalSpec], Path | str]]:
     """Returns by the name of each label set which exam table a signal is read from."""
     if args.dataset_name_or_path is None:
         return {labels: partial(ptbxl_table, args, labels) for labels in args.label_sets}
     named = {Path(table).name: table for table in args.dataset_name_or_path}
     if len(named) < len(args.dataset_name_or_path):
         raise ValueError(f"--dataset_name_or_path: expected folders of different names, found {sorted(named)}")
-    return {name: lambda _, table=table: table for name, table in named.items()}
+    return {name: partial(_whatever_the_signal, table) for name, table in named.items()}
+
+
+def _whatever_the_signal(table: str, _: SignalSpec) -> str:
+    """An exam table has one signal; an encoder that reads another is refused when it is loaded."""
+    return table
 
 
 def loaded(name_or_path: str) -> tuple[ExamTable, dict[str, ExamSplit]]:
@@ -137,17 +143,18 @@ def loaded(name_or_path: str) -> tuple[ExamTable, dict[str, ExamSplit]]:
 
 
 def probe_table(
-    name: str, table_of: Callable[[SignalSpec], str], encoders: Sequence[Encoder], args: argparse.Namespace
+    name: str, table_of: Callable[[SignalSpec], Path | str], encoders: Sequence[Encoder], args: argparse.Namespace
 ) -> dict[str, Any]:
     """Returns all probes of one label set: `exams`, `patients`, `splits`, `results` [{protocol, encoder, ...}]."""
-    by_signal = {signal: loaded(table_of(signal)) for signal in {one.signal() or SignalSpec() for one in encoders}}
+    signals = [encoder.signal() or SIGNAL for encoder in encoders]
+    by_signal = {signal: loaded(str(table_of(signal))) for signal in dict.fromkeys(signals)}
     table, splits = next(iter(by_signal.values()))
     exams = Exams.of(splits, table.schema.label_names)
     protocols = {"split": [split_part(exams)], "folds": fold_parts(exams.patients)}
     results = []
     with tqdm(total=len(encoders) * len(protocols) * len(args.fractions), desc=f"probes of {name}") as bar:
-        for encoder in encoders:
-            of_encoder, its_splits = by_signal[encoder.signal() or SignalSpec()]
+        for encoder, signal in zip(encoders, signals, strict=True):
+            of_encoder, its_splits = by_signal[signal]
             if not exams.same_as(Exams.of(its_splits, of_encoder.schema.label_names)):
                 raise ValueError(f"{name}: expected the same exams for each signal; {encoder.name} has others")
             embeds = embeddings(encoder, of_encoder, list(its_splits.values()), Path(args.output_dir) / "embeddings")

@@ -196,9 +196,12 @@ def _retrieval(run: "RunFolder", retrieval: Mapping[str, Any]) -> Table:
 
 def _trained(arguments: Mapping[str, Any]) -> str:
     """Which of the two encoders learned, in words that the text encoder's name follows. Release 0.1.0 trained one."""
+    measured = "to tell what a program measures of the ECG, and " if arguments.get("measurements") else ""
     if not arguments.get("train_text_model"):
-        return "was trained against the frozen text encoder"
-    return "stayed as it was; against it was trained" if arguments["freeze_encoder"] else "was trained together with"
+        return f"was trained {measured}against the frozen text encoder"
+    if arguments["freeze_encoder"]:
+        return "stayed as it was; against it was trained"
+    return f"was trained {measured}together with"
 
 
 def _text_side(arguments: Mapping[str, Any]) -> str:

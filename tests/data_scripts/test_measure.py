@@ -10,7 +10,7 @@ import pytest
 
 from data_scripts import measure
 from data_scripts.folder import main as convert
-from data_scripts.measure import SCHEMA, main
+from data_scripts.measure import EXAM_TABLE_KEY, SCHEMA, WAVES, WAVES_SCHEMA, main
 from data_scripts.tables.schema import SPLITS, load_exam_table
 from modeling_ecgclip import LEAD_NAMES, measure_record, read_ecg
 from tests.simulated import simulated
@@ -169,3 +169,31 @@ def test_what_fails_leaves_nothing_half_written(folder, tmp_path, monkeypatch):
         main(["--source_dir", str(folder), "--output_file", str(output)])
     assert output.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "measurements.csv"]
+
+
+def test_waves_of_each_lead(exams, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "EXAMS_PER_BLOCK", 4)
+    plain, output, by_two = (tmp_path / f"{name}.parquet" for name in ("plain", "waves", "two"))
+    main(["--dataset_name_or_path", str(exams), "--output_file", str(plain)])
+    for file, n in ((output, 1), (by_two, 2)):
+        main(["--dataset_name_or_path", str(exams), "--output_file", str(file), "--waves", "--num_proc", str(n)])
+    assert output.read_bytes() == by_two.read_bytes()
+    found = pq.read_table(output)
+    assert found.schema.equals(WAVES_SCHEMA) and found.select(SCHEMA.names).equals(pq.read_table(plain))
+    exam, row = load_exam_table(exams)["train"][3], found.to_pylist()[3]
+    amplitudes = measure_record(read_ecg(exam))[0].amplitudes
+    assert set(amplitudes) == set(WAVES)
+    for wave, of_leads in amplitudes.items():
+        in_row = [row[f"{wave}_{lead}"] for lead in LEAD_NAMES]
+        assert np.array(in_row, float) == pytest.approx(of_leads, rel=1e-6, nan_ok=True)
+    assert row["r_mv_V5"] > 0.1 and row["s_mv_V1"] < 0
+    stated = json.loads((exams / "conversion.json").read_text())["digest"]
+    assert found.schema.metadata[EXAM_TABLE_KEY].decode() == stated
+
+
+def test_waves_of_leads_that_were_not_read_are_null(tmp_path):
+    write_small_table(tmp_path / "table", {"train": 2, "validation": 0, "test": 0})
+    output = tmp_path / "measurements.parquet"
+    main(["--dataset_name_or_path", str(tmp_path / "table"), "--output_file", str(output), "--waves"])
+    rows = pq.read_table(output)
+    assert rows.num_rows == 2 and rows.column("r_mv_V5").null_count == 2

@@ -2,7 +2,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modeling_ecgclip.losses_ecgclip import clip_loss, contrastive_targets, gather_rows, multilabel_loss, siglip_loss
+from modeling_ecgclip.losses_ecgclip import (
+    clip_loss,
+    contrastive_targets,
+    gather_rows,
+    measurement_loss,
+    multilabel_loss,
+    siglip_loss,
+)
 from tests.two_processes import run_two
 
 
@@ -113,3 +120,35 @@ def test_two_processes_equal_one_with_the_joined_batch(name, of_two):
     expected = [loss.detach(), features[2].grad, features[0].grad, features[1].grad]
     for a, b in zip(found, expected, strict=True):
         assert ((a - b).abs().max() / b.abs().max()).item() < 1e-5
+
+
+def test_measurements_count_by_their_spread_and_where_they_are_known():
+    unknown = float("nan")
+    told = torch.tensor([[60.0, 0.2], [75.0, 9.0]], requires_grad=True)
+    targets = torch.tensor([[62.0, unknown], [55.0, 1.0]])
+    spread = torch.tensor([10.0, 2.0])
+    loss = measurement_loss(told, targets, spread)
+    # Of 0.2, 2 and 4 spreads: squared below half a spread, and beyond it by size.
+    assert loss.item() == pytest.approx((0.2**2 + (2 - 0.25) + (4 - 0.25)) / 3)
+    loss.backward()
+    assert told.grad[0, 1] == 0 and torch.isfinite(told.grad).all()
+    assert measurement_loss(told, torch.full_like(targets, unknown), spread).item() == 0
+
+
+def test_parts_of_a_step_add_up_to_the_whole_of_its_measurements():
+    """However a step's exams are shared out over passes and processes: the mean is over all that is known of it."""
+    generator = torch.Generator().manual_seed(1)
+    told = torch.randn(12, 5, generator=generator, requires_grad=True)
+    targets = torch.randn(12, 5, generator=generator)
+    targets[torch.rand(12, 5, generator=generator) < 0.4] = float("nan")
+    targets[:4] = float("nan")  # a part that knows nothing
+    spread = torch.rand(5, generator=generator) + 0.5
+    whole = measurement_loss(told, targets, spread)
+    (gradient,) = torch.autograd.grad(whole, told)
+    n_known = (~targets.isnan()).sum()
+    parts = [
+        measurement_loss(some, of, spread, n_known) for some, of in zip(told.split(4), targets.split(4), strict=True)
+    ]
+    (in_parts,) = torch.autograd.grad(sum(parts), told)
+    assert sum(parts).item() == pytest.approx(whole.item())
+    torch.testing.assert_close(in_parts, gradient)

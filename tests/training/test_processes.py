@@ -38,6 +38,8 @@ CONTRASTIVE = {
     "uneven_accumulated": {"n_exams": 11, "passes": 2},
     "siglip": {"loss": "siglip"},
     "siglip_accumulated": {"loss": "siglip", "positives": "same_report", "n_exams": 11, "passes": 2},
+    "measured": {"measurement_weight": 4.0, "n_exams": 11},
+    "measured_accumulated": {"measurement_weight": 4.0, "n_exams": 11, "passes": 2},
     "bf16": {"positives": "same_report", "n_exams": 11, "bf16": True},
 }
 CLASSIFICATION = {
@@ -63,7 +65,7 @@ def feed_of(accelerator):
     return ExamFeed(accelerator, SignalInput(EcgFeatureExtractor(), SignalSpec()), eval_batch_size=8)
 
 
-def contrastive_task(accelerator, positives="paired", loss="clip"):
+def contrastive_task(accelerator, positives="paired", loss="clip", measurement_weight=None):
     torch.manual_seed(0)
     text = BertConfig(hidden_size=TEXT_WIDTH, num_hidden_layers=1, num_attention_heads=1, vocab_size=10)
     start = {"logit_bias_init_value": -10.0} if loss == "siglip" else {}
@@ -71,9 +73,20 @@ def contrastive_task(accelerator, positives="paired", loss="clip"):
     config = EcgClipConfig(
         ecg_config=ecg.to_dict(), text_config=text.to_dict(), text_projection="linear", projection_dim=8, **start
     )
+    if measurement_weight is not None:
+        config.measurement_names = ["heart_rate_bpm", "r_mv_V5"]
     model = EcgClipModel(config)
+    if measurement_weight is not None:
+        model.set_measurement_units_(np.array([70.0, 1.0]), np.array([15.0, 0.5]))
     model.text_model.requires_grad_(False)
-    return ContrastiveTask(feed_of(accelerator), in_evaluation(accelerator, model), None, None, positives)
+    return ContrastiveTask(
+        feed_of(accelerator),
+        in_evaluation(accelerator, model),
+        None,
+        None,
+        positives,
+        measurement_weight=measurement_weight,
+    )
 
 
 def targets_of_kind(kind):
@@ -118,6 +131,7 @@ def batches_of(accelerator, n_exams, passes, kind=None):
         "labels": torch.randint(-1, 2, (N_EXAMS, 6), generator=generator, dtype=torch.int8),
         "report_ids": torch.randint(0, 4, (N_EXAMS,), generator=generator),
         "text_embeds": torch.randn(N_EXAMS, TEXT_WIDTH, generator=generator),
+        "measurements": labels_of_kind("regression") + torch.tensor([10.0, -3.0]),  # some unknown, in one half more
     }
     if labels_of_kind(kind) is not None:
         exams["labels"] = labels_of_kind(kind)
