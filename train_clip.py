@@ -101,6 +101,9 @@ def check_together(
         if name is not None:
             check_model(name, f"--{flag}_name_or_path")
     check_pairing(contrastive, data, hub)
+    augmentation = Augmentation.parse(data.augment)
+    if contrastive.measurements and augmentation is not None and augmentation.amplitude:
+        raise ValueError("--measurements teaches millivolts, and --augment amplitude changes them: choose one")
     if contrastive.freeze_encoder and data.augment:
         raise ValueError("--freeze_encoder embeds each ECG once, and --augment changes it each time: choose one")
     if contrastive.freeze_encoder and contrastive.pair_with != "report":

@@ -126,7 +126,7 @@ class TableExams(Exams):
     """The rows of an exam table, split by split."""
 
     def __init__(self, table: DatasetDict, digest: str | None = None) -> None:
-        self.table, self.digest = table, digest
+        self.table, self.digest = table.with_format("arrow"), digest
         self.n_exams = sum(len(rows) for rows in table.values())
 
     def blocks(self) -> list[tuple[str, range]]:
@@ -136,7 +136,7 @@ class TableExams(Exams):
     def read(self, block: tuple[str, range]) -> Iterator[Exam]:
         """Yields the ECGs of some rows."""
         split, places = block
-        rows = self.table[split].with_format("arrow")[places.start : places.stop]
+        rows = self.table[split][places.start : places.stop]
         columns = [
             name
             for name in ("exam_id", "n_samples", "sampling_rate", "lead_names", "quality")

@@ -157,10 +157,17 @@ def test_passes_change_nothing_of_what_measurements_teach(embedded_table, text_m
     assert losses[1] == pytest.approx(losses[0], abs=0.3)  # BatchNorm sees 8 or 16 exams
 
 
-def test_measurements_that_go_with_nothing_are_refused(embedded_table, text_model, measured, tmp_path):
-    more = ["--measurements", str(measured), "--pair_with", "second_view", "--augment", "noise_mv=0.1"]
+def test_what_contradicts_measurements_is_refused(embedded_table, text_model, measured, tmp_path, capsys):
+    learned = ["--measurements", str(measured)]
     with pytest.raises(SystemExit):
-        train_clip.main(arguments(embedded_table, text_model, tmp_path / "x", *more))
+        more = ["--pair_with", "second_view", "--augment", "noise_mv=0.1"]
+        train_clip.main(arguments(embedded_table, text_model, tmp_path / "x", *learned, *more))
+    assert (
+        "--measurements goes without --freeze_encoder and without --pair_with second_view" in capsys.readouterr().err
+    )
+    with pytest.raises(ValueError, match="--augment amplitude changes them"):
+        more = ["--augment", "amplitude=0.1"]
+        train_clip.main(arguments(embedded_table, text_model, tmp_path / "x", *learned, *more))
 
 
 def test_two_processes_write_one_output(embedded_table, text_model, tmp_path):

@@ -107,7 +107,7 @@ def _other(name: str, kind: Any, value: Any) -> str:
 
 def _check_groups(workshop: Workshop, job: Job) -> None:
     shown = "\n".join(workshop.starter.must(Command(job.module, ("--help",))).lines)
-    flags = set(re.findall(r"--(?!no_)([a-z][a-z_]*)\b", shown.partition("options:")[0]))
+    flags = set(re.findall(r"^  --([a-z][a-z_]*)\b", shown, re.MULTILINE))
     known = {field.name for group in GROUPS[job.module] for field in fields(group)}
     if flags != known:
         raise ValueError(f"{job.module}: --help and GROUPS differ by {', '.join(sorted(flags ^ known))}")

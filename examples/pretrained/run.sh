@@ -8,8 +8,9 @@
 # On one H200 with 16 processor cores its steps took, on 26 November 2026: simulate 76 s, convert 85 s, embed 32 s,
 # stage 1 206 s; stage 2 and the words were not timed, nor any other machine.
 #
-# Environment: NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS, NUM_EXAMS, SEED, NUM_PROC, PRESET, CLIP_EPOCHS, CLS_EPOCHS, CLIP_BATCH, CLS_BATCH, WARMUP_CLIP, WARMUP_CLS,
-# PRECISION, OUTPUT_DIR (where the packed models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
+# Environment: NUM_EXAMS, SEED, NUM_PROC, SAMPLING_RATE, PRESET, PRECISION; CLIP_EPOCHS, CLIP_BATCH, WARMUP_CLIP;
+# NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS; CLS_EPOCHS, CLS_BATCH, WARMUP_CLS; OUTPUT_DIR (where the packed
+# models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
 set -euo pipefail
 out=${1:-build/pretrained}
 num_exams=${NUM_EXAMS:-345779}
@@ -18,7 +19,8 @@ preset=${PRESET:-fernandes2024}
 precision=${PRECISION:-bf16}
 packed=${OUTPUT_DIR:-pretrained}
 samples=${SAMPLE_DATA:-../shared/data}
-augment=(--augment amplitude=0.3 noise_mv=0.02 wander_mv=0.1 shift_s=0.5 lead_masking=0.1)
+rate=(--sampling_rate "${SAMPLING_RATE:-400}")
+augment=(--augment noise_mv=0.02 wander_mv=0.1 shift_s=0.5 lead_masking=0.1) # no amplitude: stage 1 learns millivolts
 export HF_HUB_OFFLINE=1
 step() { printf '\n== %s\n' "$1"; }
 mkdir -p "$out"
@@ -41,15 +43,18 @@ step "1/7 simulate $num_exams ECGs with reports"
 once simulate python -m data_scripts.simulate --output_dir "$out/raw" --num_exams "$num_exams" \
     --seed "${SEED:-11}" --num_proc "$num_proc"
 
-step "2/7 convert them to an exam table, and embed their reports"
+step "2/7 convert them to an exam table, embed their reports, and measure each ECG"
 once convert python -m data_scripts.code15 --source_dir "$out/raw" --reports "$out/raw/reports.csv" \
-    --output_dir "$out/exams" --num_proc "$num_proc"
+    --output_dir "$out/exams" --num_proc "$num_proc" "${rate[@]}"
 once text_model python -m data_scripts.make_text_model --dataset_name_or_path "$out/exams" --output_dir "$out/text_model"
 once embed python -m data_scripts.embed_reports --dataset_name_or_path "$out/exams" \
     --text_model_name_or_path "$out/text_model"
 
-step "3/7 stage 1: ECGs against reports"
-train "$out/clip" train_clip.py --text_model_name_or_path "$out/text_model" --center_text --encoder_preset "$preset" \
+once measure python -m data_scripts.measure --dataset_name_or_path "$out/exams" --waves --num_proc "$num_proc" \
+    --output_file "$out/measurements.parquet"
+
+step "3/7 stage 1: ECGs against reports, and what was measured of them"
+train "$out/clip" train_clip.py --measurements "$out/measurements.parquet" --text_model_name_or_path "$out/text_model" --center_text --encoder_preset "$preset" \
     --per_device_train_batch_size "${CLIP_BATCH:-512}" --weight_decay 0.01 --warmup_steps "${WARMUP_CLIP:-500}" \
     --num_train_epochs "${CLIP_EPOCHS:-16}"
 
@@ -57,7 +62,7 @@ step "4/7 stage 1 again, for the words: the ECG encoder stays, the text encoder 
 once simulate_both python -m data_scripts.simulate --output_dir "$out/raw_both" --num_exams "${NUM_WORD_EXAMS:-20000}" \
     --seed "${WORD_SEED:-20261501}" --report_language both --compression lzf --num_proc "$num_proc"
 once convert_both python -m data_scripts.code15 --source_dir "$out/raw_both" --reports "$out/raw_both/reports.csv" \
-    --output_dir "$out/exams_both" --num_proc "$num_proc"
+    --output_dir "$out/exams_both" --num_proc "$num_proc" "${rate[@]}"
 once text_model_both python -m data_scripts.make_text_model --dataset_name_or_path "$out/exams_both" \
     --output_dir "$out/text_model_both"
 test -f "$out/clip_words/metrics.json" || accelerate launch --num_processes 1 train_clip.py --output_dir "$out/clip_words" \
