@@ -257,7 +257,7 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
         with gr.Tab("Compare two"):
             build_compare(Comparer(analyser, actions.storage, actions.shelf), clicked, state)
         with gr.Tab("Many"):
-            build_batch(Batch(analyser, actions.storage, actions.turns), message)
+            build_batch(Batch(analyser, actions.storage, actions.turns))
         settings = EVENT
         marks = {
             "fn": clicked(actions.mark),

@@ -14,6 +14,7 @@ from .signal_ecgclip import LEAD_NAMES
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
 MM_PER_INCH = 25.4
+SPEED_AND_GAIN = f"{MM_PER_S:g} mm/s    {MM_PER_MV:g} mm/mV"  # as the paper says it
 COLUMN_S = 2.5
 STRIP_S = 10.0
 # Rows of the print-out; each lead has one of four columns.
@@ -127,7 +128,7 @@ def plot_ecg(
         _draw_calibration(axes, baseline)
     if title:
         axes.text(5, height - 7.5, title, fontsize=11, color=TEXT_COLOUR, weight="bold", va="baseline")
-    notes = f"{MM_PER_S:g} mm/s    {MM_PER_MV:g} mm/mV    {sampling_rate:g} Hz"
+    notes = f"{SPEED_AND_GAIN}    {sampling_rate:g} Hz"
     recorded_s = signal.shape[1] / sampling_rate - start_s
     if recorded_s < STRIP_S:
         notes += f"    {recorded_s:.1f} s recorded" + (": columns overlap in time" if len(baselines) > 1 else "")
@@ -302,4 +303,15 @@ def _draw_probabilities(
         axes.text(0, len(probabilities) - 0.45, "|  decision threshold", fontsize=8, color=TEXT_COLOUR, va="top")
 
 
-__all__ = ["COLUMN_S", "LEFT_MM", "MM_PER_S", "RIGHT_MM", "STRIP_S", "WAVE_COLOURS", "Strip", "cut_strips", "plot_ecg"]
+__all__ = [
+    "COLUMN_S",
+    "LEFT_MM",
+    "MM_PER_S",
+    "RIGHT_MM",
+    "SPEED_AND_GAIN",
+    "STRIP_S",
+    "WAVE_COLOURS",
+    "Strip",
+    "cut_strips",
+    "plot_ecg",
+]

@@ -19,7 +19,7 @@ from space.analysis import Analyser, Analysis
 from space.archive import ZIP, Part, parts_of_archive
 from space.failures import sentence_of
 from space.findings import MANY, UNDECIDED
-from space.markup import NOTHING, html
+from space.markup import NOTHING, html, name_in_parts
 from space.measures import TITLES
 from space.sketch import strip
 from space.storage import Storage
@@ -50,7 +50,7 @@ CSS = """
 .ec-many .ec-drawing { text-align: left; font-size: .85rem; }
 .ec-many tr { border: 0 !important; }
 .ec-many .ec-first { text-align: left; position: sticky; left: 0; background: var(--body-background-fill); z-index: 1;
-  max-width: 14rem; min-width: 9.5rem; white-space: normal; overflow-wrap: anywhere; }
+  max-width: 14rem; min-width: 13rem; white-space: normal; overflow-wrap: anywhere; }
 .ec-many .ec-remarks { text-align: left; white-space: normal; min-width: 13rem; font-size: .85rem; }
 .ec-many button { all: unset; cursor: pointer; font-size: .85rem; font-weight: 600; }
 .ec-many button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
@@ -63,6 +63,7 @@ CSS = """
 .ec-strip path { fill: none; stroke: #101418; stroke-width: 1; vector-effect: non-scaling-stroke; }
 .ec-refused div { max-width: min(60vw, 50rem); }
 @media (max-width: 1280px) {
+  .ec-many .ec-first { min-width: 9.5rem; }
   .ec-many td.ec-remarks { min-width: 22rem; }
 }
 @media (max-width: 700px) {
@@ -71,8 +72,16 @@ CSS = """
 }
 """
 # A click on the head of a column puts the rows in its order, the other way round at the next click; rows without a
-# number stay last. Numbers compare as numbers, text as people sort it.
-SORT = """
+# number stay last. Numbers compare as numbers, text as people sort it. A table is scrolled to where it begins out of
+# sight.
+LIVE = """
+let began = false;
+watch("value", () => {
+  const had = began;
+  began = Boolean(element.querySelector("table"));
+  const progress = document.querySelector("#many-progress");
+  if (began && !had && progress.getBoundingClientRect().top > innerHeight / 2) progress.scrollIntoView();
+});
 element.addEventListener("click", event => {
   const head = event.target.closest("thead th"), table = head && head.closest("table");
   if (!table || !event.target.closest("button")) return;
@@ -369,9 +378,10 @@ def _row(row: Row, labels: Sequence[str], many: bool) -> Markup:
     """One ECG; of a refused one the reason in the place of all else."""
     if row.refused is not None:
         return html(
-            '<tr class="ec-refused"><th scope="row" class="ec-first" data-key="{name}">{name}</th>'
+            '<tr class="ec-refused"><th scope="row" class="ec-first" data-key="{name}">{shown}</th>'
             '<td class="ec-remarks" data-key="" colspan="{columns}"><div>refused: {reason}</div></td></tr>',
             name=row.name,
+            shown=name_in_parts(row.name),
             columns=2 + len(SHOWN) + (1 if many else len(labels)),
             reason=shorten(row.refused, MAX_REASON),
         )
@@ -391,8 +401,9 @@ def _row(row: Row, labels: Sequence[str], many: bool) -> Markup:
             cells.append(_cell(row.scores.get(label), f"{shown}{'?' * undecided}", kind))
     cells.append(_cell(" ".join(row.remarks), " ".join(row.remarks), "ec-remarks"))
     return html(
-        '<tr class="ec-read"><th scope="row" class="ec-first" data-key="{name}">{name}</th>{cells}</tr>',
+        '<tr class="ec-read"><th scope="row" class="ec-first" data-key="{name}">{shown}</th>{cells}</tr>',
         name=row.name,
+        shown=name_in_parts(row.name),
         cells=NOTHING.join(cells),
     )
 
@@ -433,4 +444,4 @@ def _plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-__all__ = ["CSS", "SORT", "Batch", "Found", "Group", "Row", "build_csv", "find_groups", "progress", "refused", "table"]
+__all__ = ["CSS", "LIVE", "Batch", "Found", "Group", "Row", "build_csv", "find_groups", "progress", "refused", "table"]

@@ -76,6 +76,13 @@ CSS = f"""
   border: 1px solid var(--border-color-primary); }}
 .ec-downloads a:hover {{ background: var(--button-secondary-background-fill-hover); }}
 .ec-foot {{ font-size: .85rem; }}
+@media (max-width: 1280px) {{
+  .ec-words tr {{ display: grid; grid-template-columns: minmax(3rem, 1fr) 4rem 9rem; align-items: center; }}
+  .ec-words tbody tr {{ border-top: 1px solid var(--border-color-primary) !important; }}
+  .ec-words th, .ec-words td {{ border: 0 !important; padding: .15rem .5rem .15rem 0; width: auto !important; }}
+  .ec-words thead th:nth-child(2) {{ display: none; }}
+  .ec-words tbody th {{ grid-column: 1 / -1; padding-top: .35rem; }}
+}}
 .ec-hint {{ border: 1px dashed var(--border-color-primary); border-radius: 4px; padding: 6rem 1rem;
   text-align: center; }}
 @media (max-width: 700px) {{

@@ -2,30 +2,58 @@
 
 import io
 import json
-import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modeling_ecgclip.saliency_ecgclip import AGAINST_COLOUR, FOR_COLOUR, plot_saliency
-from modeling_ecgclip.visualization_ecgclip import BAR_COLOUR, MM_PER_INCH, POSITIVE_COLOUR, TEXT_COLOUR, plot_ecg
-from space.analysis import DISCLAIMER, SALIENCY_METHOD, Analysis, Saliency
+from modeling_ecgclip.visualization_ecgclip import (
+    BAR_COLOUR,
+    MM_PER_MV,
+    MM_PER_S,
+    POSITIVE_COLOUR,
+    SPEED_AND_GAIN,
+    TEXT_COLOUR,
+    plot_ecg,
+)
+from space.analysis import SALIENCY_METHOD, Analysis, Saliency
 from space.findings import MANY, UNDECIDED, Finding, Findings
 from space.measures import in_a_line, reasons_of
+from space.sheets import (
+    BOTTOM_MM,
+    COLUMN_MM,
+    GAP_MM,
+    HEAD_MM,
+    MARGIN_MM,
+    PAGE_HEIGHT_MM,
+    PAGE_WIDTH_MM,
+    TEXT_SIZE,
+    Line,
+    Sheets,
+    fitting,
+    is_narrow,
+    paper_mm_of,
+    placed,
+    plain_text,
+    tops_below,
+    wrapped,
+    write,
+)
 
 
-# A4 on its side. Paper of 270 mm fits at true size, so that 25 mm/s hold for a page printed at 100 %.
-PAGE_WIDTH_MM, PAGE_HEIGHT_MM = 297.0, 210.0
-MARGIN_MM, BOTTOM_MM = 13.5, 7.0
-HEAD_MM = 17.0
-GAP_MM = 7.0  # below the paper
-LINE_MM = 4.6
 FACT_LINES = 5  # that have room below the findings however tall the complexes are
-ROW_MM = 6.5
-WRAP = 175  # characters of the page's width
-COLUMN_MM = 137.0  # of the two that findings have
+FACT_MM = 4.6  # from one to the next
+ROW_MM = 6.5  # of a finding with a bar
+ACROSS_MM = PAGE_WIDTH_MM - 2 * MARGIN_MM
 NAME_MM, BAR_MM = 58.0, 26.0  # of a finding
-COLUMNS, LISTED_MM = 3, 5.5  # of the list of many findings, and its rows
-MM_PER_POINT = MM_PER_INCH / 72
+NUMBER_MM = 13.0  # before a text, of letters of the usual size
+FINDINGS_MM = 137.0  # of the two columns that they have
+# Of the second page: how large the tracing is beside its true size, and the size of the letters in points. The first
+# in which all finds room is taken; at half its size the tracing stands in one of the columns.
+ARRANGEMENTS = ((1.0, TEXT_SIZE), (0.8, TEXT_SIZE), (0.6, TEXT_SIZE), (0.5, TEXT_SIZE), (0.5, 7.0), (0.5, 6.0))
+SMALLEST_NAMES = 0.75  # of the size that letters on the paper have
 SALIENCY_LIMITS = (
     "It shows which samples moved this model's output away from that for a flat ECG. It does not show what is wrong "
     "with a heart: related leads share the credit, and a rhythm between the beats leaves little to mark."
@@ -39,21 +67,16 @@ def build_json(analysis: Analysis) -> bytes:
 
 def build_pdf(analysis: Analysis) -> bytes:
     """
-    Returns a PDF of A4 pages on their side: the ECG with measurements and findings; then what explains them: what
-    drove one, the notes that found no room, many findings in full, the user's own words and the nearest reports.
+    Returns a PDF of two A4 pages on their side: the ECG with measurements and findings; and what explains them, if
+    anything does: what drove one, the notes that found no room, many findings in full, the user's own words and the
+    nearest reports. On the second page a tracing gets half its size, and letters get smaller, where text needs room;
+    what then finds none, goes on to further pages.
     """
     from matplotlib.backends.backend_pdf import PdfPages
 
-    sheets = _Sheets(analysis)
+    sheets = Sheets(analysis)
     notes = _first_page(sheets, analysis)
-    if analysis.saliency is not None:
-        _explain(sheets, analysis, analysis.saliency)
-    elif notes or analysis.findings.others or analysis.words or analysis.nearest:
-        sheets.begin()
-    for line in notes:
-        sheets.line(line)
-    _list_all(sheets, analysis)
-    _compare(sheets, analysis)
+    _second_page(sheets, analysis, notes)
     buffer = io.BytesIO()
     with PdfPages(buffer, metadata={"Title": f"ecgclip: {analysis.name}", "Creator": "ecgclip"}) as pages:
         for figure in sheets.figures:
@@ -67,170 +90,177 @@ def file_name(analysis: Analysis, suffix: str) -> str:
     return f"{stem[:60].strip('_') or 'ecg'}_ecgclip{suffix}"
 
 
-def plain_text(text: str) -> str:
-    """Returns text that matplotlib draws as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
-
-
-def _paper(analysis: Analysis, saliency: Saliency | None, title: str, max_height_mm: float) -> Any:
+def _paper(analysis: Analysis, max_height_mm: float, **style: Any) -> Any:
     """The figure of the print-out, marked where a saliency is given."""
-    style: dict[str, Any] = {"title": plain_text(title), "lead_names": analysis.lead_names}
-    style["measurements"] = analysis.marked_measurements
-    style["max_height_mm"] = max_height_mm
+    style |= {"lead_names": analysis.lead_names, "max_height_mm": max_height_mm}
+    saliency: Saliency | None = style.pop("saliency", None)
     if saliency is None:
         return plot_ecg(analysis.signal, analysis.sampling_rate, **style)
     return plot_saliency(analysis.signal, analysis.sampling_rate, saliency.strength, **style)
 
 
-class _Sheets:
-    """Pages of A4, each with its head; what is written goes on to the next one where there is no room."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self.figures: list[Any] = []
-        self.page: Any = None  # axes that span the page, in mm from its lower left corner
-        self.y = 0.0
-
-    def begin(self, figure: Any = None) -> None:
-        """Begins a page with a print-out, or an empty one."""
-        from matplotlib.figure import Figure
-
-        figure = Figure() if figure is None else figure
-        paper_mm = figure.get_size_inches() * MM_PER_INCH if figure.axes else None
-        figure.set_size_inches(PAGE_WIDTH_MM / MM_PER_INCH, PAGE_HEIGHT_MM / MM_PER_INCH)
-        self.y = PAGE_HEIGHT_MM - HEAD_MM
-        if paper_mm is not None:
-            width, height = paper_mm
-            self.y -= height
-            place = (MARGIN_MM / PAGE_WIDTH_MM, self.y / PAGE_HEIGHT_MM)
-            figure.axes[0].set_position((*place, width / PAGE_WIDTH_MM, height / PAGE_HEIGHT_MM))
-        self.y -= GAP_MM
-        self.figures.append(figure)
-        self.page = figure.add_axes((0, 0, 1, 1), facecolor="none")
-        self.page.set_xlim(0, PAGE_WIDTH_MM)
-        self.page.set_ylim(0, PAGE_HEIGHT_MM)
-        self.page.set_axis_off()
-        self._head()
-
-    def _head(self) -> None:
-        analysis, top = self.analysis, PAGE_HEIGHT_MM - 9
-        _write(self.page, MARGIN_MM, top, "ecgclip", 12, weight="bold")
-        model = f"model {analysis.model}" + (f", {analysis.clip_model}" if analysis.clip_model else "")
-        made = _fitting(f"{analysis.created[:16].replace('T', ' ')} UTC    {model}", 220, 8)
-        _write(self.page, PAGE_WIDTH_MM - MARGIN_MM, top, made, 8, ha="right")
-        _write(self.page, MARGIN_MM, top - 5, DISCLAIMER, 8.5, color=POSITIVE_COLOUR)
-
-    @property
-    def room_mm(self) -> float:
-        """What is left of the page."""
-        return self.y - BOTTOM_MM
-
-    def line(self, text: str, size: float = 8, before_mm: float = 0.0, **style: Any) -> None:
-        """Writes a line and goes down."""
-        self.go_down(before_mm, LINE_MM)
-        _write(self.page, MARGIN_MM, self.y, text, size, **style)
-
-    def go_down(self, before_mm: float, needed_mm: float) -> None:
-        """Goes down past what is needed; to a new page where there is no room."""
-        if self.room_mm < before_mm + needed_mm:
-            self.begin()
-            before_mm = 0.0
-        self.y -= before_mm + needed_mm
-
-
-def _first_page(sheets: _Sheets, analysis: Analysis) -> list[str]:
-    """The ECG, its findings, of many the first, and its measurements; returns the lines that found no room."""
+def _first_page(sheets: Sheets, analysis: Analysis) -> list[str]:
+    """The ECG, its findings, of many the first, and its measurements; returns what found no room."""
     found = analysis.findings
     shown = found.first[:MANY]
     rows = -(-len(shown) // 2)
-    below = GAP_MM + rows * ROW_MM + FACT_LINES * LINE_MM
-    title = _fitting(analysis.name, 250, 11, "bold")
-    sheets.begin(_paper(analysis, None, title, PAGE_HEIGHT_MM - HEAD_MM - BOTTOM_MM - below))
+    below = GAP_MM + rows * ROW_MM + FACT_LINES * FACT_MM
+    title = plain_text(fitting(analysis.name, 250, 11, "bold"))
+    room = PAGE_HEIGHT_MM - HEAD_MM - BOTTOM_MM - below
+    sheets.begin(_paper(analysis, room, title=title, measurements=analysis.marked_measurements))
+    y = sheets.tops[0]
     for i, finding in enumerate(shown):
         column, row = divmod(i, rows)
-        _draw_finding(sheets.page, MARGIN_MM + column * COLUMN_MM, sheets.y - row * ROW_MM, found, finding)
-    sheets.y -= (rows - 1) * ROW_MM + 2
-    lines = [line for note in _facts(analysis) for line in textwrap.wrap(note, WRAP)]
-    fitting = int(sheets.room_mm / LINE_MM)
-    for line in lines[:fitting]:
-        sheets.line(line)
-    return lines[fitting:]
+        _draw_finding(sheets.page, MARGIN_MM + column * FINDINGS_MM, y - row * ROW_MM, found, finding)
+    y -= (rows - 1) * ROW_MM + 2
+    notes = _facts(analysis)
+    while notes:
+        lines = wrapped(notes[0], ACROSS_MM, TEXT_SIZE)
+        if y - len(lines) * FACT_MM < BOTTOM_MM:
+            break
+        for line in lines:
+            y -= FACT_MM
+            write(sheets.page, MARGIN_MM, y, line, TEXT_SIZE)
+        notes.pop(0)
+    return notes
 
 
-def _explain(sheets: _Sheets, analysis: Analysis, saliency: Saliency) -> None:
-    """The ECG, marked."""
+def _second_page(sheets: Sheets, analysis: Analysis, notes: Sequence[str]) -> None:
+    """What explains the first one, arranged so that all of it finds room."""
+    if analysis.saliency is None and not (notes or analysis.findings.others or analysis.words or analysis.nearest):
+        return
+    saliency = analysis.saliency
+    figure = None if saliency is None else _marked(analysis, saliency)
+    true_mm = paper_mm_of(figure)
+    for scale, size in ARRANGEMENTS:
+        paper_mm = None if true_mm is None else (scale * true_mm[0], scale * true_mm[1])
+        key = list(_explained(analysis, size, COLUMN_MM if is_narrow(paper_mm) else ACROSS_MM))
+        lines = [*_plain(notes, size), *_all_findings(analysis, size)]
+        lines += [*_own_words(analysis, size), *_reports(analysis, size)]
+        across, lines = ([], [*key, *lines]) if is_narrow(paper_mm) else (key, lines)
+        if not placed(lines, tops_below(paper_mm, across)).others:
+            break
+    sheets.begin(figure if saliency is None or scale == 1 else _marked(analysis, saliency, scale), across)
+    sheets.flow(lines)
+
+
+def _marked(analysis: Analysis, saliency: Saliency, scale: float = 1.0) -> Any:
+    """The ECG, marked where it drove a label; smaller ones without the marks of waves, which the first page has."""
+    room = PAGE_HEIGHT_MM - HEAD_MM - BOTTOM_MM - GAP_MM - FACT_LINES * FACT_MM
+    names = max(scale, SMALLEST_NAMES)
+    title = fitting(f"Marked: what drove {saliency.label}    {analysis.name}", 250 * scale / names, 11, "bold")
+    figure = _paper(
+        analysis,
+        room,
+        title=plain_text(title),
+        saliency=saliency,
+        measurements=analysis.marked_measurements if scale == 1 else None,
+    )
+    if scale == 1:
+        return figure
+    figure.set_size_inches(scale * figure.get_size_inches())
+    (axes,) = figure.axes
+    smaller = f"{100 * scale:.0f} % of true size: {scale * MM_PER_S:g} mm/s    {scale * MM_PER_MV:g} mm/mV"
+    for text in axes.texts:
+        text.set_fontsize(names * text.get_fontsize())
+        text.set_text(text.get_text().replace(SPEED_AND_GAIN, smaller))
+    for line in (*axes.lines, *axes.collections):
+        line.set_linewidth(scale * np.asarray(line.get_linewidth()))
+    return figure
+
+
+def _plain(texts: Iterable[str], size: float, room_mm: float = COLUMN_MM) -> Iterator[Line]:
+    """Lines of one text after the other."""
+    for text in texts:
+        for line in wrapped(text, room_mm, size):
+            yield Line(((0.0, line, {}),), size)
+
+
+def _entry(number: str, text: str, size: float, weight: str = "normal") -> Iterator[Line]:
+    """A number, and a text beside it."""
+    x = NUMBER_MM * size / TEXT_SIZE
+    style = {"weight": weight}
+    for i, line in enumerate(wrapped(text, COLUMN_MM - x, size, weight) or [""]):
+        cells = ((0.0, number, style), (x, line, style)) if i == 0 else ((x, line, style),)
+        yield Line(cells, size, 0.8 if i == 0 else 0.0)
+
+
+def _heading(text: str, size: float) -> Iterator[Line]:
+    """What stands above a part of the page."""
+    lines = wrapped(text, COLUMN_MM, size + 1, "bold")
+    for i, line in enumerate(lines):
+        yield Line(((0.0, line, {"weight": "bold"}),), size + 1, 0.0 if i else 3.0, is_heading=True)
+
+
+def _explained(analysis: Analysis, size: float, room_mm: float) -> Iterator[Line]:
+    """The key to the marks, the method and its limits."""
+    if analysis.saliency is None:
+        return
     towards, away = analysis.findings.sides
-    title = _fitting(f"Marked: what drove {saliency.label}    {analysis.name}", 250, 11, "bold")
-    below = GAP_MM + (1 + FACT_LINES) * LINE_MM
-    sheets.begin(_paper(analysis, saliency, title, PAGE_HEIGHT_MM - HEAD_MM - BOTTOM_MM - below))
-    x = MARGIN_MM
-    for text, colour in (
-        (f"red: {towards} {saliency.label}", FOR_COLOUR),
-        (f"blue: {away} {saliency.label}", AGAINST_COLOUR),
-        (saliency.strongest, TEXT_COLOUR),
-    ):
-        short = _fitting(text, 85, 9, "bold")
-        _write(sheets.page, x, sheets.y, short, 9, color=colour, weight="bold")
-        x += _width_mm(short, 9, "bold") + 6
-    for line in textwrap.wrap(f"Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}", WRAP):
-        sheets.line(line)
-    sheets.go_down(0, 3)
+    half, cells = COLUMN_MM / 2, []
+    for x, said, colour in ((0.0, f"red: {towards}", FOR_COLOUR), (half, f"blue: {away}", AGAINST_COLOUR)):
+        text = fitting(f"{said} {analysis.saliency.label}", half - 3, size, "bold")
+        cells.append((x, text, {"color": colour, "weight": "bold"}))
+    yield Line(tuple(cells), size)
+    yield from _plain([analysis.saliency.strongest, f"Method: {SALIENCY_METHOD}. {SALIENCY_LIMITS}"], size, room_mm)
 
 
-def _list_all(sheets: _Sheets, analysis: Analysis) -> None:
-    """Many findings, all of them, without bars."""
+def _all_findings(analysis: Analysis, size: float) -> Iterator[Line]:
+    """Many findings, all of them, two beside each other, without bars."""
     found = analysis.findings
     if not found.others:
         return
-    sheets.line(f"All {len(found.entries)} findings", 10, 6, weight="bold")
-    width = (PAGE_WIDTH_MM - 2 * MARGIN_MM) / COLUMNS
-    for first in range(0, len(found.entries), COLUMNS):
-        sheets.go_down(0, LISTED_MM)
-        for column, finding in enumerate(found.entries[first : first + COLUMNS]):
-            x, weight = MARGIN_MM + column * width, "bold" if finding.is_called else "normal"
-            number = f"{f'{UNDECIDED}  ' if finding.verdict == UNDECIDED else ''}{found.shown(finding)}"
+    yield from _heading(f"All {len(found.entries)} findings", size)
+    half, name_x = COLUMN_MM / 2, 1.25 * NUMBER_MM * size / TEXT_SIZE
+    for first in range(0, len(found.entries), 2):
+        cells = []
+        for column, finding in enumerate(found.entries[first : first + 2]):
+            style = {"weight": "bold" if finding.is_called else "normal"}
             name = finding.title if finding.title == finding.name else f"{finding.name}  {finding.title}"
-            room = width - 12 - _width_mm(number, 7.5, weight)
-            _write(sheets.page, x, sheets.y, _fitting(name, room, 7.5, weight), 7.5, weight=weight)
-            _write(sheets.page, x + width - 8, sheets.y, number, 7.5, ha="right", weight=weight)
+            name = f"{UNDECIDED}: {name}" if finding.verdict == UNDECIDED else name
+            name = fitting(name, half - name_x - 3, size, style["weight"])
+            cells += [(column * half, found.shown(finding), style), (column * half + name_x, name, style)]
+        yield Line(tuple(cells), size)
 
 
-def _compare(sheets: _Sheets, analysis: Analysis) -> None:
-    """The user's own words and the nearest reports."""
+def _own_words(analysis: Analysis, size: float) -> Iterator[Line]:
+    """The user's own words."""
     if analysis.words:
-        title = "Your own words, compared with each other (they add up to 100 %); similarity, and what it means"
-        sheets.line(title, 10, 6, weight="bold")
+        yield from _heading(
+            "Your own words: shares of 100 %; similarity, and of how many unrelated words it is ahead", size
+        )
     for one in analysis.words or []:
-        remark = one["remark"] or f"ahead of {100 * one['ahead_of']:.0f} % of unrelated words"
-        number = f"{100 * one['score']:.1f} %    {one['similarity']:.2f}    {remark}    "
-        sheets.line(_fitting(number + one["label"], 265, 9), 9, 1)
+        remark = one["remark"] or f"ahead of {100 * one['ahead_of']:.0f} %"
+        yield from _entry(f"{100 * one['score']:.1f} %", f"{one['label']}: {one['similarity']:.2f}, {remark}", size)
+
+
+def _reports(analysis: Analysis, size: float) -> Iterator[Line]:
+    """The nearest reports."""
     if analysis.nearest:
         title = f"Nearest of a small set of reports ({analysis.reports_source}), by cosine similarity"
-        sheets.line(_fitting(title, 265, 10, "bold"), 10, 6, weight="bold")
+        yield from _heading(fitting(title, 2 * COLUMN_MM, size + 1, "bold"), size)
     for one in analysis.nearest or []:
-        lines = textwrap.wrap(one["report"], WRAP - 20) or [""]
-        sheets.line(f"{one['similarity']:.2f}    {lines[0]}", 9, 2)
-        for line in lines[1:]:
-            sheets.line(line, 9)
+        yield from _entry(f"{one['similarity']:.2f}", one["report"], size)
 
 
 def _facts(analysis: Analysis) -> list[str]:
     """The recording in a sentence, its measurements, and the notes."""
     recording, measures = analysis.recording, analysis.measures
     facts = f"Recorded: {recording['duration_s']:.1f} s at {recording['sampling_rate']:g} Hz."
+    facts += " Printed at 100 %, one small square is 1 mm: 40 ms and 0.1 mV."
     measured = [line for line in (in_a_line(measures), *reasons_of(measures)) if line]
-    return [facts, *measured, *analysis.notes, "Printed at 100 %, one small square is 1 mm: 40 ms and 0.1 mV."]
+    return [facts, *measured, *analysis.notes]
 
 
 def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Finding) -> None:
     """One finding's name and number, and of a probability bar, threshold and decision; `x` and `y` in mm."""
     bold = finding.is_called or finding is found.chosen
     weight = "bold" if bold else "normal"
-    _write(page, x, y, _fitting(finding.title, NAME_MM - 4, 8, weight), 8, weight=weight)
+    write(page, x, y, fitting(finding.title, NAME_MM - 4, 8, weight), 8, weight=weight)
     bar_x = x + NAME_MM
     text = found.shown(finding, digits=0)
     if found.are_values:
-        _write(page, bar_x, y, text, 9, weight="bold")
+        write(page, bar_x, y, text, 9, weight="bold")
         return
     page.barh(y + 1, BAR_MM, left=bar_x, height=3, color="#eef1f4")
     colour = POSITIVE_COLOUR if finding.is_called else BAR_COLOUR
@@ -240,35 +270,8 @@ def _draw_finding(page: Any, x: float, y: float, found: Findings, finding: Findi
         page.plot([at, at], [y - 1.4, y + 3.4], color=TEXT_COLOUR, linewidth=1.1)
         said = "undecided: " if finding.verdict == UNDECIDED else ""
         text += f"   {said}{finding.limit(digits=0)}"
-    room = COLUMN_MM - NAME_MM - BAR_MM - 6
-    _write(page, bar_x + BAR_MM + 3, y, _fitting(text, room, 8, weight), 8, weight=weight)
+    room = FINDINGS_MM - NAME_MM - BAR_MM - 6
+    write(page, bar_x + BAR_MM + 3, y, fitting(text, room, 8, weight), 8, weight=weight)
 
 
-def _width_mm(text: str, size: float, weight: str = "normal") -> float:
-    """How wide a line is that is drawn with `size` points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    if not text.strip():
-        return 0.0
-    path = TextPath((0, 0), plain_text(text), prop=FontProperties(size=size, weight=weight))
-    return float(path.get_extents().x1) * MM_PER_POINT
-
-
-def _fitting(text: str, width_mm: float, size: float, weight: str = "normal") -> str:
-    """A text as far as it is no wider than that."""
-    text = text[:400]
-    length = len(text)
-    shown = text
-    while length > 1 and _width_mm(shown, size, weight) > width_mm:
-        length -= max(1, length // 20)
-        shown = text[:length].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    return shown
-
-
-def _write(page: Any, x: float, y: float, text: str, size: float, **style: Any) -> None:
-    """Text whose baseline lies at `y` mm."""
-    page.text(x, y, plain_text(text), fontsize=size, va="baseline", **{"color": TEXT_COLOUR, **style})
-
-
-__all__ = ["SALIENCY_LIMITS", "build_json", "build_pdf", "file_name", "plain_text"]
+__all__ = ["SALIENCY_LIMITS", "build_json", "build_pdf", "file_name"]

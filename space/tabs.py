@@ -8,11 +8,13 @@ import gradio as gr
 
 from space import batch as many
 from space import compare as two
-from space.batch import MAX_ECGS, SORT, Batch
+from space.batch import LIVE, MAX_ECGS, Batch
 from space.compare import Comparer
 from space.example_list import EXAMPLES
+from space.failures import sentence_of
 from space.fields import form_field
 from space.markup import NOTHING, as_html, html
+from space.page import trouble
 from space.uploads import FORM_TITLE
 
 
@@ -20,6 +22,12 @@ from space.uploads import FORM_TITLE
 EVENT: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
 TABS_CSS = two.CSS + many.CSS
 PAIR = (EXAMPLES[0], EXAMPLES[2])
+# A message is scrolled to when it comes.
+SEEN = """
+const look = () => element.querySelector(".ec-trouble")?.scrollIntoView({block: "nearest"});
+watch("value", look);
+look();
+"""
 
 
 def block(content: Any = NOTHING, **settings: Any) -> gr.HTML:
@@ -40,6 +48,11 @@ def paths_of(payload: Any) -> list[str]:
     return [file.path for file in payload or ()]
 
 
+def said(error: Exception | None = None) -> gr.HTML:
+    """Returns what a message's block becomes: what went wrong, or nothing."""
+    return block(visible=False) if error is None else block(trouble(sentence_of(error)), visible=True)
+
+
 def build_compare(comparer: Comparer, clicked: Callable[..., Any], last: Any) -> None:
     """
     Builds the part in which two ECGs are compared.
@@ -54,6 +67,7 @@ def build_compare(comparer: Comparer, clicked: Callable[..., Any], last: Any) ->
             earlier = upload_box("Earlier ECG", "earlier")
         with gr.Column(min_width=280):
             new = upload_box('New ECG (left out: the one under "One ECG")', "new")
+    message = block(visible=False, elem_id="trouble-of-two", js_on_load=SEEN)
     with gr.Accordion(FORM_TITLE, open=False):
         fields = _one_form()
         with gr.Row():
@@ -62,19 +76,29 @@ def build_compare(comparer: Comparer, clicked: Callable[..., Any], last: Any) ->
     with gr.Row():
         compare = gr.Button("Compare", variant="primary", elem_id="compare-two")
         example = gr.Button("Two simulated examples", elem_id="compare-examples")
-    shown = [earlier, new, block(elem_id="comparison-of-two")]
+    result = block(elem_id="comparison-of-two")
+    shown = [earlier, new, result, message]
+    # A result of before would be taken for that of these files.
+    settings = {**EVENT, "show_progress_on": [result]}
+
+    def failed(error: Exception) -> dict[Any, Any]:
+        return {result: block(), message: said(error)}
+
+    def show(comparison: Callable[..., list[Any]]) -> Callable[..., Any]:
+        return clicked(lambda *fields: [*comparison(*fields), said()], failed)
+
     uploads = [earlier, new, last, exam, new_exam, *fields]
-    compare.click(clicked(comparer.show_uploads), uploads, shown, scroll_to_output=True, **EVENT)
-    example.click(clicked(lambda: comparer.show_examples(*PAIR)), [], shown, scroll_to_output=True, **EVENT)
+    compare.click(show(comparer.show_uploads), uploads, shown, **settings)
+    example.click(show(lambda: comparer.show_examples(*PAIR)), [], shown, **settings)
+    gr.on([earlier.upload, new.upload], said, None, message, **EVENT)
 
 
-def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
+def build_batch(batch: Batch) -> None:
     """
     Builds the part in which many ECGs are read.
 
     Args:
         batch ([`Batch`]): What happens there.
-        failed (`Callable`): Makes of an error what Gradio shows.
     """
     block(
         html(
@@ -88,6 +112,7 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
             files = upload_box("Files, or a zip archive", "many-files")
         with gr.Column(min_width=280):
             folder = upload_box("A folder", "many-folder", "directory")
+    message = block(visible=False, elem_id="trouble-of-many", js_on_load=SEEN)
     with gr.Accordion(FORM_TITLE, open=False):
         fields = _one_form()
         exams = gr.Textbox(label="Exam ids (HDF5), parted by commas", max_lines=1)
@@ -95,7 +120,7 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
         read = gr.Button("Read all", variant="primary", elem_id="read-many")
         example = gr.Button("The simulated examples", elem_id="many-examples")
         stop = gr.Button("Stop", elem_id="stop-many")
-    shown = [files, folder, block(elem_id="many-progress"), block(elem_id="many-table", js_on_load=SORT)]
+    shown = [files, folder, block(elem_id="many-progress"), block(elem_id="many-table", js_on_load=LIVE), message]
 
     def streamed(paths_from: Callable[..., tuple[Sequence[Any], Sequence[Any]]]) -> Callable[..., Any]:
         async def answer(request: gr.Request, *args: Any) -> AsyncIterator[list[Any]]:
@@ -104,9 +129,10 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
                 lines = batch.show(request.client.host, request.session_hash or "", paths, *fields)
                 async with aclosing(lines):
                     async for line, rows in lines:
-                        yield [None, None, as_html(line), gr.skip() if rows is None else as_html(rows)]
-            except Exception as error:
-                raise failed(error) from error
+                        table = gr.skip() if rows is None else as_html(rows)
+                        yield [None, None, as_html(line), table, said()]
+            except Exception as error:  # the table before it stays as it is
+                yield [*[gr.skip()] * 4, said(error)]
 
         return answer
 
@@ -120,6 +146,7 @@ def build_batch(batch: Batch, failed: Callable[[Exception], Exception]) -> None:
         example.click(examples, [exams, *fields], shown, **settings),
     ]
     stop.click(None, cancels=running, api_visibility="private")
+    gr.on([files.upload, folder.upload], said, None, message, **EVENT)
 
 
 def _one_form() -> list[Any]:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from modeling_ecgclip import EcgRecord
-from space.report import build_json, build_pdf, file_name, plain_text
+from space.report import NAME_MM, build_json, build_pdf, file_name
+from space.sheets import fitting, width_mm
+from space.words import MAX_WORDS
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def pages(pdf):
 def test_reports_of_other_outputs_and_signals(analysis_of, kind, n_pages):
     analyser, analysis = analysis_of(kind)
     assert pages(build_pdf(analysis)) == n_pages
-    assert pages(build_pdf(analyser.explain(analysis, analysis.findings.entries[0].name))) == n_pages + 1
+    assert pages(build_pdf(analyser.explain(analysis, analysis.findings.entries[0].name))) == 2
     content = json.loads(build_json(analysis))
     if kind == "values":
         assert "probabilities" not in content
@@ -43,7 +45,22 @@ def test_pdf_grows_with_what_is_known(analysis, analyser):
     assert pages(build_pdf(only)) == 1
     assert pages(build_pdf(analyser.explain(only, "AF"))) == 2
     whole = analyser.compare(analyser.explain(analysis, "AF"), "custa $5\nvale $6 e \\alpha", "Português")
-    assert pages(build_pdf(whole)) == 3
+    assert pages(build_pdf(whole)) == 2
+
+
+def test_what_explains_is_one_page_however_much_it_is(analysis, analyser, analysis_of):
+    phrases = "\n".join(f"{i} {'QRS alargado em V1 ' * 8}" for i in range(MAX_WORDS))
+    reports = [{"similarity": 0.5, "report": "Ritmo regular, QRS estreito, onda P normal. " * 8}] * 5
+    notes = ["what is doubtful about this recording, in a line or two " * 4] * 8
+    full = analyser.compare(analyser.explain(replace(analysis, notes=notes), "AF"), phrases, "Português")
+    full = replace(full, nearest=reports, reports_source="these tests")
+    with matplotlib.rc_context({"pdf.compression": 0}):
+        pdf = build_pdf(full)
+    assert pages(pdf) == 2
+    assert sum(len(one) == 6 and np.abs(np.diff(one, axis=0) - PULSE).max() < 0.01 for one in lines_of(pdf)) == 4
+    many, found = analysis_of("many")
+    found = replace(many.explain(found, "L44"), words=full.words, nearest=reports, reports_source="these tests")
+    assert pages(build_pdf(found)) == 2
 
 
 def sizes(pdf):
@@ -58,6 +75,15 @@ def lines_of(pdf):
         yield np.array(re.findall(rb"([\d.-]+) ([\d.-]+) [ml]", path), float) / 72 * 25.4
 
 
+def text_of(pdf):
+    """All that an uncompressed PDF writes, without the spaces that kerning puts between letters."""
+    return b"".join(re.findall(rb"\(((?:[^()\\]|\\.)*)\)", pdf))
+
+
+# Of calibration, 1 mV and 200 ms, on paper at true size; one to each row.
+PULSE = np.array([[2, 0], [0, 10], [5, 0], [0, -10], [2, 0]])
+
+
 def test_pages_are_a4_at_true_scale_however_tall_the_ecg_and_long_the_notes(analysis, analyser):
     t = np.arange(analysis.signal.shape[1]) / analysis.sampling_rate
     tall = replace(analysis, signal=np.tile(5 * np.sign(np.sin(2 * np.pi * t)), (12, 1)).astype(np.float32))
@@ -65,20 +91,20 @@ def test_pages_are_a4_at_true_scale_however_tall_the_ecg_and_long_the_notes(anal
     with matplotlib.rc_context({"pdf.compression": 0}):
         pdf = build_pdf(tall)
     assert sizes(pdf) == {(297.0, 210.0)}
-    assert pages(pdf) > 2
-    # The pulse of calibration, 1 mV and 200 ms: four rows on each of the two pages with a tracing.
-    pulse = np.array([[2, 0], [0, 10], [5, 0], [0, -10], [2, 0]])
-    assert sum(len(one) == 6 and np.abs(np.diff(one, axis=0) - pulse).max() < 0.01 for one in lines_of(pdf)) == 8
+    assert pages(pdf) == 2
+    # The second page says how much smaller its tracing is.
+    scale = float(re.search(rb"(\d+) % of true size", text_of(pdf))[1]) / 100
+    assert 0.5 <= scale < 1
+    for pulse in (PULSE, scale * PULSE):
+        assert sum(len(one) == 6 and np.abs(np.diff(one, axis=0) - pulse).max() < 0.01 for one in lines_of(pdf)) == 4
 
 
 def test_names_are_cut_before_they_touch_a_bar():
-    from space import report
-
     for name in ("W" * 60, "statement of a long kind " * 4):
-        short = report._fitting(name, report.NAME_MM - 4, 8, "bold")
-        assert report._width_mm(short, 8, "bold") <= report.NAME_MM - 4
+        short = fitting(name, NAME_MM - 4, 8, "bold")
+        assert width_mm(short, 8, "bold") <= NAME_MM - 4
         assert len(short) > 12 and short.endswith("\N{HORIZONTAL ELLIPSIS}")
-    assert report._fitting("short", 50, 8) == "short"
+    assert fitting("short", 50, 8) == "short"
 
 
 def test_json_is_the_analysis(analysis):
@@ -96,7 +122,3 @@ def test_file_name(analysis):
     assert file_name(analysis, ".pdf") == "ecg__a___1_ecgclip.pdf"
     assert file_name(replace(analysis, name="..."), ".json") == "ecg_ecgclip.json"
     assert len(file_name(replace(analysis, name="x" * 500 + ".csv"), ".json")) < 80
-
-
-def test_dollar_signs_are_no_formula():
-    assert plain_text("$x$") == r"\$x\$"
