@@ -289,7 +289,8 @@ def build_page(actions: Page, origin: str = "") -> gr.Blocks:
             )
             button.click(show, [words, language, state], outputs, **settings).success(**marks)
         marked.input(**marks)
-        compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
+        compared = compare.click(clicked(actions.compare), [state, words, language], [comparison], **settings)
+        compared.then(None, js=page.TO_WORDS)
         language.input(WORDS.get, language, words, api_visibility="private")
     return blocks
 

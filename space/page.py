@@ -99,6 +99,10 @@ CSS = f"""
   .ec-bar {{ min-width: 3.5rem; }}
 }}
 """
+# Goes to what own words gave, which on a phone lies below them.
+TO_WORDS = """() => requestAnimationFrame(
+  () => document.querySelector("#comparison").scrollIntoView({block: "nearest"})
+)"""
 
 
 def head(origin: str = "") -> Markup:
@@ -342,6 +346,7 @@ def _bar(score: float, threshold: float | None = None) -> Markup:
 
 __all__ = [
     "CSS",
+    "TO_WORDS",
     "downloads",
     "facts",
     "findings",

@@ -52,7 +52,7 @@ NUMBER_MM = 13.0  # before a text, of letters of the usual size
 FINDINGS_MM = 137.0  # of the two columns that they have
 # Of the second page: how large the tracing is beside its true size, and the size of the letters in points. The first
 # in which all finds room is taken; at half its size the tracing stands in one of the columns.
-ARRANGEMENTS = ((1.0, TEXT_SIZE), (0.8, TEXT_SIZE), (0.6, TEXT_SIZE), (0.5, TEXT_SIZE), (0.5, 7.0), (0.5, 6.0))
+ARRANGEMENTS = (*((scale, TEXT_SIZE) for scale in (1.0, 0.8, 0.6, 0.5)), (0.5, 7.0), (0.5, 6.0), (0.5, 5.0))
 SMALLEST_NAMES = 0.75  # of the size that letters on the paper have
 SALIENCY_LIMITS = (
     "It shows which samples moved this model's output away from that for a flat ECG. It does not show what is wrong "

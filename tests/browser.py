@@ -20,6 +20,12 @@ FLAGS = (
     "--disable-sync",
 )
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+# What a context of the browser takes, by the width of its window: a desktop, a tablet held sideways, a phone.
+WIDTHS = {
+    1440: {"viewport": {"width": 1440, "height": 900}},
+    1024: {"viewport": {"width": 1024, "height": 768}},
+    390: PHONE,
+}
 
 if REQUIRED:
     from playwright import sync_api

@@ -1,11 +1,11 @@
 """The page, end to end in a browser, and its command line."""
 
-import csv
 import json
 import re
 import shutil
 import socket
 import zipfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -17,29 +17,34 @@ from transformers import pipeline
 
 from modeling_ecgclip import LEAD_NAMES, EcgClassificationPipeline, Label
 from space.analysis import Analyser
-from space.example_list import EXAMPLES, FOLDER
+from space.example_list import EXAMPLES
 from space.shelf import Shelf
 from space.storage import Storage
 from space.turns import Turns
 from space.uploads import MAX_FILE_MB
-from tests.browser import PHONE, REQUIRED, chromium, sync_api
+from tests.browser import PHONE, chromium, sync_api
 from tests.hostile_files import HOSTILE, SHORT, hostile_files
+from tests.page_driver import (
+    WAIT_MS,
+    app,
+    choose,
+    choose_unit,
+    opened,
+    part_of,
+    served,
+    shown_fields,
+    shown_scores,
+    trouble_of,
+    upload,
+)
 from tests.space_models import MANY, write_classifier, write_models
 
 
-WAIT_MS = 60_000
 # What hostile text would become, were it HTML.
 ELEMENTS = (
     '() => [...document.querySelectorAll(\'form, iframe, object, embed, script, img, a[href*="//127.0.0.1:9"],'
     " [onload], [onerror], input[name=password]')].map(one => one.outerHTML.slice(0, 200)).concat(String(window.hit))"
 )
-
-if REQUIRED:
-    import gradio
-else:
-    gradio = pytest.importorskip("gradio", reason="the page needs gradio: pip install -e '.[app]'")
-
-import app  # noqa: E402  # it imports gradio
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +59,9 @@ def analyser(models):
 
 @pytest.fixture(scope="module")
 def server(analyser, tmp_path_factory):
-    """Address of the running page, its blocks, and the folder of its files."""
-    folder = tmp_path_factory.mktemp("gradio")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        served, url, _ = app.launch(analyser, "127.0.0.1")
-        yield url, served.get_blocks(), folder
-        served.get_blocks().close(verbose=False)
+    """Address of the running page."""
+    with served(analyser, tmp_path_factory.mktemp("gradio")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -79,41 +79,8 @@ def desktop(browser):
 @pytest.fixture
 def visit(desktop, server):
     """Opens the page; in the end no request may have left this machine and no script have failed."""
-    pages, outside, failures = [], [], []
-
-    def watch(request):
-        if not request.url.startswith((server[0], "data:", "blob:")):
-            outside.append(request.url)
-
-    def open_page(context=desktop):
-        page = context.new_page()
-        pages.append(page)
-        page.set_default_timeout(WAIT_MS)
-        page.on("request", watch)
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.goto(server[0])
-        page.locator("#analyse").wait_for()
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert outside == []
-    assert failures == []
-
-
-def upload(page, paths):
-    """Chooses files, waits until they are on the server, and presses the button."""
-    page.locator("#upload input[type=file]").set_input_files([str(path) for path in paths])
-    for path in paths:
-        page.locator("#upload").get_by_text(Path(path).stem).first.wait_for()
-    page.locator("#analyse").click()
-
-
-def shown_scores(page):
-    page.locator("#findings tr[data-label]").first.wait_for()
-    rows = page.locator("#findings tr[data-label]").all()
-    return {row.get_attribute("data-label"): float(row.get_attribute("data-score")) for row in rows}
+    with ExitStack() as pages:
+        yield lambda: pages.enter_context(opened(desktop, server))
 
 
 def marked(page, label):
@@ -123,25 +90,6 @@ def marked(page, label):
     sync_api.expect(drawing).to_have_attribute("aria-label", said, timeout=WAIT_MS)
     drawing.locator(".shade").first.wait_for(state="attached")
     return drawing
-
-
-def trouble_of(page):
-    """The message under the upload; nothing of an ECG is shown beside it, and no message elsewhere."""
-    trouble = page.locator("#trouble .ec-trouble")
-    trouble.wait_for()
-    assert not page.locator("#result").is_visible()
-    assert page.locator(".toast-body, [data-testid=toast-body]").count() == 0
-    assert trouble.bounding_box()["y"] - page.locator("#upload").bounding_box()["y"] < 250
-    return trouble.inner_text()
-
-
-def shown_fields(page):
-    """The fields that are asked for."""
-    return [
-        name
-        for name in ("rate", "unit", "leads", "exam", "repair", "missing")
-        if page.locator(f"#{name}").is_visible()
-    ]
 
 
 def error_of(page):
@@ -167,24 +115,6 @@ def test_uploaded_record_gives_the_pipelines_result(visit, models):
     assert label.startswith("12-lead ECG simulated_normal.hea")
 
 
-def test_bad_file_gives_one_message_and_the_page_goes_on(visit, tmp_path):
-    (tmp_path / "broken.npy").write_bytes(b"no array")
-    page = visit()
-    assert shown_fields(page) == []
-    page.get_by_role("button", name=EXAMPLES[2].title).click()
-    shown_scores(page)
-    upload(page, [tmp_path / "broken.npy"])
-    message = trouble_of(page)
-    assert shown_fields(page) == []
-    assert "broken.npy: not a" in message
-    assert "Traceback" not in page.content()
-    assert str(tmp_path) not in message
-    assert "gradio" not in message
-    page.get_by_role("button", name=EXAMPLES[2].title).click()
-    assert len(shown_scores(page)) == 6
-    sync_api.expect(page.locator("#trouble")).to_be_hidden()
-
-
 def test_form_states_what_the_file_does_not(visit, tmp_path, models):
     ecg = np.load(EXAMPLES[2].paths[0])["ecg"]
     np.savetxt(tmp_path / "ecg.csv", ecg.T, delimiter=",", fmt="%.6f")
@@ -194,8 +124,7 @@ def test_form_states_what_the_file_does_not(visit, tmp_path, models):
     assert shown_fields(page) == ["rate", "unit", "leads"]
     sync_api.expect(page.locator("#rate input")).to_be_focused()
     page.keyboard.type("400")
-    page.locator("#unit input").click()
-    page.get_by_role("option", name="mV", exact=True).click()
+    choose_unit(page, "mV")
     page.locator("#analyse").click()
     classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
     results = classify(str(tmp_path / "ecg.csv"), sampling_rate=400, unit="mV")
@@ -209,37 +138,6 @@ def test_form_states_what_the_file_does_not(visit, tmp_path, models):
     page.locator("#missing input").click()
     page.locator("#analyse").click()
     page.get_by_role("heading", name="few.npz").wait_for()
-
-
-def test_own_words_and_nearest_reports(visit, analyser):
-    page = visit()
-    page.get_by_role("button", name=EXAMPLES[1].title).click()
-    page.locator("#comparison tr").first.wait_for()
-    page.locator("#language").get_by_text("English").click()
-    sync_api.expect(page.locator("#words textarea")).to_have_value(app.WORDS["English"])
-    page.locator("#words textarea").fill("wide QRS\nno P waves\nsomething else")
-    page.locator("#compare").click()
-    sync_api.expect(page.locator("#comparison tbody tr")).to_have_count(3, timeout=WAIT_MS)
-    expected = analyser.zero_shot(
-        str(EXAMPLES[1].paths[0]),
-        candidate_labels=["wide QRS", "no P waves", "something else"],
-        hypothesis_template="Electrocardiogram with {}.",
-    )
-    rows = [row.inner_text() for row in page.locator("#comparison tbody tr").all()]
-    for row, one in zip(rows, expected, strict=True):
-        assert one["label"] in row
-        assert f"{100 * one['score']:.1f} %" in row
-    page.locator("#words textarea").fill("banana\nwide QRS")
-    page.locator("#compare").click()
-    page.locator("#comparison").get_by_text("banana").wait_for()
-    assert page.locator("#comparison .ec-similarity").count() == 3
-    page.locator("#words textarea").fill("only one")
-    page.locator("#compare").click()
-    page.locator("#comparison .ec-trouble").get_by_text("expected 2 to 20 phrases").wait_for()
-    page.get_by_role("tab", name="Nearest reports").click()
-    rows = page.locator("#nearest tbody tr")
-    sync_api.expect(rows).to_have_count(5)
-    assert rows.first.locator(".ec-report").inner_text() in analyser.reports.reports
 
 
 def test_marks_change_with_the_label(visit):
@@ -259,47 +157,9 @@ def test_marks_change_with_the_label(visit):
     assert page.locator("#measurements [data-measure]").count() == 10
 
 
-def test_downloads_hold_what_is_shown_and_no_file_stays(visit, server, tmp_path):
-    shutil.copy(EXAMPLES[3].paths[0], tmp_path / "ecg.npz")
-    page = visit()
-    upload(page, [tmp_path / "ecg.npz"])
-    scores = shown_scores(page)
-    with page.expect_download() as download:
-        page.locator("#json").click()
-    content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
-    assert {one["label"]: one["score"] for one in content["probabilities"]} == pytest.approx(scores, abs=1e-8)
-    assert content["file"] == "ecg.npz"
-    assert len(content["own_words"]) == len(content["nearest_reports"]) == 5
-    assert download.value.suggested_filename == "ecg_ecgclip.json"
-    with page.expect_download() as download:
-        page.locator("#pdf").click()
-    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
-    assert list(server[2].rglob("ecg*.*")) == []
-
-
-def test_phone(visit, browser):
-    page = visit(browser.new_context(**PHONE))
-    width = PHONE["viewport"]["width"]
-    page.get_by_role("button", name=EXAMPLES[1].title).tap()
-    shown_scores(page)
-    page.wait_for_function("Math.abs(document.querySelector('#result').getBoundingClientRect().top) < 60")
-    assert page.locator("#paper output").inner_text() == "100 %"
-    sheet = page.locator("#paper .ec-sheet")
-    sheet.evaluate("sheet => sheet.scrollTo(400, 0)")
-    assert sheet.evaluate("sheet => [sheet.scrollLeft, sheet.clientWidth > 340]") == [400, True]
-    for tab in ("Nearest reports", "Your own words"):
-        page.get_by_role("tab", name=tab).tap()
-        assert page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]") == [width] * 2
-
-
-def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+def test_many_labels_do_not_break_the_page(browser, tmp_path):
     analyser = Analyser.load(str(write_classifier(tmp_path / "many", MANY, thresholds=(0.999,) * len(MANY))))
-    served, url, _ = app.launch(analyser, "127.0.0.1")
-    try:
-        page = browser.new_context(**PHONE).new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.goto(url)
+    with served(analyser, tmp_path / "gradio") as url, opened(browser.new_context(**PHONE), url) as page:
         page.get_by_role("button", name=EXAMPLES[2].title).tap()
         assert len(shown_scores(page)) == len(MANY)
         rows = page.locator("#findings tr[data-label]")
@@ -310,8 +170,6 @@ def test_many_labels_do_not_break_the_page(browser, tmp_path, monkeypatch):
         page.locator("#marked input").fill("L44")
         page.get_by_role("option", name="L44: statement number 44").click()
         marked(page, "L44")
-    finally:
-        served.get_blocks().close(verbose=False)
 
 
 def test_what_a_file_holds_is_only_text(visit, tmp_path):
@@ -363,15 +221,14 @@ def test_what_a_visitor_types_is_only_text(visit, tmp_path):
     assert page.evaluate(ELEMENTS) == before
 
 
-def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path):
     labels = (Label(f"{SHORT}{HOSTILE}", HOSTILE), Label("AF"))
     hostile = Analyser.load(str(write_classifier(tmp_path / "cls", labels, thresholds=(0.0, 1.0))))
     reports = replace(analyser.reports, reports=[HOSTILE] * len(analyser.reports.reports), source=HOSTILE)
     hostile = replace(hostile, zero_shot=analyser.zero_shot, reports=reports)
-    served, url, _ = app.launch(hostile, "127.0.0.1", origin=HOSTILE)
     requests = []
-    try:
+    # What it blocks in the end has left for elsewhere, so that the page is opened here.
+    with served(hostile, tmp_path / "gradio", origin=HOSTILE) as url:
         page = browser.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("request", lambda request: requests.append(request.url))
@@ -403,8 +260,6 @@ def test_what_models_and_reports_say_is_only_text(browser, analyser, tmp_path, m
         )
         assert blocked is True
         assert page.evaluate("window.hit") is None
-    finally:
-        served.get_blocks().close(verbose=False)
 
 
 def test_large_file_is_refused(visit, tmp_path):
@@ -416,87 +271,28 @@ def test_large_file_is_refused(visit, tmp_path):
     assert re.search(r"size", error_of(page), re.IGNORECASE)
 
 
-def part_of(page, title):
-    """Opens a part of the page."""
-    page.get_by_role("tab", name=title).click()
-
-
-def choose(page, box, paths):
-    """Chooses files, or a folder, and waits until they are on the server."""
-    page.locator(f"#{box} input[type=file]").set_input_files(paths)
-    page.locator(f"#{box}").get_by_role("button", name="Clear").first.wait_for()
-
-
-def test_the_last_result_is_compared_with_an_earlier_ecg(visit, analyser, browser):
-    page = visit(browser.new_context(**PHONE))
-    page.get_by_role("button", name=EXAMPLES[2].title).tap()
-    new = shown_scores(page)
-    part_of(page, "Compare two")
-    choose(page, "earlier", EXAMPLES[0].paths)
-    page.locator("#compare-two").tap()
-    rows = page.locator("#changes tr[data-change]")
-    rows.first.wait_for()
-    assert page.locator("#comparison-of-two path[data-lead]").count() == 2 * 13
-    assert page.locator("#beats .ec-beat").count() == 12
-    earlier = {one["label"]: one["score"] for one in analyser.classifier(str(EXAMPLES[0].paths[0]))}
-    for label, score in new.items():
-        cells = page.locator(f"#changes tr[data-change='{label}'] .ec-number").all_inner_texts()
-        assert cells[:2] == [f"{100 * earlier[label]:.1f} %", f"{100 * score:.1f} %"]
-    assert page.locator("#changes tr[data-change=heart_rate_bpm]").inner_text().startswith("Heart rate")
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
-    page.locator("#compare-two").tap()
-    assert "found no earlier one" in error_of(page)
-
-
-def test_many_are_read_into_a_table(visit, server, models, tmp_path):
-    files = {f"w/{name}": (FOLDER / name).read_bytes() for name in EXAMPLES[0].files + EXAMPLES[1].files}
-    with zipfile.ZipFile(tmp_path / "ward.zip", "w") as archive:
-        for name, content in {**files, "w/broken.npy": b"no array", f"w/{SHORT.replace('<', '')}.npz": b"x"}.items():
-            archive.writestr(name, content)
-    (tmp_path / f"{SHORT}.csv").write_text("no ECG")
-    page = visit()
-    before = page.evaluate(ELEMENTS)
-    part_of(page, "Many")
-    choose(page, "many-files", [tmp_path / "ward.zip", tmp_path / f"{SHORT}.csv"])
-    page.locator("#read-many").click()
-    page.locator("#progress").get_by_text("2 read, 3 refused").wait_for()
-    sync_api.expect(page.locator("#progress")).not_to_contain_text("to go")
-    sync_api.expect(page.locator("#many tbody tr")).to_have_count(5)
-    assert page.evaluate(ELEMENTS) == before  # a file's name is text
-    with page.expect_download() as download:
-        page.locator("#csv").click()
-    assert download.value.suggested_filename == "ecgclip.csv"
-    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
-        lines = {Path(line["file"]).name: line for line in csv.DictReader(file)}
-    classify = pipeline("ecg-classification", model=str(models[0]), pipeline_class=EcgClassificationPipeline)
-    for example in EXAMPLES[:2]:
-        expected = {one["label"]: one["score"] for one in classify(str(example.paths[0]))}
-        assert {label: float(lines[example.files[0]][label]) for label in expected} == expected
-    assert lines["broken.npy"]["reason"].startswith("not a numeric numpy file")
-    for order in (1, -1):
-        page.get_by_role("button", name="Heart rate").click()
-        rates = page.locator("#many tbody tr.ec-read td:nth-child(3)").all_inner_texts()
-        assert [float(one) for one in rates] == sorted(map(float, rates), reverse=order < 0)
-        assert page.locator("#many tbody tr").last.get_attribute("class") == "ec-refused"
-    assert list(server[2].rglob("*.zip")) == []
-
-
 def test_a_folder_is_read_and_a_hostile_archive_is_not(visit, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     for path in EXAMPLES[0].paths:
         shutil.copy(path, folder)
+    (folder / f"{SHORT}.csv").write_text("no ECG")
     with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
         archive.writestr("../../ecg.npz", b"x")
     page = visit()
+    before = page.evaluate(ELEMENTS)
     part_of(page, "Many")
     choose(page, "many-folder", folder)
     page.locator("#read-many").click()
-    page.locator("#progress").get_by_text("1 ECG in 2 files: 1 read, 0 refused").wait_for()
-    assert page.locator("#many tbody th").inner_text() == "simulated_normal.hea"
+    page.locator("#progress").get_by_text("2 ECGs in 3 files: 1 read, 1 refused").wait_for()
+    names = page.locator("#many tbody th")
+    assert names.all_inner_texts() == [f"{SHORT}.csv", "simulated_normal.hea"]
+    assert page.evaluate(ELEMENTS) == before  # a file's name is text
     choose(page, "many-files", [tmp_path / "out.zip"])
     page.locator("#read-many").click()
-    assert "out.zip: expected a zip archive whose paths stay in it" in error_of(page)
+    refused = trouble_of(page, "many")
+    assert "out.zip: expected a zip archive whose paths stay in it" in refused
+    assert names.count() == 2  # what was read before stays
 
 
 def page_of(analyser):

@@ -16,13 +16,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common.writing import written_aside
+from data_scripts.simulate.exam import simulate_exam
+from data_scripts.text.reports import parse_report
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder
 from space.analysis import Analyser
 from space.example_list import EXAMPLES
+from space.nearest import ReportIndex, embed_reports, fingerprint
 
 
 COLOURS = 256  # of a picture: paper, ink and marks need no more, and files stay small
@@ -31,6 +35,17 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile":
 PHONE["device_scale_factor"] = 2
 NORMAL, RBBB = EXAMPLES[0], EXAMPLES[1]
 WAIT_MS = 120_000
+# The models come without reports to search; these are of exams that are none of the examples.
+N_REPORTS, REPORTS_SEED, PREVALENCE_SCALE = 300, 8, 8.0
+
+
+def with_reports(analyser: Analyser) -> Analyser:
+    """Returns an analyser that searches descriptions of simulated exams."""
+    pipe: Any = analyser.zero_shot
+    exams = (simulate_exam(REPORTS_SEED, index, PREVALENCE_SCALE) for index in range(N_REPORTS))
+    reports = list(dict.fromkeys(parse_report(exam.report).description for exam in exams))
+    places = embed_reports(pipe.model, pipe.tokenizer, reports)
+    return replace(analyser, reports=ReportIndex(reports, places, fingerprint(pipe.model), "simulated"))
 
 
 @contextmanager
@@ -40,7 +55,7 @@ def pages() -> Iterator[Any]:
 
     import app
 
-    analyser = Analyser.load(str(pretrained_folder("cls")), str(pretrained_folder("clip")))
+    analyser = with_reports(Analyser.load(str(pretrained_folder("cls")), str(pretrained_folder("clip"))))
     served, url, _ = app.launch(analyser, "127.0.0.1")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     try:
@@ -97,6 +112,9 @@ def main() -> None:
         page = show(DESKTOP, RBBB.title)
         page.locator(".shade").first.wait_for(state="attached")
         save(page.screenshot(), folder / "space_desktop.png")
+        page.get_by_role("tab", name="Nearest reports").click()
+        page.locator("#nearest tbody tr").first.wait_for()
+        save(page.locator("#nearest").screenshot(), folder / "space_reports.png")
         page = show(PHONE, RBBB.title)
         page.locator(".shade").first.wait_for(state="attached")
         page.locator("ecg-tracing").evaluate("element => element.scrollIntoView()")

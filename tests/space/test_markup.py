@@ -3,7 +3,7 @@ import re
 from markupsafe import Markup
 
 from common.project import PROJECT
-from space.markup import NOTHING, as_html, each, html
+from space.markup import NOTHING, as_html, each, html, name_in_parts
 
 
 def test_parts_are_text_unless_they_are_html_themselves():
@@ -20,6 +20,16 @@ def test_what_reaches_the_page_is_text_unless_the_code_wrote_it():
     assert as_html(html("<form>")) == "<form>"
     assert as_html(NOTHING + "<b>") == "&lt;b&gt;"
     assert type(as_html(Markup("<b>"))) is str
+
+
+def test_names_of_files_break_between_their_parts_and_are_text():
+    def parts(name):
+        return str(name_in_parts(name)).split("<wbr>")
+
+    assert parts("ward_of_heart/rbbb_af.npz") == ["ward_", "of_", "heart/", "rbbb_", "af.npz"]
+    assert parts("simulated_tachycardia.npz") == ["simulated_", "tachycardia", ".npz"]
+    assert parts("ecg.npz") == ["ecg.npz"]
+    assert parts("<b>_&.csv") == ["&lt;b&gt;_", "&amp;.csv"]
 
 
 def test_there_is_one_place_where_text_becomes_html():

@@ -1,4 +1,4 @@
-"""The live tracing in a browser, on a page that holds nothing else; `tests/test_app.py` drives the whole page."""
+"""The live tracing in a browser, on a page that holds nothing else; `test_widths.py` drives the whole page."""
 
 import re
 from dataclasses import replace
@@ -11,12 +11,10 @@ from modeling_ecgclip import EcgRecord
 from space.example_list import EXAMPLES
 from space.tracing import CSS, script, tracing
 from space.uploads import Form, read_upload
-from tests.browser import PHONE, chromium, sync_api
+from tests.browser import WIDTHS, chromium, sync_api
 
 
 MM = 96 / 25.4  # CSS pixels
-WIDTHS = {1440: {"viewport": {"width": 1440, "height": 900}}, 1024: {"viewport": {"width": 1024, "height": 768}}}
-WIDTHS[390] = PHONE
 # Places, in pixels of the window, of a time in a lead: of its first piece, or of the last one, the rhythm strip.
 PLACE = """([lead, second, last]) => {
     const ecg = document.querySelector("ecg-tracing");
