@@ -50,7 +50,7 @@ CSS = """
 .ec-many .ec-drawing { text-align: left; font-size: .85rem; }
 .ec-many tr { border: 0 !important; }
 .ec-many .ec-first { text-align: left; position: sticky; left: 0; background: var(--body-background-fill); z-index: 1;
-  max-width: 14rem; min-width: 13rem; white-space: normal; overflow-wrap: anywhere; }
+  max-width: 16rem; min-width: 14rem; white-space: normal; overflow-wrap: anywhere; }
 .ec-many .ec-remarks { text-align: left; white-space: normal; min-width: 13rem; font-size: .85rem; }
 .ec-many button { all: unset; cursor: pointer; font-size: .85rem; font-weight: 600; }
 .ec-many button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
