@@ -108,8 +108,8 @@ class EcgPreTrainedModel(PreTrainedModel):
         """
         Returns a copy that computes the same faster, in eval mode, and can be neither trained nor saved.
 
-        Batch normalisations that follow a convolution are folded into it, where the encoder knows how. This model
-        stays as it is.
+        Batch normalisations that follow a convolution are folded into it, where the encoder knows how, and its weights
+        are laid out once and not at every call. This model stays as it is.
 
         Args:
             dtype (`torch.dtype`, *optional*):

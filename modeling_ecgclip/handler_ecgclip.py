@@ -68,6 +68,8 @@ class EndpointHandler:
         tasks = RequestPreparer.tasks_of(config, path)
         task: Any = tasks[0]  # registered by the folder: transformers states types for its own tasks alone
         first = pipeline(task, model=path, trust_remote_code=True, device=0 if torch.cuda.is_available() else -1)
+        if hasattr(first.model, "for_inference"):  # of what is exported there is no faster copy
+            first.model = first.model.for_inference()
         self.pipelines: dict[str, Pipeline] = {tasks[0]: first}
         for further in tasks[1:]:
             self.pipelines[further] = _FURTHER_PIPELINES[further](

@@ -13,6 +13,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # of torch's synchronised one too
 
 
+# What torch's own compiler calls for a convolution whose weights lie as oneDNN wants them; None where it has none.
+PACKED_CONVOLUTION: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+
+
 def as_image(signal: torch.Tensor) -> torch.Tensor:
     """(batch, channels, samples) -> (batch, channels, 1, samples), channels innermost in memory."""
     return signal[:, :, None].contiguous(memory_format=torch.channels_last)
@@ -47,6 +51,8 @@ class EcgConv1d(nn.Conv1d):
     """
 
     padding: tuple[int, ...]
+    _packs = False
+    _packed: torch.Tensor | None = None
 
     def forward(self, hidden_states: torch.Tensor, bias_cancels: bool = False) -> torch.Tensor:
         """
@@ -67,13 +73,41 @@ class EcgConv1d(nn.Conv1d):
         padding = (0, *self.padding)
         if len(self.padding) == 2:
             hidden_states, padding = F.pad(hidden_states, self.padding), (0, 0)
+        if self._packs and _takes_packed_weights(hidden_states):
+            return self._convolved_with_packed(hidden_states, bias, padding)
         # One copy to the input's layout and precision; left to themselves, autocast and convolution make four.
         weight = self.weight[:, :, None].to(dtype=hidden_states.dtype, memory_format=torch.channels_last)
         return F.conv2d(hidden_states, weight, bias, stride=(1, *self.stride), padding=padding)
 
     def lay_out_(self) -> None:
-        """Puts channels innermost once and for all: of a single ECG's time, laying out the weights is a good part."""
+        """
+        Lays the weights out once and for all, of a single ECG's time a good part: with channels innermost and, for
+        float32 on a processor, as its kernels want them, when the first signal comes. They may not change any more.
+        """
         self.weight.data = self.weight.transpose(1, 2).contiguous().transpose(1, 2)
+        self._packs = self.weight.dtype == torch.float32
+
+    def _convolved_with_packed(
+        self, hidden_states: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, ...]
+    ) -> torch.Tensor:
+        stride, dilation = (1, *self.stride), (1, 1)
+        if self._packed is None:
+            weight = self.weight.detach()[:, :, None].contiguous().to_mkldnn()
+            # Of one ECG, whoever comes first: how weights lie decides on the kernel, and that on the bits.
+            shape = (1, *hidden_states.shape[1:])
+            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, padding, stride, dilation, 1, shape)
+        return PACKED_CONVOLUTION(hidden_states, self._packed, bias, padding, stride, dilation, 1, "none", [], "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies take along; packed weights cannot be read."""
+        return {**self.__dict__, "_packed": None}
+
+
+def _takes_packed_weights(hidden_states: torch.Tensor) -> bool:
+    """Whether a signal can be convolved so: the kernels of processors have no gradient."""
+    on_cpu = hidden_states.device.type == "cpu" and hidden_states.dtype == torch.float32
+    available = PACKED_CONVOLUTION is not None and torch.backends.mkldnn.is_available()
+    return on_cpu and available and not hidden_states.requires_grad
 
 
 class EcgDropout(nn.Dropout):
@@ -141,4 +175,13 @@ def fold_norm_(norm: EcgBatchNorm1d, conv: EcgConv1d) -> None:
     conv.weight.mul_(scale[:, None, None])
 
 
-__all__ = ["EcgBatchNorm1d", "EcgConv1d", "EcgDropout", "as_image", "fold_norm_", "layer_output", "removes_constants"]
+__all__ = [
+    "PACKED_CONVOLUTION",
+    "EcgBatchNorm1d",
+    "EcgConv1d",
+    "EcgDropout",
+    "as_image",
+    "fold_norm_",
+    "layer_output",
+    "removes_constants",
+]

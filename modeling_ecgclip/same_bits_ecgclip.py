@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from .layers_ecgclip import PACKED_CONVOLUTION
+
 
 # Of parts: on two cores eight get all but 4 % of what 32 get; and every size below, so that a batch that did not fill
 # is not taken apart, down to single ECGs.
 SIZES = tuple(range(8, 1, -1))
 SIZES_OF_GPU = (32, 16, 8, 4, 2)
 # What adds up many products, in an order that may depend on how many rows there are; all else has one for each value.
-_SUMS = frozenset(
-    (F.linear, torch.conv1d, torch.conv2d, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm)
-)
+_PRODUCTS = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm)
+_SUMS = frozenset((F.linear, torch.conv1d, torch.conv2d, PACKED_CONVOLUTION, *_PRODUCTS))
 
 
 class _RowByRow(TorchFunctionMode):

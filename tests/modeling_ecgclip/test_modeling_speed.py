@@ -205,6 +205,20 @@ def test_inference_copy_computes_the_same(tower, short_ecg):
     assert n_norms == len(tower.blocks)
 
 
+def test_packed_weights_compute_the_same_for_any_batch_and_are_left_out_of_copies(tower, short_ecg):
+    model = tower.eval().for_inference()
+    convolutions = [module for module in model.modules() if isinstance(module, EcgConv1d)]
+    with torch.no_grad():
+        expected = tower(short_ecg).pooler_output
+        close(model(short_ecg).pooler_output, expected)
+        assert all((module._packed is not None) == torch.backends.mkldnn.is_available() for module in convolutions)
+        close(model(short_ecg[:1]).pooler_output, expected[:1])
+        close(copy.deepcopy(model)(short_ecg).pooler_output, expected)
+    signal = short_ecg.clone().requires_grad_()  # of what a kernel has no gradient for
+    model(signal).pooler_output.sum().backward()
+    assert signal.grad.abs().sum() > 0
+
+
 def test_inference_copy_in_bfloat16(short_ecg):
     torch.manual_seed(0)
     config = EcgResNetConfig.from_preset("tiny", n_samples=1024)
