@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
 
 
 SHAPE_HZ = 100.0
@@ -133,11 +134,10 @@ def _events(activity: np.ndarray, ranked: np.ndarray, rate: float) -> np.ndarray
     """Places of the peaks that stand out, at least 250 ms apart; `ranked` is the activity in ascending order."""
     apart = int(0.25 * rate)
     height = 0.5 * max(ranked[int(0.98 * len(ranked))], 0.1 * ranked[-1])
+    around = scipy.ndimage.maximum_filter1d(activity, 2 * apart + 1, mode="nearest")
     places: list[int] = []
-    for place in np.flatnonzero(activity >= height).tolist():
-        if places and place - places[-1] < apart:
-            continue
-        if activity[place] == activity[max(0, place - apart) : place + apart + 1].max():
+    for place in np.flatnonzero((activity >= height) & (activity == around)).tolist():
+        if not places or place - places[-1] >= apart:
             places.append(place)
     return np.array(places, dtype=int)
 

@@ -5,6 +5,8 @@ filters are the same in hertz everywhere.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -78,7 +80,86 @@ def clean(signal: np.ndarray, valid: np.ndarray, bounds: np.ndarray, sampling_ra
         bounds (`np.ndarray` of shape `(batch, 2)`, int): First sample that was recorded, and the one past the last.
         sampling_rate (`float`): Hz.
     """
-    n = signal.shape[-1]
+    filters = _filters(signal.shape[-1], sampling_rate)
+    ecg = np.empty((*signal.shape[:2], filters.keep), dtype=np.float32)
+    qrs_band = np.empty_like(ecg)
+    for exam, one in enumerate(signal):  # one by one, which stays in the processor's cache
+        spectrum = filters.spectrum(one)
+        ecg[exam] = filters.back(spectrum)
+        spectrum *= filters.band
+        qrs_band[exam] = filters.back(spectrum)
+    first, last = (np.clip(filters.place(bounds[:, at]), 0, filters.keep) for at in (0, 1))
+    return Cleaned(ecg, qrs_band, valid, first, last, filters.offset)
+
+
+def qrs_band_of(signal: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, int, int]:
+    """
+    Returns what QRS complexes of one ECG are found in, as [`clean`] does, and the first and last sample recorded.
+
+    Args:
+        signal (`np.ndarray` of shape `(leads, samples)`, float32): Millivolts, finite.
+        sampling_rate (`float`): Hz.
+    """
+    filters = _filters(signal.shape[-1], sampling_rate)
+    spectrum = filters.spectrum(signal)
+    spectrum *= filters.band
+    return filters.back(spectrum), filters.offset, min(filters.place(signal.shape[-1]), filters.keep)
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """
+    How recordings of one length and rate come to `RATE` and are filtered: what does not depend on their samples.
+
+    Args:
+        up, down (`int`): `RATE` over the recording's own.
+        edge (`int`): Samples that are added at either end.
+        total, length (`int`): Of the transforms there and back.
+        keep (`int`): Samples at `RATE` that are no padding of the transform.
+        hertz (`np.ndarray`), broad, band (`np.ndarray`, float32): Of the spectrum; factors of the ECG, and of the part
+            that QRS complexes are found in.
+        ramp (`np.ndarray`, float32): From 0 to 1 along the recording.
+    """
+
+    up: int
+    down: int
+    edge: int
+    total: int
+    length: int
+    keep: int
+    hertz: np.ndarray
+    broad: np.ndarray
+    band: np.ndarray
+    ramp: np.ndarray
+
+    @property
+    def offset(self) -> int:
+        """The place of the recording's first sample at `RATE`."""
+        return self.edge // self.down * self.up
+
+    def place(self, sample: Any) -> Any:
+        """The place of a sample of the recording at `RATE`."""
+        return sample * self.up // self.down + self.offset
+
+    def spectrum(self, one: np.ndarray) -> np.ndarray:
+        """The spectrum of an ECG (leads, samples), without wander and hum."""
+        padded = np.pad(one, ((0, 0), (self.edge, self.edge)), mode="reflect", reflect_type="odd")
+        # A transform takes the end for what comes before the beginning: both become zero.
+        begin = padded[:, :1].copy()
+        padded -= begin + (padded[:, -1:] - begin) * self.ramp
+        spectrum = scipy.fft.rfft(padded, self.total, axis=-1)[:, : len(self.hertz)]
+        spectrum *= self.broad
+        for mains in MAINS_HZ:
+            _notch(spectrum, self.hertz, mains)
+        return spectrum
+
+    def back(self, spectrum: np.ndarray) -> np.ndarray:
+        """The signal of a spectrum, (leads, `keep`)."""
+        return scipy.fft.irfft(spectrum, self.length, axis=-1)[:, : self.keep]
+
+
+@lru_cache(maxsize=4)  # of an hour 20 MB each
+def _filters(n: int, sampling_rate: float) -> _Filters:
     up, down = rational_rate_ratio(sampling_rate, RATE, n)
     edge = max(1, min(round(EDGE_S * sampling_rate), n - 1))
     edge = min(-(-edge // down) * down, n - 1) // down * down if n > down else 0  # whole samples at `RATE`
@@ -88,25 +169,10 @@ def clean(signal: np.ndarray, valid: np.ndarray, bounds: np.ndarray, sampling_ra
     broad = (1 - np.exp2(-((hertz / HIGHPASS_HZ) ** 2))) * np.exp2(-((hertz / LOWPASS_HZ) ** 4)) * (up / down)
     low, top = QRS_BAND_HZ
     band = (1 - np.exp2(-((hertz / low) ** 4))) * np.exp2(-((hertz / top) ** 2))
-    broad, band = broad.astype(np.float32), band.astype(np.float32)
     ramp = np.linspace(0, 1, n + 2 * edge, dtype=np.float32)
-    ecg = np.empty((*signal.shape[:2], keep), dtype=np.float32)
-    qrs_band = np.empty_like(ecg)
-    for exam, one in enumerate(signal):  # one by one, which stays in the processor's cache
-        padded = np.pad(one, ((0, 0), (edge, edge)), mode="reflect", reflect_type="odd")
-        # A transform takes the end for what comes before the beginning: both become zero.
-        begin = padded[:, :1].copy()
-        padded -= begin + (padded[:, -1:] - begin) * ramp
-        spectrum = scipy.fft.rfft(padded, total, axis=-1)[:, : len(hertz)]
-        spectrum *= broad
-        for mains in MAINS_HZ:
-            _notch(spectrum, hertz, mains)
-        ecg[exam] = scipy.fft.irfft(spectrum, length, axis=-1)[:, :keep]
-        spectrum *= band
-        qrs_band[exam] = scipy.fft.irfft(spectrum, length, axis=-1)[:, :keep]
-    offset = edge // down * up
-    first, last = (np.clip(bounds[:, at] * up // down + offset, 0, keep) for at in (0, 1))
-    return Cleaned(ecg, qrs_band, valid, first, last, offset)
+    return _Filters(
+        up, down, edge, total, length, keep, hertz, broad.astype(np.float32), band.astype(np.float32), ramp
+    )
 
 
 def take_out_spikes(signal: np.ndarray, valid: np.ndarray, sampling_rate: float) -> list[np.ndarray]:
@@ -228,7 +294,9 @@ def _usual_height(places: np.ndarray, heights: np.ndarray, n: int) -> float:
 def _choose(places: np.ndarray, heights: np.ndarray, usual: float) -> list[int]:
     """Candidates that are beats: high enough, not too soon after another, and no T wave."""
     chosen: list[int] = []
-    for at in np.flatnonzero(heights > MIN_HEIGHT * usual).tolist():
+    candidates = np.flatnonzero(heights > MIN_HEIGHT * usual).tolist()
+    places, heights = places.tolist(), heights.tolist()  # whose numbers compare faster one by one
+    for at in candidates:
         if chosen:
             before = chosen[-1]
             apart = places[at] - places[before]

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers.utils import TensorType
 from .arrays_ecgclip import real_numbers
 from .hub_ecgclip import state_saved_settings
 from .leads_ecgclip import DERIVED_LEADS, UNITS_PER_MV, canonical_lead_name, canonical_unit
+from .middles_ecgclip import middle_of_rows
 from .missing_samples_ecgclip import Filled, fill_missing, missing_samples
 from .plausibility_ecgclip import Finding, examine
 from .rates_ecgclip import rational_rate_ratio
@@ -26,6 +28,7 @@ from .stated_ecgclip import ImplausibleEcgError, UnstatedError, check_stated
 
 # Stop band below -80 dB, so that an offset of 10 mV leaves less than 1 uV of ripple. scipy's own 5.0 leaves 4 uV.
 KAISER_BETA = 8.0
+HALF_TAPS = 10  # of the filter on either side, for each sample of the slower rate, as scipy has it
 NOTCH_QUALITY = 30.0  # -3 dB over 2 Hz at 60 Hz
 
 
@@ -238,15 +241,16 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             standards (`list[StandardEcg]`): One for each ECG of the batch.
             return_attention_mask, return_tensors: As in `__call__`.
         """
-        values, masks = [], []
+        values = []
         for standard in standards:
             signal = self._filter(standard.signal)
             values.append(self.frame(signal * np.float32(self.scale) if self.do_scale else signal))
-            masks.append(self.frame(standard.recorded.astype(np.int64)))
         data = {"input_values": np.stack(values)}
         wanted = self.return_attention_mask if return_attention_mask is None else return_attention_mask
         if wanted or not all(standard.lead_mask.all() for standard in standards):
-            data["ecg_attention_mask"] = np.stack(masks)
+            data["ecg_attention_mask"] = np.stack(
+                [self.frame(standard.recorded.astype(np.int64)) for standard in standards]
+            )
         return BatchFeature(data, tensor_type=return_tensors)
 
     def standardize(
@@ -402,16 +406,17 @@ def resample(signal: np.ndarray, sampling_rate: float, target_rate: float) -> np
         `np.ndarray` of shape `(leads, ceil(samples * target_rate / sampling_rate))`, float64.
     """
     up, down = rational_rate_ratio(sampling_rate, target_rate, signal.shape[1])
-    offset = np.median(signal, axis=1, keepdims=True)
-    resampled = scipy.signal.resample_poly(
-        signal - offset,
-        up,
-        down,
-        axis=1,
-        window=("kaiser", KAISER_BETA),
-        padtype="antireflect",
-    )
+    offset = middle_of_rows(signal)
+    # scipy makes the same window of its name and beta, but for each recording anew.
+    window = _resampling_window(max(up, down))
+    resampled = scipy.signal.resample_poly(signal - offset, up, down, axis=1, window=window, padtype="antireflect")
     return resampled + offset
+
+
+@lru_cache(maxsize=8)
+def _resampling_window(largest_term: int) -> np.ndarray:
+    """The low-pass that resamples by a ratio of such a term."""
+    return scipy.signal.firwin(2 * HALF_TAPS * largest_term + 1, 1 / largest_term, window=("kaiser", KAISER_BETA))
 
 
 def _canonical_lead_names(lead_names: Sequence[str], record_name: str) -> list[str]:

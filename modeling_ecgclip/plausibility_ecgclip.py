@@ -149,8 +149,9 @@ def _percentiles(signal: np.ndarray) -> tuple[float, float]:
     ordered = np.sort(signal, axis=1)
     away = np.sort(np.abs(ordered - ordered[:, ordered.shape[1] // 2, None]), axis=1)
     at = int(0.99 * (away.shape[1] - 1))
-    rank = int(0.99 * (away.size - 1))
-    return float(np.partition(away, rank, axis=None)[rank]), float(np.median(away[:, at]))
+    from_top = away.size - int(0.99 * (away.size - 1))
+    highest = away[:, -from_top:]  # nothing else of a lead can be among so many of all
+    return float(np.partition(highest, -from_top, axis=None)[-from_top]), float(np.median(away[:, at]))
 
 
 def _whole_numbers(signal: np.ndarray) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .beats_ecgclip import RATE, clean, find_beats
+from .beats_ecgclip import RATE, find_beats, qrs_band_of
+from .middles_ecgclip import middle_of_rows, percentile_of_rows
 from .plausibility_ecgclip import Finding
 
 
@@ -61,16 +62,15 @@ def input_properties(signal: np.ndarray, sampling_rate: float) -> InputPropertie
     if not present.any() or signal.shape[1] < 3:
         return InputProperties(None, amplitude, None, present)
     moving = signal[present]
-    away = np.abs(moving - np.median(moving, axis=1, keepdims=True))
-    amplitude[present] = np.percentile(away, 99, axis=1)
-    steps = np.median(np.abs(np.diff(moving, 2, axis=1)), axis=1) * (_NORMAL / _SECOND_DIFFERENCE)
+    away = np.abs(moving - middle_of_rows(moving))
+    amplitude[present] = percentile_of_rows(away, 99)
+    steps = middle_of_rows(np.abs(np.diff(moving, 2, axis=1))) * (_NORMAL / _SECOND_DIFFERENCE)
     return InputProperties(_heart_rate(signal, present, sampling_rate), amplitude, float(np.median(steps)), present)
 
 
 def _heart_rate(signal: np.ndarray, present: np.ndarray, sampling_rate: float) -> float | None:
-    bounds = np.array([[0, signal.shape[1]]])
-    cleaned = clean(signal[None], present[None], bounds, sampling_rate)
-    places, crest = find_beats(cleaned.qrs_band[0], present, int(cleaned.first[0]), int(cleaned.last[0]))
+    band, first, last = qrs_band_of(signal, sampling_rate)
+    places, crest = find_beats(band, present, first, last)
     if len(places) < 2 or crest < MIN_CREST:
         return None
     return float(60 * RATE * (len(places) - 1) / (places[-1] - places[0]))
