@@ -95,7 +95,8 @@ class EcgConv1d(nn.Conv1d):
             weight = self.weight.detach()[:, :, None].contiguous().to_mkldnn()
             # Of one ECG, whoever comes first: how weights lie decides on the kernel, and that on the bits.
             shape = (1, *hidden_states.shape[1:])
-            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, padding, stride, dilation, 1, shape)
+            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # its types lack the last argument
+            self._packed = pack(weight, padding, stride, dilation, 1, shape)
         return PACKED_CONVOLUTION(hidden_states, self._packed, bias, padding, stride, dilation, 1, "none", [], "")
 
     def __getstate__(self) -> dict[str, Any]:
