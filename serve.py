@@ -36,6 +36,8 @@ examples:
 docs/endpoint.md describes requests, answers and limits. The code in the folder is run: serve what you trust.
 """
 
+# Whose default depends on the machine.
+OF_CORES = {"readers": "one for each core, and one more", "workers": "one for each core"}
 FLAGS = {
     "timeout_s": "for a client to send a request",
     "write_timeout_s": "for a client to take the next part of its answer",
@@ -43,7 +45,7 @@ FLAGS = {
     "readers": "processes that read requests",
     "reader_cpu_s": "seconds of processor time that reading one request may take",
     "reader_memory_mb": "MiB of memory that reading one request may take",
-    "workers": "threads that compute, one core each",
+    "workers": "threads that compute",
     "max_requests": "that wait or are computed at a time; of one address, half as many",
     "max_connections": "in all; of one address, half as many",
 }
@@ -101,8 +103,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
     defaults = Settings()
     for name, text in FLAGS.items():
-        default = getattr(defaults, name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
+        default, shown = getattr(defaults, name), OF_CORES.get(name, "%(default)s")
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: {shown})")
     parser.add_argument(
         "--proxies",
         nargs="+",
