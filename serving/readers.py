@@ -67,6 +67,7 @@ class Reader:
 
     def __init__(self, folder: str, settings: Settings, temporary: Path):
         self.settings, self.temporary = settings, temporary
+        self._stopping = threading.Lock()
         temporary.mkdir(exist_ok=True)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
@@ -106,11 +107,12 @@ class Reader:
             raise ReaderFailed("ended", error_answer("InternalError", message)) from error
 
     def stop(self) -> None:
-        """Kills the process, and removes what it was reading."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        """Kills the process, and removes what it was reading; again, or from two threads at once, as well."""
+        with self._stopping:  # one end of a connection is not closed by two
+            self.process.kill()
+            self.process.join()
+            self.connection.close()
+            shutil.rmtree(self.temporary, ignore_errors=True)
 
     def _send(self, request: ToRead) -> None:
         with contextlib.suppress(OSError, ValueError):  # it was killed

@@ -27,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.probe.encoders import RANDOM, Encoder, embeddings
+from benchmarks.probe.encoders import Encoder, embeddings
 from benchmarks.probe.measure import Exams, measured, probe, split_part
 from benchmarks.probe.run import add_ptbxl_arguments, ptbxl_table
 from benchmarks.probe.tables import cell
@@ -125,7 +125,7 @@ def report(record: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Trains what is missing; returns what `few_labels.json` holds."""
     args = parse(argv)
-    encoders = [Encoder(FROM_RANDOM, f"{RANDOM}{args.encoder_preset}"), *map(Encoder.parse, args.starts)]
+    encoders = [Encoder(FROM_RANDOM, args.encoder_preset, 0), *map(Encoder.parse, args.starts)]
     if len({encoder.name for encoder in encoders}) < len(encoders):
         raise ValueError(f"--starts: expected different names, none of them {FROM_RANDOM!r}, found {args.starts}")
     starts = {encoder.name: encoder.source for encoder in encoders[1:]}
