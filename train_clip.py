@@ -134,9 +134,10 @@ def read_splits(
         kept = kept[report_ids[kept] != NO_REPORT]
         if text is not None:
             text.check(report_ids[kept], name)
-        splits[name] = ExamSplit(rows, kept, text)
+        numbers = None
         if measured is not None:
-            splits[name].measurements = measured.of(splits[name].exam_ids.tolist())
+            numbers = measured.of(rows.data.column("exam_id").to_numpy()[kept].tolist())
+        splits[name] = ExamSplit(rows, kept, text, measurements=numbers)
     if text is not None:
         pair_texts(pair_with, text, splits, seed)
     return usable_splits(
@@ -231,7 +232,7 @@ def make_task(
         contrastive.positives,
         prompts,
         tokens,
-        contrastive.measurement_weight if contrastive.measurements else None,
+        contrastive.measurement_weight if contrastive.measurements else 0.0,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import PHONE, REQUIRED
+from tests.browser import PHONE, REQUIRED, sync_api
 
 
 if REQUIRED:
@@ -24,6 +24,8 @@ MESSAGES = {
     "two": ("#trouble-of-two", "#new"),
     "many": ("#trouble-of-many", "#many-folder"),
 }
+# Of what a file may not state.
+FIELDS = ("rate", "unit", "leads", "exam", "repair", "missing")
 LIES_IN_WINDOW = """one => {
     const { top, bottom, left, right, width } = one.getBoundingClientRect();
     return width > 0 && top >= 0 && bottom <= innerHeight + 0.5 && left >= 0 && right <= innerWidth + 0.5;
@@ -116,11 +118,13 @@ def trouble_of(page, part="one"):
 
 def shown_fields(page):
     """The fields that are asked for."""
-    return [
-        name
-        for name in ("rate", "unit", "leads", "exam", "repair", "missing")
-        if page.locator(f"#{name}").is_visible()
-    ]
+    return [name for name in FIELDS if page.locator(f"#{name}").is_visible()]
+
+
+def no_field_is_shown(page):
+    """Waits until no field is asked for: their own update may come after the result."""
+    for name in FIELDS:
+        sync_api.expect(page.locator(f"#{name}")).to_be_hidden()
 
 
 def choose_unit(page, unit):

@@ -58,8 +58,9 @@ class ContrastiveTask:
             For zero-shot AUROC: what gives the pooled text embeddings of the labels' phrases, (labels, text width), by
             the prefix that their results get.
         tokens (`ReportTokens`, *optional*): Of the reports, where the text tower is trained.
-        measurement_weight (`float`, *optional*):
-            How much the loss of what was measured, which `exams` then hold, counts beside the contrastive one.
+        measurement_weight (`float`, defaults to 0.0):
+            How much the loss of what was measured, which `exams` then hold, counts beside the contrastive one. 0: none
+            of it is learned.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ContrastiveTask:
         positives: str,
         embed_prompts: Mapping[str, Callable[[], torch.Tensor]] | None = None,
         tokens: ReportTokens | None = None,
-        measurement_weight: float | None = None,
+        measurement_weight: float = 0.0,
     ):
         self.feed, self.accelerator = feed, feed.accelerator
         self.module, self.exams, self.validation = module, exams, validation
@@ -108,7 +109,7 @@ class ContrastiveTask:
 
     def _n_known(self, batches: list[Batch]) -> torch.Tensor | None:
         """How many measurements of a step's exams are known in all processes; None where none are learned."""
-        if self.measurement_weight is None:
+        if not self.measurement_weight:
             return None
         known = sum((~batch["measurements"].isnan()).sum() for batch in batches)
         return self.accelerator.reduce(known, reduction="sum")
@@ -117,7 +118,7 @@ class ContrastiveTask:
         """A batch's part of the step's loss; DistributedDataParallel takes the mean of the processes' parts."""
         spread = self.model.measurement_spread
         loss = measurement_loss(output.measurements, batch["measurements"], spread, n_known)
-        return (self.measurement_weight or 0) * self.accelerator.num_processes * loss
+        return self.measurement_weight * self.accelerator.num_processes * loss
 
     def _backward_in_parts(self, batches: list[Batch], rows: list[int], n_known: torch.Tensor | None) -> torch.Tensor:
         dropout_states = []
@@ -185,17 +186,24 @@ class ContrastiveTask:
 
     def embed(self, exams: Exams) -> tuple[np.ndarray, np.ndarray]:
         """Returns ECG and text embeddings of all exams in order, float32 (exams, projection_dim), in every process."""
+        ecg_embeds, text_embeds, _ = self._outputs(exams, 0)
+        return ecg_embeds, text_embeds
 
-        def both(batch: Batch) -> torch.Tensor:
+    def _outputs(self, exams: Exams, n_numbers: int) -> list[np.ndarray]:
+        """As `embed`, and so many measurements as the model tells them, (exams, n_numbers)."""
+
+        def joined(batch: Batch) -> torch.Tensor:
             output = self.model(**self._inputs(batch))
-            return torch.cat([output.ecg_embeds, output.text_embeds], dim=1)
+            measurements = [output.measurements] if n_numbers else []
+            return torch.cat([output.ecg_embeds, output.text_embeds, *measurements], dim=1)
 
-        return self._embed_pairs(exams, both)
+        return self._rows(exams, joined, n_numbers)
 
-    def _embed_pairs(self, exams: Exams, both: Callable[[Batch], torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, exams: Exams, joined: Callable[[Batch], torch.Tensor], n_numbers: int = 0) -> list[np.ndarray]:
+        """What a function gives side by side: embeddings of two kinds, and numbers."""
         width = self.model.config.projection_dim
-        embeds = self.feed.rows(exams, both, 2 * width)
-        return np.ascontiguousarray(embeds[:, :width]), np.ascontiguousarray(embeds[:, width:])
+        rows = self.feed.rows(exams, joined, 2 * width + n_numbers)
+        return [np.ascontiguousarray(part) for part in np.split(rows, [width, 2 * width], axis=1)]
 
     def pair_ids(self, exams: Exams) -> np.ndarray:
         """Returns what tells pairs apart, int (exams,): exams with equal numbers have the same text."""
@@ -204,7 +212,11 @@ class ContrastiveTask:
     @torch.no_grad()
     def evaluate(self, exams: Exams) -> dict[str, float]:
         """Returns the validation loss with a fixed number of negatives, retrieval both ways, and zero-shot AUROC."""
-        ecg_embeds, text_embeds = self.embed(exams)
+        told = None
+        if self.measurement_weight:
+            ecg_embeds, text_embeds, told = self._outputs(exams, len(self.model.measurement_spread))
+        else:
+            ecg_embeds, text_embeds = self.embed(exams)
         ids = self.pair_ids(exams)
         # Mixed once and for all: neighbours in the table may be exams of one patient.
         order = np.random.default_rng(0).permutation(len(ids))
@@ -215,8 +227,8 @@ class ContrastiveTask:
             losses.append(self._loss(*parts, gather=False))
         retrieval = retrieval_metrics(ecg_embeds, text_embeds, ids, self.accelerator.device)
         results = {"loss": torch.stack(losses).mean().item(), **retrieval}
-        if self.measurement_weight is not None:
-            results["measurement_loss"] = self._measured_loss(exams)
+        if told is not None:
+            results["measurement_loss"] = self._measured_loss(told, exams)
             results["loss"] += self.measurement_weight * results["measurement_loss"]
         for prefix in self.embed_prompts:
             results |= self._zero_shot(prefix, ecg_embeds, exams.labels)
@@ -250,11 +262,10 @@ class ContrastiveTask:
         """The labels' phrases in the joint space, (labels, projection_dim)."""
         return self.model.get_text_features(text_embeds=self.embed_prompts[prefix]().to(self.accelerator.device))
 
-    def _measured_loss(self, exams: Any) -> float:
-        """The loss of what was measured of a split, as one batch."""
-        spread = self.model.measurement_spread
-        told = self.feed.rows(exams, lambda batch: self.model(**self._inputs(batch)).measurements, len(spread))
-        return measurement_loss(torch.from_numpy(told), torch.from_numpy(exams.measurements), spread.cpu()).item()
+    def _measured_loss(self, told: np.ndarray, exams: Any) -> float:
+        """The loss of what the model tells of a split's measurements, as one batch."""
+        spread = self.model.measurement_spread.cpu()
+        return measurement_loss(torch.from_numpy(told), torch.from_numpy(exams.measurements), spread).item()
 
     def _zero_shot(self, prefix: str, ecg_embeds: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """AUROC of each label that is there both ways, and their mean."""

@@ -95,7 +95,8 @@ class TwoViewsTask(ContrastiveTask):
     def embed(self, exams: Exams) -> tuple[np.ndarray, np.ndarray]:
         """Returns the embeddings of two views of all exams in order, float32 (exams, projection_dim) each."""
         torch.manual_seed(VIEWS_SEED)  # the loop sets the generator anew for each step
-        return self._embed_pairs(exams, lambda batch: torch.cat(self._two_views(self.model, batch), dim=1))
+        first, second, _ = self._rows(exams, lambda batch: torch.cat(self._two_views(self.model, batch), dim=1))
+        return first, second
 
     def pair_ids(self, exams: Exams) -> np.ndarray:
         """Returns a number of its own for each exam: no other one has its second view."""

@@ -6,7 +6,7 @@
 #
 # It continues after an interruption: finished steps are passed over, a training goes on from its last checkpoint.
 # On one H200 with 16 processor cores its steps took, on 26 November 2026: simulate 76 s, convert 85 s, embed 32 s,
-# stage 1 206 s; stage 2 and the words were not timed, nor any other machine.
+# stage 1 206 s, which did not learn measurements yet; stage 2, the words and measuring were not timed there.
 #
 # Environment: NUM_EXAMS, SEED, NUM_PROC, SAMPLING_RATE, PRESET, PRECISION; CLIP_EPOCHS, CLIP_BATCH, WARMUP_CLIP;
 # NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS; CLS_EPOCHS, CLS_BATCH, WARMUP_CLS; OUTPUT_DIR (where the packed

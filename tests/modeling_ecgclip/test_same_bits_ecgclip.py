@@ -23,29 +23,19 @@ def alone_and_together(network, ecgs):
         return same, alone, same(ecgs)
 
 
+@pytest.mark.parametrize("for_inference", [False, True])
 @pytest.mark.parametrize("preset", ["tiny", "fernandes2024", "xresnet1d50"])
-def test_towers(preset):
+def test_towers(preset, for_inference):
     torch.manual_seed(0)
     config = encoder_config(preset)
     tower = next(tower for tower in TOWERS.values() if tower.config_class is type(config))
     model = tower.classifier_class(config).eval()
+    model = model.for_inference() if for_inference else model
     ecgs = torch.randn(15, config.n_leads, config.input_samples) * 0.5
     same, alone, together = alone_and_together(lambda values: model(input_values=values).logits, ecgs)
     assert torch.equal(together, alone)
     assert set(same.settle(ecgs[:1])) == set(SIZES), "several ECGs are computed at once"
     assert torch.equal(same.network(ecgs[:1]), alone[:1])
-
-
-@pytest.mark.parametrize("preset", ["tiny", "xresnet1d50"])
-def test_copies_for_inference(preset):
-    torch.manual_seed(0)
-    config = encoder_config(preset)
-    tower = next(tower for tower in TOWERS.values() if tower.config_class is type(config))
-    model = tower.classifier_class(config).for_inference()
-    ecgs = torch.randn(11, config.n_leads, config.input_samples) * 0.5
-    same, alone, together = alone_and_together(lambda values: model(input_values=values).logits, ecgs)
-    assert torch.equal(together, alone)
-    assert set(same.settle(ecgs[:1])) == set(SIZES), "several ECGs are computed at once"
 
 
 def test_only_sums_whose_bits_depend_on_the_batch_are_computed_by_rows(monkeypatch):

@@ -19,6 +19,7 @@ from tests.page_driver import (
     choose,
     choose_unit,
     in_sight,
+    no_field_is_shown,
     opened,
     part_of,
     press,
@@ -144,7 +145,7 @@ def test_upload_of_each_kind_of_file(page, kinds):
         scrolled_to(page, "#result")
         assert page.evaluate(OUTSIDE) == [], name
         page.locator("#upload").get_by_text("Drop File Here").wait_for()
-        assert shown_fields(page) == []
+        no_field_is_shown(page)
 
 
 def test_error_stands_below_the_upload_and_the_page_goes_on(page, tmp_path):

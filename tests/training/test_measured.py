@@ -35,6 +35,7 @@ def test_numbers_are_those_of_the_file_by_exam(table, tmp_path):
     ]
     found = load_measurements(write(tmp_path / "m.parquet", rows, "this one"), table)
     values = found.of(["a", "b", "never measured"])
+    assert len(found.names) == 154  # as docs/training.md says
     assert (
         values.dtype == np.float32
         and values.shape == (3, len(found.names))

@@ -65,7 +65,7 @@ def feed_of(accelerator):
     return ExamFeed(accelerator, SignalInput(EcgFeatureExtractor(), SignalSpec()), eval_batch_size=8)
 
 
-def contrastive_task(accelerator, positives="paired", loss="clip", measurement_weight=None):
+def contrastive_task(accelerator, positives="paired", loss="clip", measurement_weight=0.0):
     torch.manual_seed(0)
     text = BertConfig(hidden_size=TEXT_WIDTH, num_hidden_layers=1, num_attention_heads=1, vocab_size=10)
     start = {"logit_bias_init_value": -10.0} if loss == "siglip" else {}
@@ -73,10 +73,10 @@ def contrastive_task(accelerator, positives="paired", loss="clip", measurement_w
     config = EcgClipConfig(
         ecg_config=ecg.to_dict(), text_config=text.to_dict(), text_projection="linear", projection_dim=8, **start
     )
-    if measurement_weight is not None:
+    if measurement_weight:
         config.measurement_names = ["heart_rate_bpm", "r_mv_V5"]
     model = EcgClipModel(config)
-    if measurement_weight is not None:
+    if measurement_weight:
         model.set_measurement_units_(np.array([70.0, 1.0]), np.array([15.0, 0.5]))
     model.text_model.requires_grad_(False)
     return ContrastiveTask(

@@ -150,7 +150,7 @@ def test_random_weights_of_a_folders_shape(classifier):
     assert all((weights[i] != weights[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
 
 
-def test_tables_of_other_exams_are_refused(table):
+def test_the_same_exams_are_told_from_others(table):
     splits = {name: ExamSplit(rows) for name, rows in ExamTable.load(str(table)).splits.items()}
     exams = Exams.of(splits, ["one", "two"])
     assert exams.same_as(Exams.of(splits, ["one", "two"]))
