@@ -24,6 +24,8 @@ from .layers_ecgclip import EcgBatchNorm1d, EcgConv1d, as_image, fold_norm_
 XRESNET_PRESETS: dict[str, dict[str, Any]] = {
     "xresnet1d50": {},
     "xresnet1d101": {"depths": (3, 4, 23, 3)},
+    # The published network with the embedding that linear probes of real ECGs read best: docs/real_ecgs.md.
+    "xresnet1d50_ecgclip": {"pooled_stages": 2, "normalize_pooled": True},
     # For tests: the paper's shape, small enough for a laptop's processor.
     "xresnet1d_tiny": {"stem_channels": (8, 8, 16), "depths": (1, 1, 1), "widths": (8, 8, 12), "dropout": 0.1},
 }
@@ -45,6 +47,11 @@ class EcgXResNetConfig(EcgEncoderConfig):
             Channels inside the blocks of each stage.
         expansion (`int`, defaults to 4):
             Output channels of a block for each of its inner ones.
+        pooled_stages (`int`, defaults to 1):
+            The embedding holds maximum and mean over time of the last so many stages, the last stage's last.
+        normalize_pooled (`bool`, defaults to `False`):
+            Standardise each number of the embedding by batch normalisation, and then scale the embedding to a root
+            mean square of 1, so that an ECG unlike the others does not get an embedding longer than theirs.
         batch_norm_eps, batch_norm_momentum (`float`):
             As in `torch.nn.BatchNorm1d`.
         dropout (`float`, defaults to 0.25):
@@ -68,6 +75,8 @@ class EcgXResNetConfig(EcgEncoderConfig):
     depths: tuple[int, ...] | list[int] = (3, 4, 6, 3)
     widths: tuple[int, ...] | list[int] = (64, 64, 64, 64)
     expansion: int = 4
+    pooled_stages: int = 1
+    normalize_pooled: bool = False
     batch_norm_eps: float = 1e-5
     batch_norm_momentum: float = 0.1
     dropout: float | int = 0.25
@@ -78,8 +87,8 @@ class EcgXResNetConfig(EcgEncoderConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the pooled embedding (`pooler_output`): maximum and mean of each channel."""
-        return 2 * self.expansion * self.widths[-1]
+        """Width of the pooled embedding (`pooler_output`): maximum and mean of each channel of the pooled stages."""
+        return 2 * self.expansion * sum(self.widths[-self.pooled_stages :])
 
     def _check_shapes(self) -> None:
         """Refuses shapes whose two streams would not meet."""
@@ -94,6 +103,11 @@ class EcgXResNetConfig(EcgEncoderConfig):
                 raise ValueError(f"{name} needs at least one entry, and each at least 1: found {sizes}")
         if self.expansion < 1:
             raise ValueError(f"expansion must be at least 1: found {self.expansion}")
+        if not 1 <= self.pooled_stages <= len(self.depths):
+            raise ValueError(
+                f"pooled_stages must lie between 1 and the number of stages, {len(self.depths)}: "
+                f"found {self.pooled_stages}"
+            )
         for name in ("kernel_size", "stem_kernel_size"):
             size = getattr(self, name)
             if size < 1 or size % 2 == 0:
@@ -160,6 +174,22 @@ class EcgXResNetBlock(nn.Module):
         return F.relu(self.expand(self.middle(self.reduce(hidden_states))) + self.skip(hidden_states))
 
 
+class EcgXResNetPooler(nn.Module):
+    """Maximum and mean over time of one or more feature maps, normalised where the configuration says so."""
+
+    def __init__(self, config: EcgXResNetConfig):
+        super().__init__()
+        self.norm = EcgBatchNorm1d(config, config.hidden_size) if config.normalize_pooled else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, feature_maps: list[torch.Tensor]) -> torch.Tensor:
+        """[(batch, channels, samples), ...] -> (batch, hidden_size)."""
+        pooled = torch.cat([of_map for one in feature_maps for of_map in (one.amax(-1), one.mean(-1))], dim=1)
+        if self.norm is not None:
+            pooled = F.normalize(self.norm(pooled[..., None, None])[..., 0, 0], dim=1) * pooled.shape[1] ** 0.5
+        return self.dropout(pooled)
+
+
 _AUTO_CLASSES = {
     "AutoConfig": "xresnet_ecgclip.EcgXResNetConfig",
     "AutoModel": "xresnet_ecgclip.EcgXResNetModel",
@@ -176,6 +206,7 @@ class EcgXResNetModel(EcgPreTrainedModel):
     has behind it (batch normalisation, dropout, a hidden layer of 128, batch normalisation, dropout, the outputs) is
     its classifier's head. It is left out: the classifiers of this package are linear, so that encoders compare by what
     they encode, and one encoder serves any labels and the joint space. The first dropout is kept, on the embedding.
+    Pooling more than one stage and normalising the embedding are not published; the configuration can ask for them.
 
     Weights start as the published class has them: He et al. 2015, and 0 for the weight of the last normalisation of
     each block, which so begins as its skip stream alone. (The published training script sets all of them back to 1.)
@@ -205,7 +236,9 @@ class EcgXResNetModel(EcgPreTrainedModel):
                 blocks.append(EcgXResNetBlock(config, channels, width, stride=2 if stage and i == 0 else 1))
                 channels = width * config.expansion
         self.blocks = nn.ModuleList(blocks)
-        self.dropout = nn.Dropout(config.dropout)
+        self.pooler = EcgXResNetPooler(config)
+        ends = [sum(config.depths[: stage + 1]) for stage in range(len(config.depths))]
+        self.pooled_after = frozenset(ends[-config.pooled_stages :])  # places of blocks, the stem's being 0
         self.post_init()
 
     @torch.no_grad()
@@ -239,16 +272,17 @@ class EcgXResNetModel(EcgPreTrainedModel):
         wanted = hidden_states_wanted(output_hidden_states, self.config)
         hidden_states: tuple[torch.Tensor, ...] = ()
         hidden = as_image(input_values.to(self.dtype))
-        for layers in (self.stem, *self.blocks):
+        feature_maps = []  # of the pooled stages
+        for place, layers in enumerate((self.stem, *self.blocks)):
             hidden = layers(hidden)
             if wanted:
                 hidden_states += (hidden[:, :, 0],)  # (batch, channels, samples)
                 hidden = hidden_states[-1][:, :, None]  # through what is returned, or no gradient would reach it
-        feature_map = hidden[:, :, 0].contiguous()  # (batch, channels, samples)
-        pooled = torch.cat([feature_map.amax(-1), feature_map.mean(-1)], dim=1)  # (batch, hidden_size)
+            if place in self.pooled_after:
+                feature_maps.append(hidden[:, :, 0].contiguous())  # (batch, channels, samples)
         return EcgEncoderOutput(
-            last_hidden_state=feature_map,
-            pooler_output=self.dropout(pooled),
+            last_hidden_state=feature_maps[-1],
+            pooler_output=self.pooler(feature_maps),
             hidden_states=hidden_states or None,
         )
 

@@ -24,7 +24,7 @@ def alone_and_together(network, ecgs):
 
 
 @pytest.mark.parametrize("for_inference", [False, True])
-@pytest.mark.parametrize("preset", ["tiny", "fernandes2024", "xresnet1d50"])
+@pytest.mark.parametrize("preset", ["tiny", "fernandes2024", "xresnet1d50", "xresnet1d50_ecgclip"])
 def test_towers(preset, for_inference):
     torch.manual_seed(0)
     config = encoder_config(preset)

@@ -174,7 +174,9 @@ class TestForeignTower:
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("preset", "expected"), [("tiny", 66_814), ("xresnet1d50", 889_478)])
+@pytest.mark.parametrize(
+    ("preset", "expected"), [("tiny", 66_814), ("xresnet1d50", 889_478), ("xresnet1d50_ecgclip", 894_598)]
+)
 def test_parameters_with_six_labels(preset, expected):
     """As docs/architecture.md says; those of the published networks stand beside their sizes."""
     config = encoder_config(preset)

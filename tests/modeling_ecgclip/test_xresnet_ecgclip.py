@@ -27,7 +27,7 @@ def random_norms_(model):
 
 
 def slow_encoder(weights, depths, ecg, training):
-    """(batch, leads, samples) -> (batch, channels, samples): the published layers, one call each."""
+    """(batch, leads, samples) -> each stage's (batch, channels, samples): the published layers, one call each."""
 
     def layer(name, x, stride=1, activation=True):
         kernel = weights[f"{name}.conv.weight"]
@@ -40,7 +40,7 @@ def slow_encoder(weights, depths, ecg, training):
     for i in range(3):
         x = layer(f"stem.{i}", x, stride=1 if i else 2)
     x = F.max_pool1d(x, 3, stride=2, padding=1)
-    firsts = [sum(depths[:stage]) for stage in range(1, len(depths))]
+    firsts, ends = [sum(depths[:stage]) for stage in range(1, len(depths))], []
     for i in range(sum(depths)):
         stride = 2 if i in firsts else 1
         skip = F.avg_pool1d(x, 2, ceil_mode=True) if stride == 2 else x
@@ -49,7 +49,8 @@ def slow_encoder(weights, depths, ecg, training):
                 skip = layer(f"blocks.{i}.skip.{place}", skip, activation=False)
         x = layer(f"blocks.{i}.middle", layer(f"blocks.{i}.reduce", x), stride)
         x = F.relu(layer(f"blocks.{i}.expand", x, activation=False) + skip)
-    return x
+        ends += [x] * (i + 1 in [*firsts, sum(depths)])
+    return ends
 
 
 def close(found, expected, tolerance=1e-5):
@@ -90,18 +91,34 @@ def test_sizes_are_the_published_ones_at_any_length(n_samples, streams):
     assert output.pooler_output.shape == (1, config.hidden_size) == (1, 512)
 
 
+def slow_embedding(weights, ends, training, pooled_stages, normalize_pooled):
+    """[(batch, channels, samples), ...] of each stage -> (batch, hidden_size)."""
+    maps = ends[-pooled_stages:]
+    pooled = torch.cat(
+        [pool(one, 1)[:, :, 0] for one in maps for pool in (F.adaptive_max_pool1d, F.adaptive_avg_pool1d)], 1
+    )
+    if not normalize_pooled:
+        return pooled
+    norm = [weights[f"pooler.norm.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+    standardised = F.batch_norm(pooled, *norm, training, momentum=0.1, eps=1e-5)
+    return standardised / standardised.square().mean(1, keepdim=True).sqrt()
+
+
+@pytest.mark.parametrize("embedding", [(1, False), (2, True), (3, False)], ids=str)
 @pytest.mark.parametrize("n_samples", [512, 499])
 @pytest.mark.parametrize("training", [False, True])
-def test_values_and_gradients_are_those_of_the_published_layers(n_samples, training):
+def test_values_and_gradients_are_those_of_the_published_layers(n_samples, training, embedding):
     torch.manual_seed(0)
-    config = small(depths=(1, 2, 1), dropout=0.0, n_samples=n_samples)
+    asked = dict(zip(("pooled_stages", "normalize_pooled"), embedding, strict=True))
+    config = small(depths=(1, 2, 1), dropout=0.0, n_samples=n_samples, **asked)
     model = random_norms_(EcgXResNetModel(config)).double().train(training)
     ecg = torch.randn(3, 12, n_samples, dtype=torch.float64)
     weights = copy.deepcopy(dict(model.state_dict(keep_vars=True)))
     slow = slow_encoder(weights, config.depths, ecg, training)
-    pooled = torch.cat([F.adaptive_max_pool1d(slow, 1), F.adaptive_avg_pool1d(slow, 1)], dim=1)[:, :, 0]
+    pooled = slow_embedding(weights, slow, training, *embedding)
     output = model(ecg)
-    close(output.last_hidden_state, slow, 1e-9)
+    assert output.pooler_output.shape == (3, config.hidden_size)
+    close(output.last_hidden_state, slow[-1], 1e-9)
     close(output.pooler_output, pooled, 1e-9)
     direction = torch.randn_like(pooled)
     (pooled * direction).sum().backward()
@@ -159,6 +176,19 @@ def test_dropout_is_that_of_the_embedding():
     assert torch.equal(rested.pooler_output[:, mean.shape[1] :], rested.last_hidden_state.mean(-1))
 
 
+def test_a_normalised_embedding_is_as_long_as_any_other_and_is_alike_for_inference():
+    torch.manual_seed(0)
+    model = random_norms_(EcgXResNetModel(small(n_samples=256, pooled_stages=2, normalize_pooled=True))).eval()
+    assert model.config.hidden_size == 2 * 4 * (8 + 12)
+    ecg = torch.randn(4, 12, 256) * torch.tensor([0.01, 0.1, 1, 30])[:, None, None]
+    with torch.inference_mode():
+        found = model(ecg).pooler_output
+        torch.testing.assert_close(found.square().mean(1), torch.ones(4))
+        close(model.for_inference()(ecg).pooler_output, found)
+        alone = torch.cat([model(one[None]).pooler_output for one in ecg])
+    close(alone, found)
+
+
 def test_mask_zeroes_what_was_not_recorded():
     model = EcgXResNetModel(small(n_samples=256)).eval()
     ecg = torch.randn(2, 12, 256)
@@ -194,6 +224,8 @@ def test_saved_equals_loaded(tmp_path):
         ({"stem_channels": ()}, "stem_channels needs at least one entry"),
         ({"widths": (64, 0, 64, 64)}, r"each at least 1: found \[64, 0, 64, 64\]"),
         ({"expansion": 0}, "expansion must be at least 1"),
+        ({"pooled_stages": 0}, "pooled_stages must lie between 1 and the number of stages, 4: found 0"),
+        ({"pooled_stages": 5}, "pooled_stages must lie between 1 and the number of stages, 4: found 5"),
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"input_samples": 4095}, "at least n_samples"),
     ],

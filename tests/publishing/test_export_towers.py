@@ -21,6 +21,7 @@ SHORT = {"n_samples": 999, "sampling_rate": 100}  # odd: pooled windows of two l
     ("preset", "fields", "form", "precision"),
     [
         ("xresnet1d_tiny", SHORT, "onnx", "float32"),
+        ("xresnet1d_tiny", {**SHORT, "pooled_stages": 2, "normalize_pooled": True}, "onnx", "float32"),
         ("xresnet1d_tiny", {}, "openvino", "int8"),
         ("tiny", SHORT, "onnx", "float32"),
     ],
