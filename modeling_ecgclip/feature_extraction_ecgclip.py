@@ -309,7 +309,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         rate = _checked_rate(sampling_rate, record_name)
         signal = _leads_first(signal, names, record_name, named)
         filled, findings = _filled(
-            signal.astype(np.float64) / UNITS_PER_MV[unit],
+            signal.astype(np.float64, order="C") / UNITS_PER_MV[unit],
             names,
             rate,
             repair_nan,
