@@ -6,6 +6,8 @@ that states the change. Arguments that end a run may end it later.
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
@@ -16,6 +18,7 @@ from benchmarks.faults.commands import Command, Ended
 from benchmarks.faults.jobs import FINETUNING, PRETRAINING, STEPS, Job, Workshop
 from benchmarks.faults.stopped import stopped_training
 from common.arguments import parse
+from common.project import PROJECT
 from training.arguments import (
     ClassificationArguments,
     ContrastiveArguments,
@@ -70,7 +73,7 @@ def plan(workshop: Workshop, quick: bool) -> list[Case]:
     """
     cases: list[Case] = []
     for job in (FINETUNING,) if quick else (PRETRAINING, FINETUNING):
-        _check_groups(workshop, job)
+        check_groups(job.module)
         for name, value in changes(job):
             if quick and name not in QUICK:
                 continue
@@ -105,12 +108,19 @@ def _other(name: str, kind: Any, value: Any) -> str:
     raise ValueError(f"--{name} is new: state another value of it in OTHER")
 
 
-def _check_groups(workshop: Workshop, job: Job) -> None:
-    shown = "\n".join(workshop.starter.must(Command(job.module, ("--help",))).lines)
+def check_groups(module: str) -> None:
+    """
+    Compares the arguments of a script's groups with those that its `--help` shows.
+
+    Raises:
+        `ValueError`: naming those that only one of the two has.
+    """
+    command = (sys.executable, str(PROJECT / f"{module}.py"), "--help")
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     flags = set(re.findall(r"^  --([a-z][a-z_]*)\b", shown, re.MULTILINE))
-    known = {field.name for group in GROUPS[job.module] for field in fields(group)}
+    known = {field.name for group in GROUPS[module] for field in fields(group)}
     if flags != known:
-        raise ValueError(f"{job.module}: --help and GROUPS differ by {', '.join(sorted(flags ^ known))}")
+        raise ValueError(f"{module}: --help and GROUPS differ by {', '.join(sorted(flags ^ known))}")
 
 
 def _resume(workshop: Workshop, job: Job, name: str, value: str, folder: str) -> Outcome:

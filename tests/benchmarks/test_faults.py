@@ -51,6 +51,7 @@ def test_commands_that_start_together_end_apart(tmp_path, environment, monkeypat
 
 def test_every_argument_gets_another_value():
     for job in (FINETUNING, PRETRAINING):
+        resumes.check_groups(job.module)
         changed = dict(resumes.changes(job))
         assert {"learning_rate": "0.0005", "seed": "4", "keep": "zero_shot"}.items() <= changed.items()
         assert "push_to_hub" not in changed and len(changed) > 45
