@@ -56,10 +56,10 @@ OTHER: dict[str, tuple[str, ...]] = {
     "hub_model_id": ("another",),
     "report_to": ("tensorboard",),
 }
-# Given together, since neither can be changed alone.
+# Given together by the scripts that have both, since neither can be changed alone.
 WITH = {
-    "output_dir": "--resume_from_checkpoint {folder}/checkpoints/step-00000012",
-    "labels_from": "--allow_one_sided_labels",  # of few exams, which are refused for another reason
+    "output_dir": ("resume_from_checkpoint", "{folder}/checkpoints/step-00000012"),
+    "labels_from": ("allow_one_sided_labels",),  # of few exams, which are refused for another reason
 }
 QUICK = ("learning_rate", "logging_steps")
 
@@ -129,7 +129,10 @@ def _resume(workshop: Workshop, job: Job, name: str, value: str, folder: str) ->
     _make_others(workshop)
     elsewhere = f"resumes/elsewhere/{job.name}"
     value = value.format(folder=folder, elsewhere=elsewhere)
-    words = (*job.again, *WITH.get(name, "").format(folder=folder).split())
+    other, *its_value = WITH.get(name, ("",))
+    known = {field.name for group in GROUPS[job.module] for field in fields(group)}
+    together = (f"--{other}", *(one.format(folder=folder) for one in its_value)) if other in known else ()
+    words = (*job.again, *together)
     ended = workshop.starter.run(job.command(folder).but(*words, f"--{name}", *value.split()))
     if ended.status:
         return Outcome(_not_named(ended, name), ended.refusal or str(ended))
