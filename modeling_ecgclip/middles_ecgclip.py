@@ -43,7 +43,7 @@ def _pairs_at(values: np.ndarray, place: int) -> np.ndarray:
     highest = sampled[:, about + _REACH] if about + _REACH < size else np.full(len(values), np.inf)
     pairs = np.empty((len(values), 2), values.dtype)
     for row, low, high, pair in zip(values, lowest, highest, pairs, strict=True):
-        left = place - np.count_nonzero(row < low)
+        left = place - int(np.count_nonzero(row < low))
         among = row[(row >= low) & (row <= high)]
         if not 0 <= left < min(len(among), len(among) - 1 + (place == n - 1)):  # the samples misled
             left, among = place, row.copy()

@@ -34,7 +34,8 @@ def pretrained_folder(name: str = "cls") -> Path:
     Returns the folder of a default model, which the Auto classes and pipelines load with `trust_remote_code=True`.
 
     Args:
-        name (`str`, defaults to `"cls"`): `"cls"`, the classifier, or `"clip"`, the dual encoder that it starts from.
+        name (`str`, defaults to `"cls"`): `"cls"`, the classifier; `"clip"`, the dual encoder that it starts from; or
+            `"encoder"`, the one to train heads for labels of one's own on, at 100 Hz.
 
     Raises:
         `FileNotFoundError`: where the package came without it, as on a Space.

@@ -1,5 +1,6 @@
 """
-Publishes the default models on the Hub, under your own name: classifier and dual encoder, weights, code and cards.
+Publishes the default models on the Hub, under your own name: classifier, dual encoder, and the encoder for few labels
+of one's own; weights, code and cards.
 
 Example:
     python -m publishing.pretrained --space
@@ -50,7 +51,9 @@ from training.run import state_records
 from training.terminal import HTTP_CLIENTS
 
 
-NAMES = {"clip": "ecgclip-simulated-clip", "cls": "ecgclip-simulated"}  # of the repositories
+# Of the repositories.
+NAMES = {"clip": "ecgclip-simulated-clip", "cls": "ecgclip-simulated", "encoder": "ecgclip-simulated-encoder"}
+BASES = {"cls": "clip"}  # which of them a model was fine-tuned from
 WEIGHTS = "model.safetensors"
 RECORDS = ("run.json", "metrics.json", "history.json")
 # Made of the packed weights: what is there is published.
@@ -91,7 +94,7 @@ def pack(folder: Path, output_dir: Path) -> None:
 
     Args:
         folder (`Path`): Of the run.
-        output_dir (`Path`): `pretrained/clip` or `pretrained/cls`. It loads in float32 where the package is installed.
+        output_dir (`Path`): Such as `pretrained/cls`. It loads in float32 where the package is installed.
 
     Raises:
         `FileNotFoundError`: where the folder has no weights or no records.
@@ -151,7 +154,7 @@ def unpack(folder: Path, output_dir: Path) -> None:
 
 def publish_pretrained(args: PretrainedArguments) -> list[str]:
     """
-    Publishes both models, and the Space where it was asked for.
+    Publishes the models, and the Space where it was asked for.
 
     Returns:
         `list[str]`: Their addresses.
@@ -161,12 +164,13 @@ def publish_pretrained(args: PretrainedArguments) -> list[str]:
     """
     ids = {kind: _repository(args.namespace, name) for kind, name in NAMES.items()}
     addresses = []
-    for kind, base_model in (("clip", None), ("cls", ids["clip"])):
+    for kind in NAMES:
         with tempfile.TemporaryDirectory(prefix="ecgclip-pretrained-") as aside:
             folder = Path(aside)
             unpack(pretrained_folder(kind), folder)
             run = read_run(folder, drawn=False)
-            write_text(folder / CARD, sealed(str(model_card(run, ids[kind], base_model=base_model))))
+            base = ids.get(BASES.get(kind, ""))
+            write_text(folder / CARD, sealed(str(model_card(run, ids[kind], base_model=base))))
             write_requirements(folder)
             addresses.append(publish_completed(folder, ids[kind], args.public))
     if args.space:

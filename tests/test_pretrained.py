@@ -14,7 +14,7 @@ from common.project import PROJECT
 from modeling_ecgclip import LABEL_NAMES, example_ecg, pretrained_folder, read_ecg
 from modeling_ecgclip.hub_ecgclip import state_saved_settings
 from publishing.card import model_card
-from publishing.pretrained import unpack
+from publishing.pretrained import NAMES, unpack
 from publishing.real_ecgs import RECORD, weights_digest
 from publishing.run_folder import read_run
 
@@ -23,7 +23,7 @@ FOLDERS = """
 import sys
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor, pipeline
 
-cls, clip, ecg = sys.argv[1:]
+cls, clip, encoder, ecg = sys.argv[1:]
 remote = {"trust_remote_code": True}
 model = AutoModelForAudioClassification.from_pretrained(cls, **remote)
 assert str(model.dtype) == "torch.float32", model.dtype
@@ -31,6 +31,9 @@ AutoFeatureExtractor.from_pretrained(cls, **remote)
 AutoProcessor.from_pretrained(clip, **remote)
 assert AutoModel.from_pretrained(clip, **remote).dtype == model.dtype
 assert len(pipeline("ecg-classification", model=cls, **remote)(ecg)) == 6
+tower = AutoModel.from_pretrained(encoder, **remote)
+assert (tower.config.ecg_config.model_type, tower.config.ecg_config.sampling_rate) == ("ecg_xresnet", 100)
+assert len(pipeline("ecg-feature-extraction", model=encoder, **remote)(ecg)) > 0
 words = ["ritmo regular", "ausência de ondas P"]
 assert len(pipeline("zero-shot-ecg-classification", model=clip, **remote)(ecg, candidate_labels=words)) == 2
 assert pipeline("ecg-measurement", model=cls, **remote)(ecg)["measurements"]["heart_rate_bpm"] > 30
@@ -59,7 +62,7 @@ def test_the_two_lines_of_the_readme(sample_data, tmp_path):
 
 
 def test_folders_load_by_auto_classes_and_pipelines(tmp_path):
-    folders = [str(pretrained_folder(name)) for name in ("cls", "clip")]
+    folders = [str(pretrained_folder(name)) for name in ("cls", "clip", "encoder")]
     run_python(FOLDERS, *folders, str(example_ecg()), cwd=tmp_path, cache=tmp_path)
 
 
@@ -80,7 +83,7 @@ def test_the_server_answers_with_the_default():
 
 
 def test_records_name_no_place_and_belong_to_the_weights():
-    for name in ("cls", "clip"):
+    for name in NAMES:
         folder = pretrained_folder(name)
         texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.json")]
         assert len(texts) > 4 and not [text for text in texts if re.search(r'"(?:/|[A-Z]:\\)[\w.]+/', text)]
@@ -88,7 +91,7 @@ def test_records_name_no_place_and_belong_to_the_weights():
     assert record["weights"] == weights_digest(pretrained_folder()), "run benchmarks/real/run.py again"
 
 
-@pytest.mark.parametrize("name", ["cls", "clip"])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_published_has_its_code_and_a_card_of_its_records(name, tmp_path):
     folder = tmp_path / name
     unpack(pretrained_folder(name), folder)

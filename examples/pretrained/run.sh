@@ -8,9 +8,11 @@
 # On one H200 with 16 processor cores its steps took, on 26 November 2026: simulate 76 s, convert 85 s, embed 32 s,
 # stage 1 206 s, which did not learn measurements yet; stage 2, the words and measuring were not timed there.
 #
-# Environment: NUM_EXAMS, SEED, NUM_PROC, SAMPLING_RATE, PRESET, PRECISION; CLIP_EPOCHS, CLIP_BATCH, WARMUP_CLIP;
-# NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS; CLS_EPOCHS, CLS_BATCH, WARMUP_CLS; OUTPUT_DIR (where the packed
-# models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
+# Environment: NUM_EXAMS, SEED, PREVALENCE_SCALE, NUM_PROC, SAMPLING_RATE, PRESET, PRECISION; CLIP_EPOCHS, CLIP_BATCH,
+# WARMUP_CLIP; NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS; CLS_EPOCHS, CLS_BATCH, WARMUP_CLS; OUTPUT_DIR (where the
+# packed models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
+#
+# pretrained/encoder is its first three steps at 100 Hz, packed by hand; docs/real_ecgs.md has the settings.
 set -euo pipefail
 out=${1:-build/pretrained}
 num_exams=${NUM_EXAMS:-345779}
@@ -41,7 +43,7 @@ train() { # a training is finished where its folder has its metrics
 
 step "1/7 simulate $num_exams ECGs with reports"
 once simulate python -m data_scripts.simulate --output_dir "$out/raw" --num_exams "$num_exams" \
-    --seed "${SEED:-11}" --num_proc "$num_proc"
+    --seed "${SEED:-11}" --prevalence_scale "${PREVALENCE_SCALE:-1}" --num_proc "$num_proc"
 
 step "2/7 convert them to an exam table, embed their reports, and measure each ECG"
 once convert python -m data_scripts.code15 --source_dir "$out/raw" --reports "$out/raw/reports.csv" \
@@ -54,7 +56,8 @@ once measure python -m data_scripts.measure --dataset_name_or_path "$out/exams" 
     --output_file "$out/measurements.parquet"
 
 step "3/7 stage 1: ECGs against reports, and what was measured of them"
-train "$out/clip" train_clip.py --measurements "$out/measurements.parquet" --text_model_name_or_path "$out/text_model" --center_text --encoder_preset "$preset" \
+train "$out/clip" train_clip.py --measurements "$out/measurements.parquet" \
+    --text_model_name_or_path "$out/text_model" --center_text --encoder_preset "$preset" \
     --per_device_train_batch_size "${CLIP_BATCH:-512}" --weight_decay 0.01 --warmup_steps "${WARMUP_CLIP:-500}" \
     --num_train_epochs "${CLIP_EPOCHS:-16}"
 

@@ -204,7 +204,7 @@ def test_a_text_model_with_digests_is_compared(tmp_path, text_model):
         EcgClipModel.from_ecg_text_pretrained(encoder_config("tiny"), str(tmp_path / "text"))
 
 
-@pytest.mark.parametrize("kind", ["clip", "cls"])
+@pytest.mark.parametrize("kind", ["clip", "cls", "encoder"])
 def test_the_default_models_are_what_was_packed(kind):
     compared = verify_checksums(pretrained_folder(kind))
     assert {"config.json", "model.safetensors", "installed_ecgclip.py"} <= set(compared)
