@@ -77,6 +77,7 @@ def test_commands_of_the_page(tmp_path, monkeypatch, capsys):
 def test_other_labels_numbers_and_windows(tmp_path, monkeypatch, capsys, sample_data):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(PROJECT))
+    (tmp_path / "pretrained").symlink_to(PROJECT / "pretrained")
     records = part_of_ptbxl(sample_data / "ptbxl100", tmp_path / "ptbxl")
     text = PAGE.read_text(encoding="utf-8").partition(REAL_ECGS)[2]
     for option in ("max_train_steps", "eval_steps"):
