@@ -45,7 +45,7 @@ def _pairs_at(values: np.ndarray, place: int) -> np.ndarray:
     for row, low, high, pair in zip(values, lowest, highest, pairs, strict=True):
         left = place - int(np.count_nonzero(row < low))
         among = row[(row >= low) & (row <= high)]
-        if not 0 <= left < min(len(among), len(among) - 1 + (place == n - 1)):  # the samples misled
+        if not 0 <= left < len(among) - (place < n - 1):  # the samples misled
             left, among = place, row.copy()
         among.partition(left)
         pair[:] = among[left], among[left + 1 :].min() if left + 1 < len(among) else among[left]

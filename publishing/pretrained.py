@@ -169,7 +169,7 @@ def publish_pretrained(args: PretrainedArguments) -> list[str]:
             folder = Path(aside)
             unpack(pretrained_folder(kind), folder)
             run = read_run(folder, drawn=False)
-            base = ids.get(BASES.get(kind, ""))
+            base = ids[BASES[kind]] if kind in BASES else None
             write_text(folder / CARD, sealed(str(model_card(run, ids[kind], base_model=base))))
             write_requirements(folder)
             addresses.append(publish_completed(folder, ids[kind], args.public))

@@ -40,7 +40,7 @@ class Batches:
     whenever another program has a core.
 
     Addresses take turns with each ECG, so that a request of one is not kept waiting by one of a hundred. One ECG alone
-    takes twice as long as one of eight, so that a thread waits a little for those that are being read; where none is,
+    takes longer than one of eight, so that a thread waits a little for those that are being read; where none is,
     it does not wait.
 
     Args:

@@ -118,9 +118,12 @@ def check_groups(module: str) -> None:
     command = (sys.executable, str(PROJECT / f"{module}.py"), "--help")
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     flags = set(re.findall(r"^  --([a-z][a-z_]*)\b", shown, re.MULTILINE))
-    known = {field.name for group in GROUPS[module] for field in fields(group)}
-    if flags != known:
+    if flags != (known := _arguments_of(module)):
         raise ValueError(f"{module}: --help and GROUPS differ by {', '.join(sorted(flags ^ known))}")
+
+
+def _arguments_of(module: str) -> set[str]:
+    return {field.name for group in GROUPS[module] for field in fields(group)}
 
 
 def _resume(workshop: Workshop, job: Job, name: str, value: str, folder: str) -> Outcome:
@@ -130,8 +133,8 @@ def _resume(workshop: Workshop, job: Job, name: str, value: str, folder: str) ->
     elsewhere = f"resumes/elsewhere/{job.name}"
     value = value.format(folder=folder, elsewhere=elsewhere)
     other, *its_value = WITH.get(name, ("",))
-    known = {field.name for group in GROUPS[job.module] for field in fields(group)}
-    together = (f"--{other}", *(one.format(folder=folder) for one in its_value)) if other in known else ()
+    both = other in _arguments_of(job.module)
+    together = (f"--{other}", *(one.format(folder=folder) for one in its_value)) if both else ()
     words = (*job.again, *together)
     ended = workshop.starter.run(job.command(folder).but(*words, f"--{name}", *value.split()))
     if ended.status:

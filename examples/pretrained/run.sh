@@ -12,7 +12,8 @@
 # WARMUP_CLIP; NUM_WORD_EXAMS, WORD_SEED, WORD_BATCH, WORD_STEPS; CLS_EPOCHS, CLS_BATCH, WARMUP_CLS; OUTPUT_DIR (where the
 # packed models go), SAMPLE_DATA (real ECGs to measure on; without, that is left out).
 #
-# pretrained/encoder is its first three steps at 100 Hz, packed by hand; docs/real_ecgs.md has the settings.
+# pretrained/encoder is its first three steps at 100 Hz with the settings of docs/real_ecgs.md, and then
+# python -m examples.pretrained.pack --folder FOLDER/clip --output_dir pretrained/encoder
 set -euo pipefail
 out=${1:-build/pretrained}
 num_exams=${NUM_EXAMS:-345779}
