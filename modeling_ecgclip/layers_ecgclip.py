@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # of torch's synchronised one too
 
+from .block_convolution_ecgclip import BlockConvolution, convolve_in_blocks, convolves_in_blocks
+
 
 # What torch's own compiler calls for a convolution whose weights lie as oneDNN wants them; None where it has none.
 PACKED_CONVOLUTION: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
@@ -53,6 +55,7 @@ class EcgConv1d(nn.Conv1d):
     padding: tuple[int, ...]
     _packs = False
     _packed: torch.Tensor | None = None
+    _blocks: BlockConvolution | None = None
 
     def forward(self, hidden_states: torch.Tensor, bias_cancels: bool = False) -> torch.Tensor:
         """
@@ -70,10 +73,13 @@ class EcgConv1d(nn.Conv1d):
         return self._convolved(hidden_states, bias)
 
     def _convolved(self, hidden_states: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        laid_out = self._packs and _takes_laid_out_weights(hidden_states)
+        if laid_out and convolves_in_blocks(self.kernel_size[0], self.stride[0], hidden_states.shape[-1]):
+            return self._convolved_in_blocks(hidden_states, bias)
         padding = (0, *self.padding)
         if len(self.padding) == 2:
             hidden_states, padding = F.pad(hidden_states, self.padding), (0, 0)
-        if self._packs and _takes_packed_weights(hidden_states):
+        if laid_out and PACKED_CONVOLUTION is not None and torch.backends.mkldnn.is_available():
             return self._convolved_with_packed(hidden_states, bias, padding)
         # One copy to the input's layout and precision; left to themselves, autocast and convolution make four.
         weight = self.weight[:, :, None].to(dtype=hidden_states.dtype, memory_format=torch.channels_last)
@@ -82,10 +88,16 @@ class EcgConv1d(nn.Conv1d):
     def lay_out_(self) -> None:
         """
         Lays the weights out once and for all, of a single ECG's time a good part: with channels innermost and, for
-        float32 on a processor, as its kernels want them, when the first signal comes. They may not change any more.
+        float32 on a processor, when the first signal comes, as its kernels want them or as factors of blocks
+        ([`BlockConvolution`]). They may not change any more.
         """
         self.weight.data = self.weight.transpose(1, 2).contiguous().transpose(1, 2)
         self._packs = self.weight.dtype == torch.float32
+
+    def _convolved_in_blocks(self, hidden_states: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if self._blocks is None:
+            self._blocks = BlockConvolution(self.weight.detach(), bias, (self.padding[0], self.padding[-1]))
+        return convolve_in_blocks(hidden_states, self._blocks)
 
     def _convolved_with_packed(
         self, hidden_states: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, ...]
@@ -100,15 +112,14 @@ class EcgConv1d(nn.Conv1d):
         return PACKED_CONVOLUTION(hidden_states, self._packed, bias, padding, stride, dilation, 1, "none", [], "")
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies take along; packed weights cannot be read."""
-        return {**self.__dict__, "_packed": None}
+        """What copies take along; what is laid out anew by the first signal is not."""
+        return {**self.__dict__, "_packed": None, "_blocks": None}
 
 
-def _takes_packed_weights(hidden_states: torch.Tensor) -> bool:
-    """Whether a signal can be convolved so: the kernels of processors have no gradient."""
+def _takes_laid_out_weights(hidden_states: torch.Tensor) -> bool:
+    """Whether a signal can be convolved so: what is laid out for processors has no gradient."""
     on_cpu = hidden_states.device.type == "cpu" and hidden_states.dtype == torch.float32
-    available = PACKED_CONVOLUTION is not None and torch.backends.mkldnn.is_available()
-    return on_cpu and available and not hidden_states.requires_grad
+    return on_cpu and not hidden_states.requires_grad
 
 
 class EcgDropout(nn.Dropout):

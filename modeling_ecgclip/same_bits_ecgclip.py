@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from .block_convolution_ecgclip import convolve_in_blocks
 from .layers_ecgclip import PACKED_CONVOLUTION
 
 
@@ -21,7 +22,7 @@ SIZES = tuple(range(8, 1, -1))
 SIZES_OF_GPU = (32, 16, 8, 4, 2)
 # What adds up many products, in an order that may depend on how many rows there are; all else has one for each value.
 _PRODUCTS = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm)
-_SUMS = frozenset((F.linear, torch.conv1d, torch.conv2d, PACKED_CONVOLUTION, *_PRODUCTS))
+_SUMS = frozenset((F.linear, torch.conv1d, torch.conv2d, PACKED_CONVOLUTION, convolve_in_blocks, *_PRODUCTS))
 
 
 class _RowByRow(TorchFunctionMode):

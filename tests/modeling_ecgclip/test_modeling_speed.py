@@ -13,6 +13,7 @@ from modeling_ecgclip import (
     EcgResNetModel,
     modeling_ecgclip,
 )
+from modeling_ecgclip.block_convolution_ecgclip import MIN_TAPS
 from modeling_ecgclip.layers_ecgclip import EcgConv1d, EcgDropout
 
 
@@ -205,15 +206,20 @@ def test_inference_copy_computes_the_same(tower, short_ecg):
     assert n_norms == len(tower.blocks)
 
 
-def test_packed_weights_compute_the_same_for_any_batch_and_are_left_out_of_copies(tower, short_ecg):
+def test_laid_out_weights_compute_the_same_for_any_batch_and_are_left_out_of_copies(tower, short_ecg):
     model = tower.eval().for_inference()
     convolutions = [module for module in model.modules() if isinstance(module, EcgConv1d)]
     with torch.no_grad():
         expected = tower(short_ecg).pooler_output
         close(model(short_ecg).pooler_output, expected)
-        assert all((module._packed is not None) == torch.backends.mkldnn.is_available() for module in convolutions)
+        in_blocks = [module._blocks is not None for module in convolutions]
+        assert any(in_blocks) == any(c.kernel_size[0] >= MIN_TAPS and c.stride == (1,) for c in convolutions)
+        packed = [module._packed is not None for module in convolutions]
+        assert packed == [not blocks and torch.backends.mkldnn.is_available() for blocks in in_blocks]
         close(model(short_ecg[:1]).pooler_output, expected[:1])
-        close(copy.deepcopy(model)(short_ecg).pooler_output, expected)
+        other = copy.deepcopy(model)
+        assert all(m._packed is None and m._blocks is None for m in other.modules() if isinstance(m, EcgConv1d))
+        close(other(short_ecg).pooler_output, expected)
     signal = short_ecg.clone().requires_grad_()  # of what a kernel has no gradient for
     model(signal).pooler_output.sum().backward()
     assert signal.grad.abs().sum() > 0
