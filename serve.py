@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before what takes seconds to import
     show_help()
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -141,6 +142,8 @@ def main(argv: list[str] | None = None) -> int:
                 failed.append(error)
             server.stop()
             return
+        gc.collect()
+        gc.freeze()  # what is loaded stays: it need not be looked through again beside every request
         host, port = server.address
         print(f"{server.engine.model_info.get('architecture', 'model')} at http://{host}:{port}", flush=True)
 

@@ -1,5 +1,6 @@
 """What a process does that reads requests: bytes to ECGs that are ready for the network. It has no model."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -96,6 +97,8 @@ def read_for_ever(connection: Connection, folder: str, temporary: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tempfile.tempdir = temporary
     prepare = handler_class(Path(folder)).preparer_class(folder)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: it need not be looked through again beside every request
     connection.send_bytes(READY)
     while True:
         try:
