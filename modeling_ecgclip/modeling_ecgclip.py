@@ -56,7 +56,7 @@ class EcgResNetStem(nn.Module):
             layers.append(strided_conv(config, in_channels, config.stem_channels, stride, bias=not first))
             layers.append(EcgBatchNorm1d(config, config.stem_channels))
             if config.stem_activation and (first or not last):
-                layers.append(nn.ReLU(inplace=True))
+                layers.append(nn.ReLU())
             if not first:
                 layers.append(EcgDropout(config.dropout))
         self.layers = nn.Sequential(*layers)
@@ -102,7 +102,7 @@ class EcgResNetBlock(nn.Module):
             sum_cancels (`bool`, defaults to `False`): Whether a constant in the skip stream that is returned cancels.
         """
         lower = layer_output(self.conv1, lower, bias_cancels=removes_constants(self.norm1))
-        lower = self.dropout(F.relu(self.norm1(lower), inplace=True))
+        lower = self.dropout(F.relu(self.norm1(lower)))
         for layer in self.skip:
             skip = layer_output(layer, skip, bias_cancels=sum_cancels)
         skip = layer_output(self.conv2, lower, bias_cancels=sum_cancels) + skip
