@@ -115,11 +115,21 @@ def test_float32_gives_the_probabilities_of_pytorch_at_any_batch_size(exports, o
     assert model(ecgs[:0]).logits.shape == (0, 6)
 
 
+def computes_in_bfloat16():
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 @pytest.mark.parametrize(("form", "precision"), ALL[2:])
 def test_other_precisions_are_near_and_not_the_same(exports, original, form, precision):
     model = ExportedEcgClassifier.from_pretrained(exports(form, precision))
     difference = (probabilities(model, some_ecgs()) - probabilities(original[1], some_ecgs())).abs().max()
-    assert 1e-6 < difference < 0.1
+    assert difference < 0.1
+    if precision == "bfloat16" and not computes_in_bfloat16():  # a processor that cannot takes float32
+        assert difference < 1e-5
+    else:
+        assert difference > 1e-6
     assert model.config.export_precision == precision
 
 
