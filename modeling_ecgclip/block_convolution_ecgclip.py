@@ -1,8 +1,8 @@
-"""Convolutions with long kernels, by the Fourier transforms of short blocks: a third of the multiplications or less.
+"""Convolutions with long kernels, by the Fourier transforms of short blocks: fewer multiplications than one by one.
 
 Overlap-save (https://en.wikipedia.org/wiki/Overlap-save_method), with each transform written as a product of matrices,
-at which processors are fastest. Float32, for inference: errors are of the size of a direct convolution's, 4e-7 of the
-largest value.
+at which processors are fastest. Of 17 taps and 64 channels it takes 0.30 of the multiplications. Float32, for
+inference: errors are of the size of a direct convolution's.
 """
 
 import functools
@@ -16,13 +16,14 @@ from torch.overrides import wrap_torch_function
 # Of a block, without those that it shares with the next. Larger blocks take fewer multiplications, and lose more by
 # factors that no longer stay in the cache.
 NEW_SAMPLES = 16
-MIN_SAMPLES, MIN_TAPS = 64, 9  # of a signal and a kernel: with fewer a direct convolution takes no longer
+# With fewer a direct convolution takes no longer: `benchmarks/pieces/run.py blocks`.
+MIN_SAMPLES, MIN_CHANNELS, MIN_TAPS = 64, 64, 9
 ROWS = 64  # blocks that are multiplied at once: fewer wait for the weights, more leave the cache themselves
 
 
-def convolves_in_blocks(taps: int, stride: int, samples: int) -> bool:
+def convolves_in_blocks(in_channels: int, taps: int, stride: int, samples: int) -> bool:
     """Returns whether blocks are the faster way."""
-    return stride == 1 and taps >= MIN_TAPS and samples >= MIN_SAMPLES
+    return stride == 1 and taps >= MIN_TAPS and in_channels >= MIN_CHANNELS and samples >= MIN_SAMPLES
 
 
 @functools.cache

@@ -74,7 +74,8 @@ class EcgConv1d(nn.Conv1d):
 
     def _convolved(self, hidden_states: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         laid_out = self._packs and _takes_laid_out_weights(hidden_states)
-        if laid_out and convolves_in_blocks(self.kernel_size[0], self.stride[0], hidden_states.shape[-1]):
+        shape = (self.in_channels, self.kernel_size[0], self.stride[0], hidden_states.shape[-1])
+        if laid_out and convolves_in_blocks(*shape):
             return self._convolved_in_blocks(hidden_states, bias)
         padding = (0, *self.padding)
         if len(self.padding) == 2:

@@ -1,9 +1,9 @@
 """
 How long do smaller pieces take, which no other benchmark measures?
 
-    python benchmarks/pieces/run.py [layouts] [augmentation] [bootstrap] [publication] [checksums]
+    python benchmarks/pieces/run.py [layouts] [augmentation] [bootstrap] [publication] [checksums] [blocks]
 
-Measures all five, or those that are named, and ends in one line of JSON.
+Measures all six, or those that are named, and ends in one line of JSON.
 """
 
 import argparse
@@ -17,8 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from data_scripts.tables.digest import table_digest  # noqa: E402
 from data_scripts.tables.schema import EXAM_FEATURES, SPLITS, ecg_array  # noqa: E402
 from metrics.ecg_multilabel.ecg_multilabel import bootstrap_intervals  # noqa: E402
 from modeling_ecgclip.hub_ecgclip import verify_saved_files  # noqa: E402
+from modeling_ecgclip.layers_ecgclip import EcgConv1d, as_image  # noqa: E402
 from modeling_ecgclip.pretrained_ecgclip import pretrained_folder  # noqa: E402
 from modeling_ecgclip.signal_ecgclip import SignalSpec  # noqa: E402
 from training.augmentation import Augmentation  # noqa: E402
@@ -42,6 +45,16 @@ from training.run import RECORDS  # noqa: E402
 
 
 N_LEADS, N_SAMPLES = 12, 4096
+# Channels, channels of the output and samples: two narrow ones, and those of the paper's network and of stride 1.
+CONVOLUTIONS = (
+    (12, 64, 4096),
+    (32, 32, 1024),
+    (64, 64, 1024),
+    (64, 128, 1024),
+    (128, 192, 256),
+    (192, 256, 64),
+    (256, 320, 16),
+)
 EXAM_BYTES = 2 * N_LEADS * N_SAMPLES  # of its recording
 STRENGTHS = {"amplitude": 0.2, "noise_mv": 0.02, "wander_mv": 0.1, "shift_s": 0.5, "lead_masking": 0.1}
 
@@ -189,6 +202,23 @@ def publication(folder: Path, sizes: tuple[int, int] = (500, 4000)) -> dict[str,
     return {f"{size} exams": one for size, one in zip(sizes, measured, strict=True)} | {"mb_per_cpu_s": round(rate)}
 
 
+def blocks(taps: tuple[int, ...] = (5, 9, 17), turns: int = 15) -> dict[str, dict[str, list[float]]]:
+    """How many times as long as in blocks a direct convolution takes: of each of `CONVOLUTIONS`, one ECG and eight."""
+    result: dict[str, dict[str, list[float]]] = {f"{n_taps} taps": {} for n_taps in taps}
+    for n_taps, (channels, out_channels, samples), n_ecgs in product(taps, CONVOLUTIONS, (1, 8)):
+        layer = EcgConv1d(channels, out_channels, n_taps, padding=n_taps // 2).requires_grad_(False)
+        layer.lay_out_()
+        signal = as_image(torch.randn(n_ecgs, channels, samples, generator=torch.Generator().manual_seed(0)))
+        times: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(turns):  # by turns, so that both have the machine alike
+            for in_blocks, found in times.items():
+                with patch("modeling_ecgclip.layers_ecgclip.convolves_in_blocks", return_value=in_blocks):
+                    found.append(median_seconds(partial(layer, signal), turns=1))
+        ratio = round(statistics.median(times[False]) / statistics.median(times[True]), 2)
+        result[f"{n_taps} taps"].setdefault(f"{channels} to {out_channels}, {samples}", []).append(ratio)
+    return result
+
+
 def main() -> None:
     pieces: dict[str, Callable[[Path], dict[str, Any]]] = {
         "layouts": layouts,
@@ -196,6 +226,7 @@ def main() -> None:
         "bootstrap": lambda _: bootstrap(),
         "publication": publication,
         "checksums": checksums,
+        "blocks": lambda _: blocks(),
     }
     parser = argparse.ArgumentParser(description=str(__doc__).strip().splitlines()[0])
     parser.add_argument("pieces", nargs="*", help=f"of {', '.join(pieces)}; all where none is named")

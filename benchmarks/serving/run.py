@@ -128,8 +128,9 @@ def refusals(timed: Timed) -> str:
 def measure_clients(options: argparse.Namespace) -> str:
     """Latency, throughput and refusals of some numbers of clients, and the batch rates between them."""
     pipe, process = start_arm(serve_batches, options.model_name_or_path)
-    head = ["clients", "p50, ms", "p99, ms", "ECG/s", "of the batch rate", "of that of the copy", "refused"]
-    rows: list[list[object]] = [list(head)]
+    rows: list[list[object]] = [
+        ["clients", "p50, ms", "p99, ms", "ECG/s", "of the batch rate", "of that of the copy", "refused"]
+    ]
     measured: list[np.ndarray] = []
 
     def batch_rates() -> np.ndarray:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from modeling_ecgclip.block_convolution_ecgclip import (
+    MIN_CHANNELS,
     MIN_SAMPLES,
     MIN_TAPS,
     NEW_SAMPLES,
@@ -88,17 +89,18 @@ def test_a_mode_sees_one_function():
     assert torch.equal(found, convolution(image))
 
 
-def test_only_long_kernels_over_long_signals():
-    assert convolves_in_blocks(MIN_TAPS, 1, MIN_SAMPLES)
-    assert not convolves_in_blocks(MIN_TAPS - 1, 1, MIN_SAMPLES)
-    assert not convolves_in_blocks(MIN_TAPS, 1, MIN_SAMPLES - 1)
-    assert not convolves_in_blocks(MIN_TAPS, 4, MIN_SAMPLES)
+def test_only_long_kernels_over_many_channels_of_long_signals():
+    assert convolves_in_blocks(MIN_CHANNELS, MIN_TAPS, 1, MIN_SAMPLES)
+    assert not convolves_in_blocks(MIN_CHANNELS - 1, MIN_TAPS, 1, MIN_SAMPLES)
+    assert not convolves_in_blocks(MIN_CHANNELS, MIN_TAPS - 1, 1, MIN_SAMPLES)
+    assert not convolves_in_blocks(MIN_CHANNELS, MIN_TAPS, 1, MIN_SAMPLES - 1)
+    assert not convolves_in_blocks(MIN_CHANNELS, MIN_TAPS, 4, MIN_SAMPLES)
 
 
 @pytest.mark.parametrize("padding", [8, (7, 9)])
 def test_a_layer_uses_it_once_its_weights_are_laid_out(padding):
-    layer = EcgConv1d(6, 10, 17, padding=padding).requires_grad_(False)
-    image = as_image(random(2, 6, 256))
+    layer = EcgConv1d(MIN_CHANNELS, 10, 17, padding=padding).requires_grad_(False)
+    image = as_image(random(2, MIN_CHANNELS, 256))
     expected = layer(image)
     assert layer._blocks is None, "weights that may change are convolved with as they are"
     layer.lay_out_()

@@ -11,10 +11,10 @@ from space.example_list import EXAMPLES, FOLDER
 def test_bundled_file_is_what_the_simulator_makes(example):
     record = read_ecg(example.paths[0])
     exam = simulate_exam(make_examples.SEED, example.index, make_examples.PREVALENCE_SCALE)
-    # A sample between two of the recorder's steps is rounded to either, as the processor's last bits decide.
+    # Halfway between two of the recorder's steps the processor's last bits decide: one moment of an exam, where any.
     difference = np.abs(np.asarray(record.signal, np.float32) - exam.signal)
-    assert difference.max() < 0.005
-    assert (difference > 0).mean() < 1e-3
+    assert difference.max() <= np.diff(np.unique(exam.signal[0])).min()
+    assert (difference > 0).any(axis=0).sum() <= 1
     assert (record.sampling_rate, record.unit) == (400, "mV")
     assert all(name.startswith("simulated_") for name in example.files)
 
