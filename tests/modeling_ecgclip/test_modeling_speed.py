@@ -13,7 +13,7 @@ from modeling_ecgclip import (
     EcgResNetModel,
     modeling_ecgclip,
 )
-from modeling_ecgclip.block_convolution_ecgclip import MIN_TAPS
+from modeling_ecgclip.block_convolution_ecgclip import convolves_in_blocks
 from modeling_ecgclip.layers_ecgclip import EcgConv1d, EcgDropout
 
 
@@ -209,13 +209,16 @@ def test_inference_copy_computes_the_same(tower, short_ecg):
 def test_laid_out_weights_compute_the_same_for_any_batch_and_are_left_out_of_copies(tower, short_ecg):
     model = tower.eval().for_inference()
     convolutions = [module for module in model.modules() if isinstance(module, EcgConv1d)]
+    samples = {}
+    for convolution in convolutions:
+        convolution.register_forward_hook(lambda one, inputs, _: samples.update({one: inputs[0].shape[-1]}))
     with torch.no_grad():
         expected = tower(short_ecg).pooler_output
         close(model(short_ecg).pooler_output, expected)
-        in_blocks = [module._blocks is not None for module in convolutions]
-        assert any(in_blocks) == any(c.kernel_size[0] >= MIN_TAPS and c.stride == (1,) for c in convolutions)
-        packed = [module._packed is not None for module in convolutions]
-        assert packed == [not blocks and torch.backends.mkldnn.is_available() for blocks in in_blocks]
+        for one in convolutions:  # each in one way
+            shape = (one.in_channels, one.kernel_size[0], one.stride[0], samples[one])
+            assert (one._blocks is not None) == convolves_in_blocks(*shape)
+            assert (one._packed is not None) == (one._blocks is None and torch.backends.mkldnn.is_available())
         close(model(short_ecg[:1]).pooler_output, expected[:1])
         other = copy.deepcopy(model)
         assert all(m._packed is None and m._blocks is None for m in other.modules() if isinstance(m, EcgConv1d))
