@@ -63,7 +63,8 @@ class BlockConvolution:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]):
         of_blocks, of_kernels, back = (torch.from_numpy(matrix) for matrix in _transforms(weight.shape[-1]))
-        self.taps, self.padding, self.bias = weight.shape[-1], padding, bias
+        self.taps, self.padding = weight.shape[-1], padding
+        self.bias = None if bias is None else bias.detach()
         self.of_blocks, self.back = of_blocks.float(), back.float().contiguous()
         self.weight = torch.einsum("pk,oik->pio", of_kernels, weight.double()).float().contiguous()
 
@@ -82,18 +83,20 @@ class BlockConvolution:
     def _convolve(self, signal: torch.Tensor, output: torch.Tensor) -> None:
         """(batch, samples, in_channels) into (batch, blocks, new samples, out_channels)."""
         batch, n_blocks, _, out_channels = output.shape
-        size, channels = self.of_blocks.shape[1], signal.shape[-1]
+        (n_products, size), channels = self.of_blocks.shape, signal.shape[-1]
         length = n_blocks * NEW_SAMPLES + self.taps - 1
         padded = F.pad(signal, (0, 0, self.padding[0], length - signal.shape[1] - self.padding[0])).contiguous()
-        strides = (channels, length * channels, NEW_SAMPLES * channels, 1)
-        blocks = padded.as_strided((size, batch, n_blocks, channels), strides).reshape(size, -1)
-        factors = (self.of_blocks @ blocks).view(-1, batch * n_blocks, channels)
-        products = torch.bmm(factors, self.weight).flatten(1)
-        new = (self.back @ products).view(NEW_SAMPLES, batch, n_blocks, out_channels).permute(1, 2, 0, 3)
+        factors = signal.new_empty(batch, n_blocks, n_products, channels)
+        # Block by block, from where it lies in the signal: no copy is made of blocks that overlap.
+        there = self.of_blocks.expand(n_blocks, -1, -1)
+        for ecg, of_ecg in zip(padded, factors, strict=True):
+            torch.bmm(there, ecg.unfold(0, size, NEW_SAMPLES).transpose(1, 2), out=of_ecg)
+        products = torch.bmm(factors.flatten(0, 1).transpose(0, 1), self.weight).transpose(0, 1)
+        back, new = self.back.expand(batch * n_blocks, -1, -1), output.flatten(0, 1)
         if self.bias is None:
-            output.copy_(new)
+            torch.bmm(back, products, out=new)
         else:
-            torch.add(new, self.bias, out=output)
+            torch.baddbmm(self.bias.expand_as(new), back, products, out=new)
 
 
 @wrap_torch_function(lambda hidden_states, convolution: (hidden_states,))
