@@ -6,12 +6,16 @@ import logging
 import multiprocessing
 import os
 import shutil
+import socket
+import struct
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from io import FileIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +76,11 @@ class Reader:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         self.connection, far_end = context.Pipe()
+        _limit_sending(self.connection, settings.reader_wall_s)
         self.process = context.Process(target=read_for_ever, args=(far_end, folder, str(temporary)), daemon=True)
         self.process.start()
         far_end.close()
+        self._usage = _Usage(self.process.pid)
         try:
             if not self.connection.poll(START_S) or self.connection.recv_bytes() != READY:
                 raise EOFError
@@ -89,19 +95,21 @@ class Reader:
         Raises:
             [`ReaderFailed`]: when it took too much, or ended by itself; the reader is of no use afterwards.
         """
-        watch = threading.Thread(target=self._send, args=(request,), daemon=True)
-        watch.start()  # a process that does not read would block whoever sends it much
-        began, cpu, memory = time.monotonic(), _cpu_s(self.process.pid), _memory_bytes(self.process.pid)
+        began, cpu, memory = time.monotonic(), self._usage.cpu_s(), self._usage.memory_bytes()
         most = self.settings
         try:
+            self.connection.send_bytes(json.dumps(request.head).encode())
+            self.connection.send_bytes(request.body)
             while not self.connection.poll(LOOK_S):
-                if _cpu_s(self.process.pid) - cpu > most.reader_cpu_s:
+                if self._usage.cpu_s() - cpu > most.reader_cpu_s:
                     raise self._too_much("time", f"{most.reader_cpu_s:g} s of processor time")
                 if time.monotonic() - began > most.reader_wall_s:
                     raise self._too_much("time", f"{most.reader_wall_s:g} s")
-                if _memory_bytes(self.process.pid) - memory > most.reader_memory_mb * MEBIBYTE:
+                if self._usage.memory_bytes() - memory > most.reader_memory_mb * MEBIBYTE:
                     raise self._too_much("memory", f"{most.reader_memory_mb:g} MiB of memory")
             return unpacked(self.connection.recv_bytes)
+        except BlockingIOError as error:  # it did not take the request
+            raise self._too_much("time", f"{most.reader_wall_s:g} s") from error
         except (EOFError, OSError) as error:
             message = "the process that read the request ended: is a file in it damaged?"
             raise ReaderFailed("ended", error_answer("InternalError", message)) from error
@@ -112,12 +120,8 @@ class Reader:
             self.process.kill()
             self.process.join()
             self.connection.close()
+            self._usage.close()
             shutil.rmtree(self.temporary, ignore_errors=True)
-
-    def _send(self, request: ToRead) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it was killed
-            self.connection.send_bytes(json.dumps(request.head).encode())
-            self.connection.send_bytes(request.body)
 
     def _too_much(self, reason: str, found: str) -> ReaderFailed:
         message = f"expected a request that takes at most {found} to read: found one that takes more"
@@ -211,20 +215,46 @@ def unpacked(receive: Callable[[], bytes]) -> PreparedRequest | dict[str, Any]:
     return PreparedRequest(**fields, ecgs=ecgs)
 
 
-def _cpu_s(pid: int | None) -> float:
-    """Seconds of processor time that a process had; 0 where the system does not say."""
-    with contextlib.suppress(OSError):
+def _limit_sending(connection: Connection, seconds: float) -> None:
+    """Lets sending fail with `BlockingIOError` after so long: a process that hangs would block whoever sends much."""
+    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:  # a second handle of the same socket
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", whole, part))
+
+
+class _Usage:
+    """
+    What a process takes, as the system says; zeros where it does not.
+
+    Its files stay open: opening them anew took longer than what else there is to do here about a small request.
+    """
+
+    def __init__(self, pid: int | None):
+        self._files: dict[str, FileIO] = {}
+        for name in ("stat", "statm"):
+            with contextlib.suppress(OSError):
+                self._files[name] = FileIO(f"/proc/{pid}/{name}")
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time that it had."""
         # The name of the command, in brackets, may hold spaces.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
+        fields = self._text("stat").rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
+    def memory_bytes(self) -> int:
+        """Bytes of memory that it holds."""
+        fields = self._text("statm").split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
 
-def _memory_bytes(pid: int | None) -> int:
-    """Bytes of memory that a process holds; 0 where the system does not say."""
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _text(self, name: str) -> bytes:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it ended; the file was closed; there is none
+            self._files[name].seek(0)
+            return self._files[name].read()
+        return b""
 
 
 __all__ = ["Readers", "ToRead", "unpacked"]

@@ -1,5 +1,7 @@
 """What reading takes is limited, and whoever takes too much harms nobody else."""
 
+import os
+import signal
 import threading
 import time
 
@@ -7,8 +9,9 @@ import numpy as np
 import pytest
 
 from modeling_ecgclip.prepared_request_ecgclip import PreparedRequest
-from serving.readers import unpacked
+from serving.readers import Reader, ReaderFailed, ToRead, unpacked
 from serving.reading import packed
+from serving.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,19 @@ def test_what_takes_too_much_is_ended_and_others_go_on(serve_obedient, ask, what
         for thread in threads:
             thread.join()
         assert answers == [24.0] * 6
+
+
+@pytest.mark.parametrize("n_bytes", [10, 2_000_000], ids=["little", "more than the socket holds"])
+def test_a_process_that_hangs_holds_nobody(obedient_folder, tmp_path, n_bytes):
+    reader = Reader(str(obedient_folder), Settings(reader_cpu_s=0.1), tmp_path / "reader")
+    try:
+        os.kill(reader.process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(ReaderFailed) as failed:
+            reader.read(ToRead({"content_type": "", "query": ""}, b" " * n_bytes))
+        assert failed.value.reason == "time" and time.monotonic() - began < 10
+    finally:
+        reader.stop()
 
 
 def test_one_address_never_has_all_readers(serve_obedient, ask):
