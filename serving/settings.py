@@ -40,7 +40,9 @@ class Settings:
     reader_memory_mb: float = 1024.0
     workers: int = field(default_factory=usable_cores)
     max_batch: int = 8
-    batch_wait_s: float = 0.05  # as long as some ECGs take to read; of a request that takes longer, others do not wait
+    # A batch of eight takes as long, and whoever waits leaves its core to those that read: nothing is lost but where
+    # requests take longer to be read, for which others do not wait.
+    batch_wait_s: float = 0.2
     max_requests: int = 128
     max_connections: int = 512
     max_body_bytes: int = 256 * MEBIBYTE
