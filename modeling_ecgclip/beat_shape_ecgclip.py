@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 
+from .beats_ecgclip import median
+
 
 SHAPE_HZ = 100.0
 # In recordings of this length one beat is none.
@@ -86,17 +88,17 @@ def why_no_ecg(seen: Waves) -> str | None:
 
     Leads vote: each measure is the median over them, so that an artefact in some does not hide the heart in others.
     """
-    size = np.sqrt(np.mean(seen.slope * seen.slope, axis=1))
+    size = np.sqrt((seen.slope * seen.slope).mean(axis=1))
     slope = seen.slope / np.maximum(size, 1e-300)[:, None]
     width = round(0.1 * seen.sampling_rate)
-    activity = _mean_over(np.median(np.abs(slope), axis=0), width)
+    activity = _mean_over(median(np.abs(slope), axis=0), width)
     ranked = np.sort(activity)
     events = _events(activity, ranked, seen.sampling_rate) + width // 2
     events = events[:: 1 + len(events) // MAX_EVENTS_TO_COMPARE]
     around = _windows(slope, events, round(0.15 * seen.sampling_rate))  # (leads, events, samples)
     if around.shape[1] < 2 and seen.seconds >= MIN_SECONDS_FOR_BEATS:
         return "a single event"
-    if np.median(size / seen.span) < MIN_SLOPE or _peakedness(slope) < MIN_PEAKEDNESS:
+    if median(size / seen.span) < MIN_SLOPE or _peakedness(slope) < MIN_PEAKEDNESS:
         return "a tone, hum or slow wave"
     if _two_sided(around) < MIN_TWO_SIDED or _peakedness(np.stack(list(seen.leads.values()))) < MIN_LEVELS:
         return "steps, or pulses that do not return"
@@ -127,7 +129,8 @@ def upside_down(seen: Waves) -> bool:
     upright = ("I", "II", "V5", "V6")
     if not all(name in seen.leads for name in (*upright, "aVR")):
         return False
-    return max(*(_skewness(seen.leads[name]) for name in upright), -_skewness(seen.leads["aVR"])) < UPSIDE_DOWN
+    down = all(_skewness(seen.leads[name]) < UPSIDE_DOWN for name in upright)  # mostly decided by the first
+    return down and -_skewness(seen.leads["aVR"]) < UPSIDE_DOWN
 
 
 def _events(activity: np.ndarray, ranked: np.ndarray, rate: float) -> np.ndarray:
@@ -151,8 +154,8 @@ def _windows(slope: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
 def _peakedness(signal: np.ndarray) -> float:
     """Fourth moment over the squared second, the median over leads."""
     squares = signal * signal
-    spread = np.mean(squares, axis=1)
-    return float(np.median(np.mean(squares * squares, axis=1) / np.maximum(spread * spread, 1e-300)))
+    spread = squares.mean(axis=1)
+    return float(median((squares * squares).mean(axis=1) / np.maximum(spread * spread, 1e-300)))
 
 
 def _two_sided(around: np.ndarray) -> float:
@@ -160,28 +163,30 @@ def _two_sided(around: np.ndarray) -> float:
     if not around.shape[1]:
         return 1.0
     up, down = np.maximum(around.max(axis=2), 0), np.maximum(-around.min(axis=2), 0)
-    return float(np.median(np.minimum(up, down) / np.maximum(np.maximum(up, down), 1e-12)))
+    return float(median((np.minimum(up, down) / np.maximum(np.maximum(up, down), 1e-12)).ravel()))
 
 
 def _likeness(around: np.ndarray) -> float:
     """Correlation of an event with the one that is most like it, the median over events; 1 where all repeat."""
     products = around @ around.transpose(0, 2, 1)
     size = np.sqrt(np.maximum(np.einsum("lee->le", products), 1e-24))
-    alike = np.median(products / (size[:, :, None] * size[:, None, :]), axis=0)
+    alike = median(products / (size[:, :, None] * size[:, None, :]), axis=0)
     np.fill_diagonal(alike, -1)
-    return float(np.median(alike.max(axis=1)))
+    return float(median(alike.max(axis=1)))
 
 
 def _skewness(lead: np.ndarray) -> float:
     squares = lead * lead
-    return float(np.mean(squares * lead) / max(np.mean(squares) ** 1.5, 1e-300))
+    return float((squares * lead).mean() / max(squares.mean() ** 1.5, 1e-300))
 
 
 def _mean_over(signal: np.ndarray, width: int) -> np.ndarray:
     """Means over `width` samples along the last axis, without the ends."""
-    sums = np.cumsum(signal, axis=-1)
-    sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
-    return (sums[..., width:] - sums[..., :-width]) / width
+    sums = np.zeros((*signal.shape[:-1], signal.shape[-1] + 1))
+    np.cumsum(signal, axis=-1, out=sums[..., 1:])
+    means = sums[..., width:] - sums[..., :-width]
+    means /= width
+    return means
 
 
 __all__ = ["Waves", "arms_exchanged", "upside_down", "waves", "why_no_ecg"]

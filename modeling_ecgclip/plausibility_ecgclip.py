@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from .beat_shape_ecgclip import arms_exchanged, upside_down, waves, why_no_ecg
+from .beats_ecgclip import median
 from .lead_algebra_ecgclip import LIMB_LEADS, agreement, explain, own_gains, worst_law
 from .limits_ecgclip import MAX_SAMPLE_MV
 
@@ -114,8 +115,7 @@ def examine(
 
 def _lawful(signal: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
     """The signal with means, which obey the laws, in place of samples that some lead lacks, where these are few."""
-    whole = None if recorded is None else recorded.all(axis=0)
-    if whole is None or whole.all() or whole.mean() < _ENOUGH:
+    if recorded is None or recorded.all() or (whole := recorded.all(axis=0)).mean() < _ENOUGH:
         return signal
     return np.where(whole, signal, signal[:, whole].mean(axis=1, keepdims=True))
 
@@ -146,12 +146,13 @@ def _amplitude(signal: np.ndarray, unit_stated: bool) -> list[Finding]:
 
 def _percentiles(signal: np.ndarray) -> tuple[float, float]:
     """The 99th percentile of |sample - median of its lead|: over all leads, and the middle one of the leads' own."""
-    ordered = np.sort(signal, axis=1)
-    away = np.sort(np.abs(ordered - ordered[:, ordered.shape[1] // 2, None]), axis=1)
+    half = signal.shape[1] // 2
+    away = signal - np.partition(signal, half, axis=1)[:, half, None]
+    np.abs(away, out=away).sort(axis=1)
     at = int(0.99 * (away.shape[1] - 1))
     from_top = away.size - int(0.99 * (away.size - 1))
     highest = away[:, -from_top:]  # nothing else of a lead can be among so many of all
-    return float(np.partition(highest, -from_top, axis=None)[-from_top]), float(np.median(away[:, at]))
+    return float(np.partition(highest, -from_top, axis=None)[-from_top]), float(median(away[:, at]))
 
 
 def _whole_numbers(signal: np.ndarray) -> bool:

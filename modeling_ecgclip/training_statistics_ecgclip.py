@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .beats_ecgclip import RATE, find_beats, qrs_band_of
+from .beats_ecgclip import RATE, find_beats, median, qrs_band_of
 from .middles_ecgclip import middle_of_rows, percentile_of_rows
 from .plausibility_ecgclip import Finding
 
@@ -61,11 +61,12 @@ def input_properties(signal: np.ndarray, sampling_rate: float) -> InputPropertie
     amplitude = np.full(len(signal), np.nan)
     if not present.any() or signal.shape[1] < 3:
         return InputProperties(None, amplitude, None, present)
-    moving = signal[present]
-    away = np.abs(moving - middle_of_rows(moving))
-    amplitude[present] = percentile_of_rows(away, 99)
-    steps = middle_of_rows(np.abs(np.diff(moving, 2, axis=1))) * (_NORMAL / _SECOND_DIFFERENCE)
-    return InputProperties(_heart_rate(signal, present, sampling_rate), amplitude, float(np.median(steps)), present)
+    moving = signal if present.all() else signal[present]
+    away = moving - middle_of_rows(moving)
+    amplitude[present] = percentile_of_rows(np.abs(away, out=away), 99)
+    bends = np.diff(moving, 2, axis=1)
+    noise = median(middle_of_rows(np.abs(bends, out=bends)).ravel() * (_NORMAL / _SECOND_DIFFERENCE))
+    return InputProperties(_heart_rate(signal, present, sampling_rate), amplitude, float(noise), present)
 
 
 def _heart_rate(signal: np.ndarray, present: np.ndarray, sampling_rate: float) -> float | None:
