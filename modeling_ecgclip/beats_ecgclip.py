@@ -116,8 +116,9 @@ class _Filters:
         edge (`int`): Samples that are added at either end.
         total, length (`int`): Of the transforms there and back.
         keep (`int`): Samples at `RATE` that are no padding of the transform.
-        hertz (`np.ndarray`), broad, band (`np.ndarray`, float32): Of the spectrum; factors of the ECG, and of the part
-            that QRS complexes are found in.
+        broad, band (`np.ndarray`, float32): Factors of the spectrum: of the ECG, and of the part that QRS complexes
+            are found in.
+        mains (`tuple`): For each frequency of the mains the places in the spectrum that are near to it, and beside it.
         ramp (`np.ndarray`, float32): From 0 to 1 along the recording.
     """
 
@@ -127,9 +128,9 @@ class _Filters:
     total: int
     length: int
     keep: int
-    hertz: np.ndarray
     broad: np.ndarray
     band: np.ndarray
+    mains: tuple[tuple[np.ndarray, np.ndarray], ...]
     ramp: np.ndarray
 
     @property
@@ -143,15 +144,24 @@ class _Filters:
 
     def spectrum(self, one: np.ndarray) -> np.ndarray:
         """The spectrum of an ECG (leads, samples), without wander and hum."""
-        padded = np.pad(one, ((0, 0), (self.edge, self.edge)), mode="reflect", reflect_type="odd")
+        padded = self._continued(one)
         # A transform takes the end for what comes before the beginning: both become zero.
         begin = padded[:, :1].copy()
         padded -= begin + (padded[:, -1:] - begin) * self.ramp
-        spectrum = scipy.fft.rfft(padded, self.total, axis=-1)[:, : len(self.hertz)]
+        spectrum = scipy.fft.rfft(padded, self.total, axis=-1)[:, : len(self.broad)]
         spectrum *= self.broad
-        for mains in MAINS_HZ:
-            _notch(spectrum, self.hertz, mains)
+        for near, beside in self.mains:
+            _notch(spectrum, near, beside)
         return spectrum
+
+    def _continued(self, one: np.ndarray) -> np.ndarray:
+        """An ECG with `edge` samples more at either end, as `np.pad` reflects them, in a third of its time."""
+        edge, end = self.edge, self.edge + one.shape[1]
+        padded = np.empty((len(one), end + edge), dtype=one.dtype)
+        padded[:, :edge] = 2 * one[:, :1] - one[:, edge:0:-1]
+        padded[:, edge:end] = one
+        padded[:, end:] = 2 * one[:, -1:] - one[:, -2 : -2 - edge : -1]
+        return padded
 
     def back(self, spectrum: np.ndarray) -> np.ndarray:
         """The signal of a spectrum, (leads, `keep`)."""
@@ -170,9 +180,16 @@ def _filters(n: int, sampling_rate: float) -> _Filters:
     low, top = QRS_BAND_HZ
     band = (1 - np.exp2(-((hertz / low) ** 4))) * np.exp2(-((hertz / top) ** 2))
     ramp = np.linspace(0, 1, n + 2 * edge, dtype=np.float32)
+    mains = tuple(_near_and_beside(hertz, of_mains) for of_mains in MAINS_HZ)
     return _Filters(
-        up, down, edge, total, length, keep, hertz, broad.astype(np.float32), band.astype(np.float32), ramp
+        up, down, edge, total, length, keep, broad.astype(np.float32), band.astype(np.float32), mains, ramp
     )
+
+
+def _near_and_beside(hertz: np.ndarray, mains: float) -> tuple[np.ndarray, np.ndarray]:
+    """The places of a spectrum that hold the mains, and those that say how much of it there would be without."""
+    away = np.abs(hertz - mains)
+    return np.flatnonzero((hertz > mains - 0.6) & (hertz < mains + 0.6)), np.flatnonzero((away > 1.5) & (away < 5))
 
 
 def take_out_spikes(signal: np.ndarray, valid: np.ndarray, sampling_rate: float) -> list[np.ndarray]:
@@ -212,11 +229,9 @@ def take_out_spikes(signal: np.ndarray, valid: np.ndarray, sampling_rate: float)
     return found
 
 
-def _notch(spectrum: np.ndarray, hertz: np.ndarray, mains: float) -> None:
-    """Takes the mains out of recordings that have it, in place."""
-    near = (hertz > mains - 0.6) & (hertz < mains + 0.6)
-    beside = (np.abs(hertz - mains) > 1.5) & (np.abs(hertz - mains) < 5)
-    if not near.any() or not beside.any():
+def _notch(spectrum: np.ndarray, near: np.ndarray, beside: np.ndarray) -> None:
+    """Takes the mains out of recordings that have it, in place; see `_near_and_beside`."""
+    if not near.size or not beside.size:
         return
     power = np.abs(spectrum[..., near]).max(axis=-1)  # (leads,)
     usual = np.abs(spectrum[..., beside]).mean(axis=-1)
@@ -237,12 +252,11 @@ def find_beats(band: np.ndarray, valid: np.ndarray, first: int, last: int) -> tu
     Returns:
         `np.ndarray` of shape `(beats,)`, int, and `float`: the median height of the beats over the activity's median.
     """
-    size = np.abs(band[valid, first:last])
+    size = np.abs(band[:, first:last] if valid.all() else band[valid, first:last])
     ranked = np.partition(size[:, ::4], int(0.97 * size[:, ::4].shape[1]), axis=1)
     scale = ranked[:, int(0.97 * ranked.shape[1])]
-    size = np.minimum(size / np.maximum(scale, 1e-6)[:, None], 3.0)
-    activity = size.mean(axis=0)
-    activity = moving_mean(activity, round(ACTIVITY_S * RATE))
+    size /= np.maximum(scale, 1e-6)[:, None]
+    activity = moving_mean(np.minimum(size, 3.0, out=size).mean(axis=0), round(ACTIVITY_S * RATE))
     places, _ = scipy.signal.find_peaks(activity, distance=round(0.12 * RATE))
     if not places.size:
         return places, 0.0
@@ -270,8 +284,8 @@ def moving_mean(signal: np.ndarray, width: int) -> np.ndarray:
     """Means over about `width` samples along the last axis; as many samples as before."""
     half = width // 2
     width = 2 * half + 1
-    edges = [(0, 0)] * (signal.ndim - 1) + [(half + 1, half)]
-    sums = np.cumsum(np.pad(signal, edges, mode="edge"), axis=-1, dtype=np.float64)
+    before, after = signal[..., :1].repeat(half + 1, axis=-1), signal[..., -1:].repeat(half, axis=-1)
+    sums = np.cumsum(np.concatenate([before, signal, after], axis=-1), axis=-1, dtype=np.float64)
     return (sums[..., width:] - sums[..., :-width]) / width
 
 
