@@ -58,10 +58,12 @@ def missing_samples(signal: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(leads, samples)`, bool.
     """
-    missing = ~np.isfinite(signal)
-    any_missing = missing.any()
-    for lead in range(len(signal)):
-        values = signal[lead][~missing[lead]] if any_missing else signal[lead]
+    missing = np.zeros(signal.shape, dtype=bool)
+    with np.errstate(invalid="ignore", over="ignore"):  # Inf - Inf, and numbers beyond measure
+        span = signal.max(axis=1, initial=-np.inf) - signal.min(axis=1, initial=np.inf)
+    for lead in np.flatnonzero(~(span < _MIN_SPAN_MV)).tolist():  # NaN, of a lead with such samples, is not below
+        missing[lead] = ~np.isfinite(signal[lead])
+        values = signal[lead][~missing[lead]]
         while values.size and values.max() - values.min() >= _MIN_SPAN_MV and (codes := _codes(values)):
             missing[lead] |= np.isin(signal[lead], codes)
             values = values[~np.isin(values, codes)]

@@ -21,9 +21,11 @@ from modeling_ecgclip.limits_ecgclip import (
     MAX_REQUEST_STEPS,
     MAX_REQUEST_UNPACKED_BYTES,
     MAX_REQUEST_VALUES,
+    MAX_SAMPLE_MV,
     MAX_UNPACKED_BYTES,
     MAX_VALUES,
     TooLargeError,
+    check_samples,
     check_values,
     one_request,
     spend_products,
@@ -46,6 +48,29 @@ def test_the_documentation_states_them():
     names = ("UNPACKED_BYTES", "REQUEST_UNPACKED_BYTES", "REQUEST_STEPS", "REQUEST_PRODUCTS", "REQUEST_LISTS")
     for name in (*names, "REQUEST_TEXTS", "REQUEST_DICTIONARIES"):
         assert f"{getattr(limits_ecgclip, f'MAX_{name}'):,}" in section, name
+
+
+class TestSamples:
+    @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint8, np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize("per_mv", [1.0, 1000.0, 0.001])
+    def test_one_beyond_the_limit_is_refused(self, dtype, per_mv):
+        limit = MAX_SAMPLE_MV * per_mv
+        signal = np.zeros((12, 100), dtype=dtype)
+        check_samples(signal, per_mv, "ECG")
+        check_samples(signal[:, :0], per_mv, "ECG")
+        highest = float(np.finfo(dtype).max if signal.dtype.kind == "f" else np.iinfo(dtype).max)
+        for beyond in (2 * limit, *([-2 * limit] if signal.dtype.kind != "u" else [])):
+            if abs(beyond) <= highest:
+                signal[3, 50] = beyond
+                with pytest.raises(ValueError, match="^ECG: expected samples below 1e\\+06 mV"):
+                    check_samples(signal, per_mv, "ECG")
+
+    def test_the_limit_itself_and_what_is_no_number_are_left(self):
+        signal = np.array([[np.nan, MAX_SAMPLE_MV, 0.0], [np.inf, -np.inf, -MAX_SAMPLE_MV]])
+        check_samples(signal, 1.0, "ECG")
+        check_samples(signal[:, 1:], 1.0, "ECG")
+        with pytest.raises(ValueError, match="larger"):
+            check_samples(signal * 1.001, 1.0, "ECG")
 
 
 class TestSpending:

@@ -51,6 +51,20 @@ class TestMissing:
     def test_a_lead_in_another_unit_is_not(self, signal):
         assert not missing_samples(signal * 1000).any()
 
+    def test_leads_of_any_samples_at_once(self, signal):
+        signal[1] = np.nan
+        signal[2] = np.inf
+        signal[3, ::2], signal[3, 1::2] = np.inf, -np.inf
+        signal[4, [0, -1]] = np.nan
+        signal[5, 7], signal[5, 8] = 1e300, -1e300
+        signal[6, 5] = 9999.0
+        mask = missing_samples(signal)
+        of_each = np.concatenate([missing_samples(lead[None]) for lead in signal])
+        np.testing.assert_array_equal(mask, of_each)
+        np.testing.assert_array_equal(mask[[1, 2, 3, 4]], ~np.isfinite(signal[[1, 2, 3, 4]]))
+        assert mask[6].sum() == 1 and not mask[7:].any()
+        assert missing_samples(signal[:, :0]).shape == (12, 0)
+
     def test_a_constant_lead_holds_no_code(self, signal):
         signal[2] = -32.768
         assert not missing_samples(signal).any()
