@@ -275,11 +275,14 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         if own.sampling_rate == self.sampling_rate:
             return replace(own, signal=own.signal.astype(np.float32))
         signal = resample(own.signal, own.sampling_rate, self.sampling_rate)
-        nearest = np.arange(signal.shape[1]) * own.signal.shape[1] // signal.shape[1]
+        if own.recorded.all():
+            recorded = np.ones(signal.shape, dtype=bool)
+        else:
+            recorded = own.recorded[:, np.arange(signal.shape[1]) * own.signal.shape[1] // signal.shape[1]]
         return replace(
             own,
             signal=signal.astype(np.float32),
-            recorded=own.recorded[:, nearest],
+            recorded=recorded,
             sampling_rate=float(self.sampling_rate),
             flags=[*own.flags, "resampled"],
         )
@@ -308,19 +311,17 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
         names = list(LEAD_NAMES) if lead_names is None else _canonical_lead_names(lead_names, record_name)
         rate = _checked_rate(sampling_rate, record_name)
         signal = _leads_first(signal, names, record_name, named)
-        filled, findings = _filled(
-            signal.astype(np.float64, order="C") / UNITS_PER_MV[unit],
-            names,
-            rate,
-            repair_nan,
-            record_name,
-        )
+        millivolts = signal.astype(np.float64, order="C")
+        millivolts /= UNITS_PER_MV[unit]
+        filled, findings = _filled(millivolts, names, rate, repair_nan, record_name)
+        findings += _examined(filled, names, rate, named, unit, record_name)
         leads = {name: lead for name, lead, kept in zip(names, filled.signal, filled.lead_mask, strict=True) if kept}
-        findings += _examined(leads, filled.recorded[filled.lead_mask], rate, named, unit, record_name)
         flags = [finding.code for finding in findings]
         recorded = dict(zip(names, filled.recorded, strict=True))
         leads = self._complete_leads(leads, recorded, allow_missing_leads, record_name, flags)
         lead_mask = np.array([name in leads for name in self.lead_names])
+        if names == self.lead_names and filled.lead_mask.all():
+            return StandardEcg(filled.signal, lead_mask, filled.recorded, rate, flags, findings)
         n = signal.shape[1]
         ordered = np.stack([leads.get(name, np.zeros(n)) for name in self.lead_names])  # (leads, samples)
         mask = np.stack([recorded.get(name, np.zeros(n, dtype=bool)) for name in self.lead_names])
@@ -388,7 +389,7 @@ class EcgFeatureExtractor(FeatureExtractionMixin):
             b, a = scipy.signal.iirnotch(self.notch_hz, NOTCH_QUALITY, fs=self.sampling_rate)
             padding = min(n - 1, self.sampling_rate)
             signal = scipy.signal.filtfilt(b, a, signal.astype(np.float64), axis=1, padlen=padding)
-        return signal.astype(np.float32)
+        return signal.astype(np.float32, copy=False)
 
 
 def resample(signal: np.ndarray, sampling_rate: float, target_rate: float) -> np.ndarray:
@@ -476,16 +477,14 @@ def _filling(flag: str) -> Finding:
 
 
 def _examined(
-    leads: dict[str, np.ndarray],
-    recorded: np.ndarray,
-    sampling_rate: float,
-    named: bool,
-    unit: str,
-    record_name: str,
+    filled: Filled, names: Sequence[str], sampling_rate: float, named: bool, unit: str, record_name: str
 ) -> list[Finding]:
     """What is doubtful about an ECG; what would be read wrongly is refused."""
-    signal = np.stack(list(leads.values()))
-    findings = examine(signal, list(leads), sampling_rate, leads_stated=named, recorded=recorded)
+    signal, recorded, kept = filled.signal, filled.recorded, filled.lead_mask
+    if not kept.all():
+        signal, recorded = signal[kept], recorded[kept]
+        names = [name for name, there in zip(names, kept, strict=True) if there]
+    findings = examine(signal, names, sampling_rate, leads_stated=named, recorded=recorded)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         told = "; ".join(finding.message for finding in errors)

@@ -146,6 +146,24 @@ class TestLeads:
         plain = tensor(extractor, record.signal, 500, record.lead_names)
         np.testing.assert_allclose(derived, plain, atol=3e-3)  # the recorder rounded each lead to 1 uV or more
 
+    def test_any_order_of_the_leads_is_the_same_to_the_bit(self, extractor, ecg):
+        stated = extractor.standardize(ecg, 500, LEAD_NAMES, "mV")
+        turned = extractor.standardize(ecg[::-1], 500, LEAD_NAMES[::-1], "mV")
+        np.testing.assert_array_equal(turned.signal, stated.signal)
+        np.testing.assert_array_equal(turned.recorded, stated.recorded)
+        assert turned.flags == stated.flags
+        assert stated.recorded.shape == stated.signal.shape and stated.recorded.dtype == bool
+
+    def test_what_is_given_stays_as_it_is(self, extractor, ecg):
+        before = ecg.copy()
+        standard = extractor.standardize(ecg, 400, LEAD_NAMES, "mV")
+        values = extractor.features([standard])["input_values"]
+        values += 1
+        np.testing.assert_array_equal(standard.signal, before.astype(np.float32))
+        own = extractor.order(ecg, 400, LEAD_NAMES, "mV")
+        own.signal[:] = 0
+        np.testing.assert_array_equal(ecg, before)
+
     def test_missing_leads_are_refused(self, extractor, ecg):
         with pytest.raises(ValueError, match="exam 7: .*missing V2, V3.*allow_missing_leads"):
             extractor(
@@ -189,6 +207,13 @@ class TestNotANumber:
         untouched = np.isfinite(broken)
         np.testing.assert_array_equal(standard.signal[untouched], ecg.astype(np.float32)[untouched])
         np.testing.assert_array_equal(standard.recorded, untouched)
+
+    def test_filled_samples_are_known_at_another_rate(self, extractor, ecg):
+        ecg[3, 1000:1100] = np.nan
+        standard = extractor.standardize(ecg[:, :4000], 500, unit="mV", repair_nan=True)
+        lost = np.flatnonzero(~standard.recorded[3])
+        assert lost.tolist() == list(range(800, 880))
+        assert standard.recorded.shape == standard.signal.shape and np.delete(standard.recorded, 3, axis=0).all()
 
     def test_lead_without_any_number_is_missing(self, extractor, ecg):
         ecg[[2, 7]] = np.nan
