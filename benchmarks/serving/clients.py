@@ -19,24 +19,35 @@ ATTACKS = (*HEAVY, NEVER_READ, TRICKLE, SLOW)
 @dataclass
 class Timed:
     """
-    What clients saw: seconds of each answer with status 200, how often each status, when requests began that were sent
-    and have no answer, and how many could not be sent, as nobody listened.
+    What clients saw: seconds of each answer with status 200 and when it came, how often each status, when requests
+    began that were sent and have no answer, and how many could not be sent, as nobody listened.
     """
 
     seconds: list[float] = field(default_factory=list)
+    came: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     unanswered: list[float] = field(default_factory=list)
     unconnected: int = 0
 
     def add(self, status: int, began: float) -> None:
         if status == 200:
-            self.seconds.append(time.monotonic() - began)
+            self.came.append(time.monotonic())
+            self.seconds.append(self.came[-1] - began)
         if status == UNCONNECTED:
             self.unconnected += 1
         elif status == UNANSWERED:
             self.unanswered.append(began)
         else:
             self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    def extend(self, other: "Timed") -> None:
+        """Adds what others saw, or the same at another time."""
+        self.seconds += other.seconds
+        self.came += other.came
+        self.unanswered += other.unanswered
+        self.unconnected += other.unconnected
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
 
 
 async def ask(port: int, text: bytes, source: str | None = None) -> int:

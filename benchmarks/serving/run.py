@@ -22,9 +22,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,6 +46,7 @@ from common.markdown import markdown_table  # noqa: E402
 
 ARMS = ("clients", "memory", "sigterm", "attacks")
 CLIENTS = (1, 8, 32, 200)
+PARTS = 3  # of the seconds of each, with the batch rates between them: other programs on a host come and go
 START_S = 300
 PAUSE_S = 0.1  # between a polite client's requests
 MAX_P99_S = 2.0
@@ -125,36 +127,62 @@ def refusals(timed: Timed) -> str:
     return ", ".join([*parts, *([f"{len(timed.unanswered)} without an answer"] if timed.unanswered else [])]) or "none"
 
 
+class Shares:
+    """Rates beside the batch rates that were measured before and after each of them."""
+
+    def __init__(self, pipe: Any):
+        self.pipe = pipe
+        self.batch_rates = [self._batch_rates()]
+
+    def of(self, measure: Callable[[], float]) -> tuple[float, np.ndarray]:
+        """A rate, and its shares of the batch rates."""
+        rate = measure()
+        self.batch_rates.append(self._batch_rates())
+        return rate, rate / ((self.batch_rates[-2] + self.batch_rates[-1]) / 2)
+
+    def _batch_rates(self) -> np.ndarray:
+        self.pipe.send(True)
+        return np.array(self.pipe.recv())
+
+
+def steady_rate(port: int, n_clients: int, seconds: float, timed: Timed) -> float:
+    """Answers a second of so many clients, without the first tenth, in which they begin; adds what they saw."""
+    began = time.monotonic()
+    seen = run_clients(port, polite(), n_clients, seconds)
+    timed.extend(seen)
+    return sum(0.1 * seconds <= came - began <= seconds for came in seen.came) / (0.9 * seconds)
+
+
+def rate_of_32(port: int, seconds: float, timed: Timed) -> float:
+    """ECGs a second of one client that sends 32 a request; adds what it saw."""
+    seen = run_requests(port, several(32), max(2, int(seconds / 3)), 1)
+    timed.extend(seen)
+    return 32 / median(seen.seconds) if seen.seconds else 0.0
+
+
 def measure_clients(options: argparse.Namespace) -> str:
-    """Latency, throughput and refusals of some numbers of clients, and the batch rates between them."""
+    """Latency, throughput and refusals of some numbers of clients, in parts, and the batch rates between them."""
     pipe, process = start_arm(serve_batches, options.model_name_or_path)
     rows: list[list[object]] = [
         ["clients", "p50, ms", "p99, ms", "ECG/s", "of the batch rate", "of that of the copy", "refused"]
     ]
-    measured: list[np.ndarray] = []
-
-    def batch_rates() -> np.ndarray:
-        pipe.send(True)
-        measured.append(np.array(pipe.recv()))
-        return measured[-1]
-
-    def add(clients: object, timed: Timed, rate: float, before: np.ndarray) -> None:
-        shares = rate / ((before + batch_rates()) / 2)
-        latency = [quantile(timed.seconds, share) for share in (0.5, 0.99)]
-        rows.append([clients, *latency, f"{rate:.1f}", *(f"{share:.2f}" for share in shares), refusals(timed)])
-
     with serving(options.model_name_or_path) as server:
         run_clients(server.port, polite(), 8, min(3.0, options.seconds))  # everything is warm
-        for n_clients in CLIENTS:
-            before = batch_rates()
-            timed = run_clients(server.port, polite(), n_clients, options.seconds)
-            add(n_clients, timed, len(timed.seconds) / options.seconds, before)
-        before = batch_rates()
-        timed = run_requests(server.port, several(32), max(2, int(options.seconds / 3)), 1)
-        add("1, of 32 ECGs each", timed, 32 / median(timed.seconds) if timed.seconds else 0.0, before)
+        shares = Shares(pipe)
+        for n_clients in (*CLIENTS, None):
+            timed = Timed()
+            if n_clients is None:
+                ask = partial(rate_of_32, server.port, options.seconds / PARTS, timed)
+            else:
+                ask = partial(steady_rate, server.port, n_clients, options.seconds / PARTS, timed)
+            parts = [shares.of(ask) for _ in range(PARTS)]
+            rate, of_batch = (np.mean([part[at] for part in parts], axis=0) for at in (0, 1))
+            latency = [quantile(timed.seconds, share) for share in (0.5, 0.99)]
+            found = [f"{rate:.1f}", *(f"{share:.2f}" for share in of_batch), refusals(timed)]
+            rows.append([n_clients or "1, of 32 ECGs each", *latency, *found])
     pipe.send(None)
     process.join()
-    plain, copied = np.median(measured, axis=0)
+    plain, copied = np.median(shares.batch_rates, axis=0)
     wanted = f"Wanted of 32 clients: {MIN_OF_BATCH_RATE} of the batch rate, here {plain:.0f} ECG/s"
     return f"{wanted}; of the copy for inference it is {copied:.0f} ECG/s.\n\n{markdown_table(rows)}"
 
