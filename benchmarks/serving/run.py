@@ -168,21 +168,22 @@ def measure_clients(options: argparse.Namespace) -> str:
     ]
     with serving(options.model_name_or_path) as server:
         run_clients(server.port, polite(), 8, min(3.0, options.seconds))  # everything is warm
-        shares = Shares(pipe)
+        beside = Shares(pipe)
         for n_clients in (*CLIENTS, None):
             timed = Timed()
             if n_clients is None:
                 ask = partial(rate_of_32, server.port, options.seconds / PARTS, timed)
             else:
                 ask = partial(steady_rate, server.port, n_clients, options.seconds / PARTS, timed)
-            parts = [shares.of(ask) for _ in range(PARTS)]
-            rate, of_batch = (np.mean([part[at] for part in parts], axis=0) for at in (0, 1))
+            parts = [beside.of(ask) for _ in range(PARTS)]
+            rate = np.mean([rate for rate, _ in parts])
+            of_batch = np.mean([shares for _, shares in parts], axis=0)
             latency = [quantile(timed.seconds, share) for share in (0.5, 0.99)]
             found = [f"{rate:.1f}", *(f"{share:.2f}" for share in of_batch), refusals(timed)]
             rows.append([n_clients or "1, of 32 ECGs each", *latency, *found])
     pipe.send(None)
     process.join()
-    plain, copied = np.median(shares.batch_rates, axis=0)
+    plain, copied = np.median(beside.batch_rates, axis=0)
     wanted = f"Wanted of 32 clients: {MIN_OF_BATCH_RATE} of the batch rate, here {plain:.0f} ECG/s"
     return f"{wanted}; of the copy for inference it is {copied:.0f} ECG/s.\n\n{markdown_table(rows)}"
 
