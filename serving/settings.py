@@ -40,8 +40,8 @@ class Settings:
     reader_memory_mb: float = 1024.0
     workers: int = field(default_factory=usable_cores)
     max_batch: int = 8
-    # A batch of eight takes as long, and whoever waits leaves its core to those that read: nothing is lost but where
-    # requests take longer to be read, for which others do not wait.
+    # A busy core takes about as long for eight ECGs, and whoever waits leaves it to those that read: nothing is lost
+    # but where requests take longer to be read, for which others do not wait.
     batch_wait_s: float = 0.2
     max_requests: int = 128
     max_connections: int = 512

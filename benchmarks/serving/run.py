@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -47,6 +47,7 @@ from common.markdown import markdown_table  # noqa: E402
 ARMS = ("clients", "memory", "sigterm", "attacks")
 CLIENTS = (1, 8, 32, 200)
 PARTS = 3  # of the seconds of each, with the batch rates between them: other programs on a host come and go
+BEGINNING = 0.1  # of a part, in which clients begin to ask; what comes in it is not counted
 START_S = 300
 PAUSE_S = 0.1  # between a polite client's requests
 MAX_P99_S = 2.0
@@ -127,30 +128,29 @@ def refusals(timed: Timed) -> str:
     return ", ".join([*parts, *([f"{len(timed.unanswered)} without an answer"] if timed.unanswered else [])]) or "none"
 
 
-class Shares:
-    """Rates beside the batch rates that were measured before and after each of them."""
+class BatchRates:
+    """The batch rates, measured before and after whatever is measured beside them."""
 
     def __init__(self, pipe: Any):
         self.pipe = pipe
-        self.batch_rates = [self._batch_rates()]
+        self.measured = [self._measure()]
 
-    def of(self, measure: Callable[[], float]) -> tuple[float, np.ndarray]:
-        """A rate, and its shares of the batch rates."""
-        rate = measure()
-        self.batch_rates.append(self._batch_rates())
-        return rate, rate / ((self.batch_rates[-2] + self.batch_rates[-1]) / 2)
+    def beside(self, rate: float) -> np.ndarray:
+        """The shares of a rate that was measured just now."""
+        self.measured.append(self._measure())
+        return rate / ((self.measured[-2] + self.measured[-1]) / 2)
 
-    def _batch_rates(self) -> np.ndarray:
+    def _measure(self) -> np.ndarray:
         self.pipe.send(True)
         return np.array(self.pipe.recv())
 
 
 def steady_rate(port: int, n_clients: int, seconds: float, timed: Timed) -> float:
-    """Answers a second of so many clients, without the first tenth, in which they begin; adds what they saw."""
-    began = time.monotonic()
+    """Answers a second of so many clients that have begun; adds what they saw."""
+    began, beginning = time.monotonic(), BEGINNING * seconds
     seen = run_clients(port, polite(), n_clients, seconds)
     timed.extend(seen)
-    return sum(0.1 * seconds <= came - began <= seconds for came in seen.came) / (0.9 * seconds)
+    return sum(beginning <= came - began <= seconds for came in seen.came) / (seconds - beginning)
 
 
 def rate_of_32(port: int, seconds: float, timed: Timed) -> float:
@@ -168,22 +168,20 @@ def measure_clients(options: argparse.Namespace) -> str:
     ]
     with serving(options.model_name_or_path) as server:
         run_clients(server.port, polite(), 8, min(3.0, options.seconds))  # everything is warm
-        beside = Shares(pipe)
-        for n_clients in (*CLIENTS, None):
-            timed = Timed()
-            if n_clients is None:
-                ask = partial(rate_of_32, server.port, options.seconds / PARTS, timed)
-            else:
-                ask = partial(steady_rate, server.port, n_clients, options.seconds / PARTS, timed)
-            parts = [beside.of(ask) for _ in range(PARTS)]
-            rate = np.mean([rate for rate, _ in parts])
-            of_batch = np.mean([shares for _, shares in parts], axis=0)
+        measures = {str(n_clients): partial(steady_rate, server.port, n_clients) for n_clients in CLIENTS}
+        measures["1, of 32 ECGs each"] = partial(rate_of_32, server.port)
+        batch_rates = BatchRates(pipe)
+        for name, measure in measures.items():
+            timed, rates, shares = Timed(), [], []
+            for _ in range(PARTS):
+                rates.append(measure(options.seconds / PARTS, timed))
+                shares.append(batch_rates.beside(rates[-1]))
             latency = [quantile(timed.seconds, share) for share in (0.5, 0.99)]
-            found = [f"{rate:.1f}", *(f"{share:.2f}" for share in of_batch), refusals(timed)]
-            rows.append([n_clients or "1, of 32 ECGs each", *latency, *found])
+            found = [f"{np.mean(rates):.1f}", *(f"{share:.2f}" for share in np.mean(shares, axis=0)), refusals(timed)]
+            rows.append([name, *latency, *found])
     pipe.send(None)
     process.join()
-    plain, copied = np.median(beside.batch_rates, axis=0)
+    plain, copied = np.median(batch_rates.measured, axis=0)
     wanted = f"Wanted of 32 clients: {MIN_OF_BATCH_RATE} of the batch rate, here {plain:.0f} ECG/s"
     return f"{wanted}; of the copy for inference it is {copied:.0f} ECG/s.\n\n{markdown_table(rows)}"
 
